@@ -1,0 +1,326 @@
+"""The app: handlers, a broker, and what they are run with. The composition root: all rooms meet here.
+
+    app = App("shop")                        nothing is opened until it is needed
+    @app.on(OrderCreated, writes="…")        registration, with all import-time checks
+    await app.publish(OrderCreated(…))       connects at first use
+    app.run() / async with app.running()     a worker
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import fields, replace
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from commute.errors import CommuteWarning, UsageError
+from commute.footprints.vocabulary import check_vocabulary
+from commute.limits import Limits
+from commute.link import BrokerUrl, Link, Log, parse_url
+from commute.router import Router, S
+from commute.runtime.encoder import Encoder
+from commute.runtime.engine import Recorder
+from commute.runtime.plan import Plan
+from commute.runtime.receipts import Desk, Receipt, SyncReceipt
+from commute.runtime.setup import SetupTransaction
+from commute.runtime.slot import CURRENT
+from commute.runtime.worker import Worker
+from commute.runtime.world import SystemWorld, World
+from commute.transports.base import Message, Sent
+from commute.transports.memory import MemoryBroker
+
+CONCURRENCY = 32
+_R = TypeVar("_R", Receipt, SyncReceipt)
+
+
+class App(Router[S]):
+    """A named set of handlers on one stream of a broker; also the producer of its events.
+
+    Environment (``COMMUTE_BROKER``, ``COMMUTE_DB``, ``COMMUTE_GROUP``, ``COMMUTE_CONCURRENCY`` and
+    ``COMMUTE_<LIMIT>``) overrides what is written here, and command-line flags override both. Raises UsageError for
+    options that are wrong.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        broker: str = "sqlite:///{name}.db",
+        *,
+        db: str | None = None,
+        group: str | None = None,
+        lifespan: Callable[[], AbstractAsyncContextManager[S]] | None = None,
+        keys: Collection[str] | None = None,
+        ignore: Sequence[str] = (),
+        concurrency: int = CONCURRENCY,
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__()
+        if not name or "/" in name:
+            raise UsageError(f"{name!r} cannot be the name of an app: give a word without a slash", slug="app-name")
+        self.name = name
+        self.source = f"/{name}"
+        self.keys = None if keys is None else frozenset(keys)
+        self.ignore = tuple(ignore)
+        self._lifespan = lifespan
+        self._code: dict[str, Any] = {"broker": broker, "db": db, "group": group, "concurrency": concurrency}
+        self._limits = limits if limits is not None else Limits()
+        self._flags: dict[str, Any] = {}
+        self._world: World = SystemWorld()
+        self._memory = MemoryBroker()
+        self._lock = threading.RLock()
+        self._link: Link | None = None
+        self._users = 0
+        self._log: Log | None = None
+        self._desk: Desk | None = None
+        self._encoder: Encoder | None = None
+        self._encoder_for: tuple[Any, ...] = ()
+
+    # -- settings -----------------------------------------------------------------------------------------------
+
+    def override(self, **flags: Any) -> None:
+        """What the command line says: broker, db, group, concurrency, and limits by name. None says nothing."""
+        self._flags.update({name: value for name, value in flags.items() if value is not None})
+
+    def _setting(self, name: str) -> Any:
+        if name in self._flags:
+            return self._flags[name]
+        return os.environ.get(f"COMMUTE_{name.upper()}") or self._code[name]
+
+    @property
+    def url(self) -> BrokerUrl:
+        """Where the events are. Raises UsageError."""
+        return parse_url(str(self._setting("broker")).replace("{name}", self.name))
+
+    @property
+    def db(self) -> BrokerUrl | None:
+        """Where the app's own durable state is; None: in the broker's file."""
+        text = self._setting("db")
+        return None if text is None else parse_url(str(text).replace("{name}", self.name))
+
+    @property
+    def group(self) -> str:
+        """The group whose progress the workers of this app share."""
+        return str(self._setting("group") or self.name)
+
+    @property
+    def concurrency(self) -> int:
+        """Handlers at once in one worker."""
+        return _whole("concurrency", self._setting("concurrency"), least=1)
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds, with environment and flags applied. Raises UsageError (``option``)."""
+        changed: dict[str, Any] = {}
+        for field in fields(Limits):
+            text = self._flags.get(field.name, os.environ.get(f"COMMUTE_{field.name.upper()}"))
+            if text is not None:
+                whole = isinstance(getattr(self._limits, field.name), int)
+                least = 0 if field.name in ("deaths_max", "overdue_max") else 1
+                changed[field.name] = _whole(field.name, text, least) if whole else _seconds(field.name, text)
+        return replace(self._limits, **changed) if changed else self._limits
+
+    def check(self) -> Sequence[CommuteWarning]:
+        """The vocabulary of all handlers together: raises UsageError, returns what is probably not meant."""
+        return check_vocabulary([event.declared for handler in self.handlers for event in handler.events], self.keys)
+
+    def plan(self) -> Plan:
+        """What a worker of this app is told. Raises UsageError for anything that is wrong."""
+        self.check()
+        return Plan(
+            name=self.name, group=self.group, stream=self.url.stream, source=self.source, handlers=self.handlers,
+            ignore=self.ignore, concurrency=self.concurrency, limits=self.limits, encode=self.encoder.encode,
+            lifespan=self._lifespan,
+        )  # fmt: skip
+
+    @property
+    def encoder(self) -> Encoder:
+        """The codecs of all handlers registered so far."""
+        if self._encoder is None or self._encoder_for != self.handlers:
+            self._encoder, self._encoder_for = Encoder(self.handlers, self.limits), self.handlers
+        return self._encoder
+
+    # -- the connection -----------------------------------------------------------------------------------------
+
+    def connect(self) -> Link:
+        """Open broker and store, once; blocks for milliseconds. Raises UsageError, StoreError."""
+        with self._lock:
+            if self._link is None:
+                self._link = Link.open(self.url, self.db, self.limits, self._memory)
+                self._log = self._link.transport()
+                self._desk = Desk(
+                    self._link.file, self._log, self.group, self.url.stream,
+                    retain_s=self.limits.retain_s, handlers_of=self._handlers_of,
+                )  # fmt: skip
+            return self._link
+
+    def close(self) -> None:
+        """Close what was opened; what was confirmed stays. Blocks; the next use opens again."""
+        with self._lock:
+            link, self._link = self._link, None
+            desk, self._desk = self._desk, None
+            self._log = None
+            if desk is not None:
+                desk.close()
+            if link is not None:
+                link.close()
+
+    async def __aenter__(self) -> Self:
+        """Producer only: connect now, close at the end."""
+        await asyncio.to_thread(self.connect)
+        with self._lock:
+            self._users += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            await asyncio.to_thread(self.close)
+
+    def _handlers_of(self, type_: str) -> list[str]:
+        return [handler.name for handler in self.handlers if handler.event(type_) is not None]
+
+    @property
+    def desk(self) -> Desk:
+        """Who answers about receipts."""
+        self.connect()
+        assert self._desk is not None
+        return self._desk
+
+    @property
+    def log(self) -> Log:
+        """The stream, for those who look into it."""
+        self.connect()
+        assert self._log is not None
+        return self._log
+
+    # -- publishing ---------------------------------------------------------------------------------------------
+
+    async def publish(self, event: object, *, to: str | None = None, id: str | None = None) -> Receipt:
+        """Validate one event and store it durably; returns when it is confirmed. `to`: another stream of the broker.
+
+        `id` makes a repeated call harmless: one identity with the same bytes is stored once. Raises RejectedError
+        (wrong data, too large), StoreError, UsageError (inside a handler: use ctx.publish).
+        """
+        message = self._message(event, id, "ctx.publish")
+        await self._connect()
+        sent = await self.log.send([message], to=to)
+        return self._receipt(Receipt, message, sent[0], to)
+
+    async def publish_many(self, events: Iterable[object], *, to: str | None = None) -> Sequence[Receipt]:
+        """Validate all events, then store them in this sequence in one commit: all or none; a receipt each."""
+        messages = [self._message(event, None, "ctx.publish") for event in events]
+        await self._connect()
+        sent = await self.log.send(messages, to=to)
+        return [self._receipt(Receipt, m, one, to) for m, one in zip(messages, sent, strict=True)]
+
+    def publish_sync(self, event: object, *, to: str | None = None, id: str | None = None) -> SyncReceipt:
+        """`publish` for programs without an event loop: Django, Flask, scripts. Blocks until confirmed."""
+        message = self._message(event, id, "ctx.publish")
+        sent = self.log.send_sync([message], to=to)
+        return self._receipt(SyncReceipt, message, sent[0], to)
+
+    def receipt(self, event_id: str) -> Receipt:
+        """The receipt of an event by its id, from any process that reaches the broker."""
+        return self._receipt(Receipt, Message(event_id, self.source, "", 0.0, b""), None, None)
+
+    def message(self, type_: str, data: bytes, *, id: str | None = None) -> Message:
+        """JSON bytes of an event known by its type name, validated, as `send` takes them."""
+        type_, data = self.encoder.encode_named(type_, data)
+        return Message(id or self._world.new_id(), self.source, type_, self._world.now_s(), data)
+
+    async def _connect(self) -> None:
+        if self._link is None:
+            await asyncio.to_thread(self.connect)
+
+    def _message(self, event: object, id: str | None, instead: str) -> Message:
+        slot = CURRENT.get()
+        if slot is not None and slot.source == self.source and slot.job is not None:
+            raise UsageError(
+                f"{slot.job.bound.name} called app.publish: it would be sent even if {slot.job.bound.name} fails. "
+                f"Use {instead}.",
+                slug="publish-inside",
+            )
+        type_, data = self.encoder.encode(event)
+        if id is not None and (not id or len(id) > 256):
+            raise UsageError("an event's id has 1 to 256 characters", slug="event-id")
+        return Message(id or self._world.new_id(), self.source, type_, self._world.now_s(), data)
+
+    def _receipt(self, kind: type[_R], message: Message, sent: Sent | None, to: str | None) -> _R:
+        desk = self.desk
+        if to is not None and to != self.url.stream and self._link is not None:
+            desk = Desk(
+                self._link.file, self._link.transport(to), self.group, to,
+                retain_s=self.limits.retain_s, handlers_of=self._handlers_of,
+            )  # fmt: skip
+        return kind(desk, message.id, None if sent is None else sent.position, message.type or None)
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def worker(
+        self,
+        *,
+        recorder: Recorder | None = None,
+        resume: bool = False,
+        from_end: bool = False,
+        watch: bool = True,
+        world: World | None = None,
+        inline_threads: bool = False,
+    ) -> Worker:
+        """A worker of this app, not yet started; its link is open. For tools and tests: users call `run`."""
+        plan = self.plan()
+        return Worker(
+            plan, self.connect(), world=world or self._world, recorder=recorder, resume=resume, from_end=from_end,
+            watch=watch, inline_threads=inline_threads,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """A worker inside another asyncio program: handlers run on its loop; the end drains."""
+        async with self:
+            worker = self.worker()
+            await worker.start()
+            if worker.session is None and not worker.standing_by:
+                await worker.wait()
+            try:
+                yield
+            finally:
+                await worker.stop()
+
+    def run(self) -> None:
+        """Run a worker until a signal: the same as ``commute run``. Returns when it has drained."""
+        from commute.cli.run import run_app  # noqa: PLC0415 - the command line is not loaded unless it is used
+
+        raise SystemExit(run_app(self))
+
+    def transaction(self) -> SetupTransaction:
+        """`ctx.transaction()` for set-up and `lifespan`: a block of the embedded store without an inbox row."""
+        return SetupTransaction(self.connect)
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    try:
+        number = int(str(value).replace("_", ""))
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise UsageError(f"{name}={value!r}: give a whole number, {least} or more", slug="option")
+    return number
+
+
+def _seconds(name: str, value: object) -> float:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"{name}={value!r}: give seconds, more than 0", slug="option")
+    return seconds
+

@@ -1,0 +1,82 @@
+"""What can go wrong, as one tree; every leaf is a message that a person can act on.
+
+    CommuteError                 has a slug: printed as ``error[slug] text``, a heading of docs/errors.md
+    ├── UsageError               wrong use, or refused at import or at start        (exit status 2)
+    ├── RejectedError            this event can never be handled; kept as a dead letter
+    ├── NotReachableError        broker or database does not answer                 (exit status 3)
+    └── StoreError               the durable file said no: full, locked, other version, damaged (exit status 3)
+        └── OwnershipLostError   another worker has taken the group over; nothing more is written
+
+    DeadLetter                   raised by a handler: no further attempts. Not a CommuteError: it is the user's word.
+
+A message says what happened, to which event and handler, and what to do next. Lower-case, no full stop needed.
+"""
+
+from __future__ import annotations
+
+
+class CommuteError(Exception):
+    """An error of commute's own; ``str()`` is the message without its slug.
+
+    ``slug`` names the heading in docs/errors.md; ``where`` is ``file:line`` of the user's code, where known.
+    """
+
+    slug: str
+    where: str | None
+
+    def __init__(self, message: str, *, slug: str, where: str | None = None) -> None:
+        super().__init__(message)
+        self.slug = slug
+        self.where = where
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.message}   {self.where}" if self.where else self.message
+
+    def render(self) -> str:
+        """The line that the terminal shows: ``error[slug] message   file:line``."""
+        return f"error[{self.slug}] {self}"
+
+
+class UsageError(CommuteError):
+    """Wrong use, found at import, at start or on the command line; nothing has been done."""
+
+
+class RejectedError(CommuteError):
+    """This event can never be handled: bytes, data, key, size or type are wrong. It is kept as a dead letter."""
+
+
+class NotReachableError(CommuteError):
+    """A broker or database does not answer."""
+
+
+class StoreError(CommuteError):
+    """The durable file refused a write or cannot be read; nothing since its last sync counts."""
+
+
+class OwnershipLostError(StoreError):
+    """Another worker owns this group now; what this one had not yet committed is left to it."""
+
+
+class DeadLetter(Exception):  # noqa: N818 - it is a verdict on an event, not an error of the program
+    """Raise in a handler: this event gets no further attempts and is treated as exhausted.
+
+    A business refusal is no failure: publish a ``PaymentRefused`` event instead.
+    """
+
+
+class CommuteWarning(UserWarning):
+    """Something that works and is probably not meant; ``slug`` as for errors."""
+
+    slug: str
+
+    def __init__(self, message: str, *, slug: str, where: str | None = None) -> None:
+        super().__init__(f"{message}   {where}" if where else message)
+        self.slug = slug
+        self.where = where
+
+    def render(self) -> str:
+        return f"warning[{self.slug}] {self}"

@@ -1,0 +1,29 @@
+"""Every bound of a worker, by name. Spelled here and nowhere else.
+
+Environment ``COMMUTE_<NAME>`` (``COMMUTE_DESCRIPTORS_MAX``) overrides the code, command-line flags override both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """All bounds with their defaults; sizes in bytes, times in seconds. Raises nothing: `check` does."""
+
+    descriptors_max: int = 50_000  # events looked ahead: admitted and not yet ended
+    payload_bytes_max: int = 256 * MIB  # bytes of waiting events kept in memory; beyond it they are read again
+    event_bytes_max: int = 16 * MIB  # a larger event is refused on publish and rejected on arrival
+    accesses_max: int = 1_024  # keys of one event; beyond it the event is rejected, never run with fewer
+    held_events_max: int = 100_000  # events on disk behind parked ones; beyond it the partition pauses
+    deaths_max: int = 5  # deaths of the process while an event ran alone, before it is parked; 0: never
+    overdue_max: int = 32  # handlers past their timeout that may still hang about before the worker stops
+    commit_s_max: float = 0.005  # longest time that a durable write waits for others to join its sync
+    transaction_s_max: float = 1.0  # longest time that one ctx.transaction() block may stay open
+    grace_s: float = 30.0  # how long a drain waits for running handlers
+    dedupe_s: float = 7 * DAY_S  # how long an identity is remembered after its outcome
+    retain_s: float = 7 * DAY_S  # how long an event is kept after every group has its outcome

@@ -1,0 +1,165 @@
+"""One try at running one handler for one event: what its context asks for ends up here.
+
+    begin → (publish …) → [transaction: block … inbox row, children] → success → record
+                                                                     └ failure → nothing of it remains
+
+A block that has ended is the point of success: effects, inbox row and children are one commit. What a handler does
+after it cannot undo it, so an exception after the block is reported, and the attempt counts as done.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from commute.errors import RejectedError, UsageError
+from commute.ids import derived_id
+from commute.store.records import Child, Handled
+from commute.transports.base import Message
+
+if TYPE_CHECKING:
+    from commute.context import Rows
+    from commute.embedded.block import AsyncBlock, SyncBlock
+    from commute.runtime.engine import Engine
+    from commute.runtime.entry import Job
+
+LONG_BLOCK_S = 0.05  # an open block makes every other embedded writer wait: beyond this we say so
+
+
+class Attempt:
+    """What one running handler has asked for so far. Used by one handler, in one thread at a time."""
+
+    __slots__ = ("_engine", "_job", "_message", "children", "committed", "entered", "published")
+
+    def __init__(self, engine: Engine, job: Job, message: Message) -> None:
+        self._engine = engine
+        self._job = job
+        self._message = message
+        self.children: list[Child] = []
+        self.published = 0
+        self.entered = False  # a block was opened
+        self.committed = False  # a block has ended well: effects, inbox row and children are one commit
+
+    @property
+    def handler_name(self) -> str:
+        return self._job.bound.name
+
+    @property
+    def number(self) -> int:
+        past = self._job.entry.past
+        failures = past.failures.get(self._job.bound.name) if past is not None else None
+        return 1 if failures is None else failures.failures + failures.deaths + 1
+
+    @property
+    def log_position(self) -> int:
+        return self._job.entry.position
+
+    def publish(self, event: object, to: str | None) -> None:
+        """Buffer one event; it leaves with this handler's success."""
+        message, name = self._message, self._job.bound.name
+        if self.committed:
+            raise UsageError(
+                f"{name} called ctx.publish after its transaction had ended: the event would be sent even if the "
+                "effects were not. Publish inside the block.",
+                slug="publish-after-commit",
+            )
+        type_, data = self._engine.encode(event)
+        self.published += 1
+        parent = dict(message.attributes or {})
+        attributes = {"causationid": message.id, "correlationid": parent.get("correlationid", message.id)}
+        if "traceparent" in parent:
+            attributes["traceparent"] = parent["traceparent"]
+        if len(data) > self._engine.limits.event_bytes_max:
+            raise RejectedError(
+                f"{name} published a {type_} of {len(data):,} bytes; the limit is "
+                f"{self._engine.limits.event_bytes_max:,} (event_bytes_max)",
+                slug="too-large",
+            )
+        identity = derived_id(message.time_s, message.source, message.id, name, str(self.published))
+        child = Message(identity, self._engine.source, type_, self._engine.world.now_s(), data, attributes)
+        self.children.append(Child(child, to))
+        self._engine.notes.published(self._job, type_)
+
+    def transaction(self) -> EffectBlock:
+        if self.entered:
+            raise UsageError(
+                f"{self._job.bound.name} opened a second ctx.transaction() in one attempt: put all effects into one",
+                slug="one-transaction",
+            )
+        self.entered = True
+        return EffectBlock(self._engine, self._job, self)
+
+
+class EffectBlock:
+    """`ctx.transaction()`: a block of the embedded store that ends with the inbox row and the children."""
+
+    __slots__ = ("_attempt", "_block", "_engine", "_job", "_opened_s", "_rows")
+
+    def __init__(self, engine: Engine, job: Job, attempt: Attempt) -> None:
+        self._engine = engine
+        self._job = job
+        self._attempt = attempt
+        self._block: AsyncBlock | SyncBlock | None = None
+        self._rows: Rows | None = None
+        self._opened_s = 0.0
+
+    async def __aenter__(self) -> Rows:
+        self._block = block = self._engine.writer.block(before=self._engine.store.before_block)
+        return self._opened(await block.__aenter__())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        block = self._block
+        try:
+            self._finish(error)
+        except BaseException as failure:
+            await block.__aexit__(type(failure), failure, failure.__traceback__)  # type: ignore[union-attr]
+            raise
+        await block.__aexit__(kind, error, trace)  # type: ignore[union-attr]
+        self._ended(error)
+
+    def __enter__(self) -> Rows:
+        self._block = block = self._engine.writer.block_sync(before=self._engine.store.before_block)
+        return self._opened(block.__enter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        block = self._block
+        try:
+            self._finish(error)
+        except BaseException as failure:
+            block.__exit__(type(failure), failure, failure.__traceback__)  # type: ignore[union-attr]
+            raise
+        block.__exit__(kind, error, trace)  # type: ignore[union-attr]
+        self._ended(error)
+
+    def _opened(self, rows: Rows) -> Rows:
+        self._opened_s = time.monotonic()
+        self._rows = rows
+        return rows
+
+    def _finish(self, error: BaseException | None) -> None:
+        if error is not None:
+            return
+        entry, attempt, engine = self._job.entry, self._attempt, self._engine
+        message = attempt._message
+        place = entry.place
+        chain = place.chain if place is not None and not place.first() else ()
+        handled = Handled(
+            entry.partition.number, entry.position, message.source, message.id, self._job.bound.name,
+            engine.world.now_s(), tuple(attempt.children), chain,
+        )  # fmt: skip
+        if chain and attempt.children and place is not None:
+            place.children = True
+        self._rows.run(lambda connection: engine.store.commit_block(connection, handled))  # type: ignore[union-attr]
+
+    def _ended(self, error: BaseException | None) -> None:
+        if error is not None:
+            return
+        self._attempt.committed = True
+        open_s = time.monotonic() - self._opened_s
+        if open_s > LONG_BLOCK_S:
+            self._engine.notes.long_block(self._job.bound, open_s)

@@ -1,0 +1,504 @@
+"""The engine: the only loop, the sole owner of the schedule. What may start, starts; what ended, frees others.
+
+    transport.receive → Intake → schedule.admit → Ready → slot: handler → settled → schedule.settle → Ready …
+                                                            └ record → store (sync) → synced → transport.settle
+
+Invariants: everything here runs on one event loop and takes no lock. A slot is one coroutine that runs one handler
+at a time; a waiting event has no coroutine. Dependents start when their predecessor's record is queued; everything
+that leaves the engine (settling, receipts, the relay) waits for the sync (semantics.md G1).
+
+An engine is one session: when the store fails, or ownership is lost, it is thrown away whole, and the next one
+begins from what is durable. So there is no state to repair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from commute.context import Context
+from commute.core.footprint import Footprint, conflicts
+from commute.core.schedule import Schedule, Ticket
+from commute.errors import StoreError
+from commute.executors.threads import Threads
+from commute.limits import Limits
+from commute.runtime.attempt import Attempt
+from commute.runtime.entry import Entry, Job
+from commute.runtime.kinds import Bound, Kinds
+from commute.runtime.notes import Notes
+from commute.runtime.outbox import Chains
+from commute.runtime.ready import Ready
+from commute.runtime.slot import CURRENT, Slot
+from commute.runtime.world import World
+from commute.store.records import Ended, Finished, Handled, Record, Released
+
+if TYPE_CHECKING:
+    from commute.embedded.writer import Writer
+    from commute.runtime.deadletters import Dead
+    from commute.runtime.failing import Failing
+    from commute.runtime.partition import Partition
+    from commute.runtime.recovery import Recovery
+    from commute.store.store import Store
+    from commute.transports.base import Transport
+
+LOGGER = logging.getLogger("commute")
+
+TURN_S = 0.002  # how long handlers that never suspend may keep the loop before others get a turn
+TURN_CHECK_RUNS = 16  # runs between two looks at the clock for that
+
+
+class Recorder(Protocol):
+    """What a recorded run notes, for `core.history`."""
+
+    def admit(self, position: int, footprint: Footprint) -> None: ...
+    def release(self, position: int) -> None: ...
+    def start(self, position: int) -> None: ...
+    def end(self, position: int, outcome: str) -> None: ...
+    def hold(self, position: int, footprint: Footprint | None = None) -> None: ...
+
+
+class InFlight(Protocol):
+    """The record of running events that survives the process."""
+
+    def note(self, slot: int, partition: int, position: int, alone: bool = False) -> None: ...
+    def clear(self, slot: int) -> None: ...
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """Everything that an engine is put together from; made by `runtime.worker`."""
+
+    source: str
+    kinds: Kinds
+    limits: Limits
+    concurrency: int
+    world: World
+    transport: Transport
+    writer: Writer
+    store: Store
+    in_flight: InFlight
+    encode: Callable[[object], tuple[str, bytes]]
+    state: Any
+    recorder: Recorder | None = None
+    on_outcome: Callable[[Sequence[Record]], None] = lambda batch: None
+    in_memory: bool = False  # the store commits on the loop itself
+    inline_threads: bool = False  # `def` handlers run on the loop: tests in virtual time
+
+
+class Engine:
+    """One session of one worker. `failing`, `dead`, `partitions` and `recovery` are attached by `runtime.worker`."""
+
+    failing: Failing
+    dead: Dead
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.wiring = wiring
+        self.source = wiring.source
+        self.kinds = wiring.kinds
+        self.limits = wiring.limits
+        self.world = wiring.world
+        self.transport = wiring.transport
+        self.writer = wiring.writer
+        self.store = wiring.store
+        self.encode = wiring.encode
+        self.recorder = wiring.recorder
+        self._in_flight = wiring.in_flight
+        self.loop = asyncio.get_running_loop()
+        self.loop_resolution_s = time.get_clock_info("monotonic").resolution
+        self.schedule: Schedule[Entry] = Schedule()
+        self.ready = Ready()
+        self.chains = Chains()
+        self.partitions: dict[int, Partition] = {}
+        self.notes = Notes(self.kinds)
+        self.recovery: Recovery | None = None
+        self.threads = Threads(self.loop, wiring.concurrency, inline=wiring.inline_threads)
+        self.slots: list[Slot] = []
+        self._idle: list[Slot] = []
+        self.running = 0  # handlers at this moment
+        self.running_max = 0
+        self.unsynced = 0  # records posted whose sync has not been reported
+        self._in_block: dict[Entry, Footprint] = {}  # ended with a block of ours that is not yet on disk
+        self._after_sync: deque[Ticket[Entry]] = deque()
+        self.payload_bytes = 0
+        self.done = 0
+        self.stopping = False
+        self.failure: BaseException | None = None
+        self.failed = asyncio.Event()
+        self.relay_wanted = asyncio.Event()
+        self.room = asyncio.Event()  # something ended or a pause was lifted: the intake may look again
+        self.room.set()
+        self._runs = 0
+        self._turn_ends_s = 0.0
+        self.store.on_synced = self._synced_elsewhere
+
+    # -- slots --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the slots; returns at once."""
+        for _ in range(self.wiring.concurrency):
+            self.add_slot()
+
+    def add_slot(self) -> None:
+        """One more handler at once; also the stand-in for a slot whose handler is overdue."""
+        taken = {slot.index for slot in self.slots}
+        slot = Slot(next(index for index in range(len(taken) + 1) if index not in taken), self.source)
+        self.slots.append(slot)
+        slot.work = self.loop.create_task(self._serve(slot), name=f"commute slot {slot.index}")
+
+    async def _serve(self, slot: Slot) -> None:
+        CURRENT.set(slot)
+        try:
+            while not self.stopping and not slot.replaced:
+                job = self._next()
+                if job is None:
+                    self._idle.append(slot)
+                    slot.wake = self.loop.create_future()
+                    await slot.wake
+                    continue
+                await self._run(slot, job)
+                self._runs += 1
+                if not self._runs % TURN_CHECK_RUNS:
+                    now_s = self.loop.time()
+                    if now_s > self._turn_ends_s:
+                        await asyncio.sleep(0)
+                        self._turn_ends_s = self.loop.time() + TURN_S
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a fault of ours ends the session, never silently a slot
+            self.fail(error)
+        finally:
+            self.wake(1)
+
+    def _next(self) -> Job | None:
+        recovery = self.recovery
+        if recovery is not None:
+            job = recovery.next()
+            if job is not None or recovery:
+                return job
+            self.end_recovery()
+        while True:
+            job = self.ready.pop()
+            if job is None:
+                return None
+            if job.entry.partition.pause == "stop":
+                job.entry.partition.stalled.append(job)
+                continue
+            bound = job.bound
+            if bound.breaker.open and not job.probe and not self.failing.may_probe(job):
+                bound.queue.append(job)
+                continue
+            if bound.full():
+                bound.queue.append(job)
+                continue
+            return job
+
+    def wake(self, count: int) -> None:
+        """Let up to `count` idle slots look for a job."""
+        idle = self._idle
+        while count > 0 and idle:
+            slot = idle.pop()
+            if slot.wake is not None and not slot.wake.done():
+                slot.wake.set_result(None)
+                count -= 1
+
+    async def _run(self, slot: Slot, job: Job) -> None:
+        entry, bound = job.entry, job.bound
+        handler = bound.handler
+        message = entry.message
+        if message is None:
+            message = await self.dead.reread(entry)
+        event = entry.event
+        if event is None:
+            event = entry.kind.codec.decode(message.data)
+            if entry.kind.single is None:
+                entry.event = event
+        attempt: Attempt | None = None
+        arguments: tuple[object, ...] = (event,)
+        if handler.takes_context:
+            attempt = Attempt(self, job, message)
+            arguments = (event, Context(attempt, message, self.wiring.state))
+        recovery = self.recovery
+        alone = recovery is not None and recovery.is_suspect(job)
+        slot.begin(job, self.loop.time(), handler.timeout_s)
+        bound.running += 1
+        self.running += 1
+        if self.running > self.running_max:
+            self.running_max = self.running
+        self._in_flight.note(slot.index, entry.partition.number, entry.position, alone)
+        if self.recorder is not None:
+            self.recorder.start(entry.position)
+        error: BaseException | None = None
+        try:
+            if not bound.on_loop:
+                await self.threads.run(slot, handler.function, arguments)
+            elif handler.is_async:
+                await handler.function(*arguments)
+            else:
+                handler.function(*arguments)
+        except asyncio.CancelledError as cancelled:
+            if not slot.timed_out or slot.work is None:
+                self._in_flight.clear(slot.index)
+                raise
+            slot.work.uncancel()
+            error = TimeoutError(f"longer than timeout_s={handler.timeout_s:g}")
+            error.__cause__ = cancelled
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - SystemExit in a handler is a failed attempt too
+            error = raised
+        slot.end()
+        bound.running -= 1
+        self.running -= 1
+        self._in_flight.clear(slot.index)
+        if self.failure is not None:
+            return  # the session is over: the next one runs this again
+        if bound.queue and not bound.breaker.open:
+            self.ready.release(bound.queue.popleft())
+            self.wake(1)
+        if recovery is not None and alone and recovery.gone(entry):
+            self.end_recovery()
+        if error is None or (attempt is not None and attempt.committed):
+            if error is not None:
+                self.notes.failed_after_commit(job, error)
+            self._succeeded(job, attempt)
+        else:
+            await self.failing.failed(job, error)
+        if self.recovery is not None:
+            self.wake(1)
+
+    def end_recovery(self) -> None:
+        """All suspects have been tried: everything else may start."""
+        recovery, self.recovery = self.recovery, None
+        if recovery is not None:
+            jobs = recovery.rest()
+            for job in jobs:
+                self.ready.release(job)
+            self.wake(len(jobs))
+
+    # -- starting -----------------------------------------------------------------------------------------------
+
+    def startable(self, ticket: Ticket[Entry]) -> int:
+        """The schedule lets this event start: make its handlers ready; returns how many are."""
+        entry = ticket.item
+        if self.recorder is not None:
+            self.recorder.release(entry.position)
+        if self._in_block and self.kinds.mixed and not entry.kind.embedded:
+            keys = ticket.footprint
+            if any(conflicts(keys, other) for other in self._in_block.values()):
+                # Its effects would be durable before those of its predecessor are.
+                self._after_sync.append(ticket)
+                self.store.hurry()
+                return 0
+        return self._make_ready(ticket)
+
+    def _make_ready(self, ticket: Ticket[Entry]) -> int:
+        single, past = ticket.item.kind.single, ticket.item.past
+        if past is not None and self.failing.died_too_often(ticket):
+            return 0
+        if single is not None:
+            if past is None or single.name not in past.done:
+                if past is not None:
+                    past.active += 1
+                self.push(Job(ticket, single, 0))
+                return 1
+            self._finish(ticket)
+            return 0
+        return self.advance(ticket)
+
+    def push(self, job: Job) -> None:
+        if self.recovery is not None:
+            self.recovery.defer(job)
+        else:
+            self.ready.push(job)
+
+    def start_unordered(self, ticket: Ticket[Entry]) -> int:
+        """Handlers without a footprint wait for no one: ready at admission."""
+        entry = ticket.item
+        past = entry.remember()
+        count = 0
+        for index, bound in enumerate(entry.kind.bounds):
+            if bound.handler.unordered and bound.name not in past.done:
+                past.started.add(bound.name)
+                past.active += 1
+                self.push(Job(ticket, bound, index))
+                count += 1
+        return count
+
+    def advance(self, ticket: Ticket[Entry]) -> int:
+        """Make the next handlers of an event with several ready, or end it; returns how many are ready now."""
+        entry = ticket.item
+        kind, past = entry.kind, entry.remember()
+        if ticket.blocked == 0 and not past.keys_freed and kind.ordered:
+            if entry.event is None and entry.message is not None:
+                entry.event = kind.codec.decode(entry.message.data)
+            indexes = kind.startable(entry.event, past.done, past.started) if entry.event is not None else []
+            for index in indexes:
+                bound = kind.bounds[index]
+                past.started.add(bound.name)
+                past.active += 1
+                self.push(Job(ticket, bound, index))
+            if indexes:
+                return len(indexes)
+            if all(bound.name in past.done for bound in kind.ordered) and past.active:
+                past.keys_freed = True  # only unordered handlers are left: nobody waits for those
+                self._free(ticket, committed=False)
+        if past.active == 0 and (ticket.blocked == 0 or not kind.ordered):
+            if any(one.exhausted is not None for one in past.failures.values()):
+                self.failing.exhausted(ticket)
+            else:
+                self._finish(ticket)
+        return 0
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def _succeeded(self, job: Job, attempt: Attempt | None) -> None:
+        entry, bound, ticket = job.entry, job.bound, job.ticket
+        committed = attempt is not None and attempt.committed
+        if bound.breaker.open:
+            self.failing.close_breaker(bound)
+        elif bound.failing:
+            bound.breaker.succeeded()
+            bound.failing = False
+        children = attempt.children if attempt is not None and not committed else ()
+        past = entry.past
+        if past is None and not children and entry.place is None:
+            self.post(Finished(entry.partition.number, entry.position, entry))
+            self._free(ticket, committed=committed)
+            self.done += 1
+            return
+        past = entry.remember()
+        past.done.add(bound.name)
+        past.active -= 1
+        past.failures.pop(bound.name, None)
+        if committed:
+            past.committed = True
+        if entry.kind.single is not None:
+            self._finish(ticket, children)
+            return
+        if not committed:
+            self._post_handled(entry, bound, children)
+        self.wake(self.advance(ticket))
+
+    def _post_handled(self, entry: Entry, bound: Bound, children: Sequence[Any]) -> None:
+        message = entry.message
+        assert message is not None
+        chain = self._chain(entry, bool(children))
+        self.post(
+            Handled(entry.partition.number, entry.position, message.source, message.id, bound.name,
+                    self.world.now_s(), tuple(children), chain)
+        )  # fmt: skip
+
+    def _chain(self, entry: Entry, children: bool) -> tuple[str, ...]:
+        place = entry.place
+        if place is None or not children or place.first():
+            return ()
+        place.children = True
+        return place.chain
+
+    def _finish(self, ticket: Ticket[Entry], children: Sequence[Any] = ()) -> None:
+        """The event is processed: its record, then everything that waited for it."""
+        entry = ticket.item
+        past = entry.remember()
+        self.post(
+            Ended(
+                entry.partition.number, entry.position, entry, tuple(children), self._chain(entry, bool(children)),
+                had_failures=past.written, was_dead=past.was_dead,
+            )
+        )  # fmt: skip
+        self.done += 1
+        self.leave(ticket, committed=past.committed)
+
+    def leave(self, ticket: Ticket[Entry], *, committed: bool = False) -> None:
+        """The event has its outcome: give up its keys, its place among the chains and in the cone."""
+        entry = ticket.item
+        past = entry.past
+        if past is None or not past.keys_freed:
+            self._free(ticket, committed=committed)
+        if entry.place is not None:
+            self.release_children(self.chains.end(entry.place))
+        if past is not None and past.was_dead:
+            self.dead.out_of_cone(entry.partition, entry.position)
+
+    def release_children(self, places: Sequence[Any]) -> None:
+        for place in places:
+            self.post(Released(place.partition, place.position))
+
+    def _free(self, ticket: Ticket[Entry], *, committed: bool) -> None:
+        entry = ticket.item
+        if self.recorder is not None:
+            self.recorder.end(entry.position, "processed")
+        if committed and self.kinds.mixed:
+            self._in_block[entry] = ticket.footprint
+        released = self.schedule.settle(ticket)
+        if entry.message is not None:
+            self.payload_bytes -= entry.size_bytes
+        if released:
+            count = 0
+            for other in released:
+                count += self.startable(other)
+            if count > 1:
+                self.wake(count - 1)  # this slot takes one itself
+        if not self.room.is_set():
+            self.room.set()
+
+    def post(self, record: Record) -> None:
+        """Queue a record for the next group commit, and count it until its sync is reported."""
+        self.unsynced += 1
+        self.store.post(record)
+
+    # -- the disk -----------------------------------------------------------------------------------------------
+
+    def _synced_elsewhere(self, batch: list[Record]) -> None:
+        if self.wiring.in_memory:
+            self.synced(batch)
+        else:
+            self.loop.call_soon_threadsafe(self.synced, batch)
+
+    def synced(self, batch: list[Record]) -> None:
+        """The disk has these records: settle their deliveries, tell who waits for receipts, start who waited."""
+        self.unsynced -= len(batch)
+        handles = []
+        in_block = self._in_block
+        for record in batch:
+            token = getattr(record, "token", None)
+            if token is not None:
+                if token.handle is not None:
+                    handles.append(token.handle)
+                if in_block:
+                    in_block.pop(token, None)
+        if handles:
+            self.transport.settle(handles)
+        self.wiring.on_outcome(batch)
+        for _ in range(len(self._after_sync)):
+            ticket = self._after_sync.popleft()
+            keys = ticket.footprint
+            if any(conflicts(keys, other) for other in in_block.values()):
+                self._after_sync.append(ticket)
+            else:
+                self.wake(self._make_ready(ticket))
+        self.dead.synced(batch)
+        self.room.set()
+
+    def fail(self, error: BaseException) -> None:
+        """This session is over: nothing more starts, what has not been synced does not count."""
+        if self.failure is None:
+            self.failure = error
+            self.stopping = True
+            self.store.close()
+            self.failed.set()
+            self.room.set()
+            self.wake(len(self._idle))
+
+    def fail_from_writer(self, error: StoreError) -> None:
+        """`fail`, called by the writer's thread."""
+        self.loop.call_soon_threadsafe(self.fail, error)
+
+    @property
+    def live(self) -> int:
+        """Events admitted and not yet durable, and those of paused partitions: what `descriptors_max` bounds."""
+        return len(self.schedule) + self.unsynced + sum(len(p.waiting_room) for p in self.partitions.values())

@@ -1,0 +1,129 @@
+"""The registered handlers as the engine uses them: one `Kind` an event type, one `Bound` a handler.
+
+A `Bound` carries the state that all events of a handler share: its own concurrency limit, its breaker, and the jobs
+that wait for either.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from commute.core.breaker import Breaker
+from commute.core.footprint import EVERYTHING, Footprint, conflicts, normalise
+from commute.codec import Codec
+from commute.footprints.declared import Declared
+from commute.handler import Handler
+from commute.runtime.entry import Job
+
+
+class Bound:
+    """A handler and what its running events share."""
+
+    __slots__ = ("_declared", "breaker", "code", "failing", "handler", "name", "on_loop", "queue", "running", "warned")
+
+    def __init__(self, handler: Handler, accesses_max: int) -> None:
+        self.handler = handler
+        self._declared = {event.type: event.declared.limited(accesses_max) for event in handler.events}
+        self.name = handler.name
+        self.code = getattr(handler.function, "__code__", None)
+        self.on_loop = handler.executor == "loop" or (handler.executor == "auto" and handler.is_async)
+        self.breaker = Breaker()
+        self.failing = False  # something failed since its last success
+        self.running = 0
+        self.queue: deque[Job] = deque()  # ready, but over the handler's limit or behind its breaker
+        self.warned: set[str] = set()  # warnings that are said once per handler
+
+    def declared(self, type_: str) -> Declared:
+        """What the handler declares about one of its event types."""
+        return self._declared[type_]
+
+    def full(self) -> bool:
+        limit = self.handler.concurrency
+        return limit is not None and self.running >= limit
+
+
+class Kind:
+    """One event type of this app: how its bytes become an event, who handles it, what it touches."""
+
+    __slots__ = ("_footprints", "bounds", "chains", "codec", "embedded", "ordered", "single", "type", "unordered")
+
+    def __init__(self, type_: str, codec: Codec, bounds: Sequence[Bound]) -> None:
+        self.type = type_
+        self.codec = codec
+        self.bounds = tuple(bounds)  # in registration sequence
+        self.ordered = tuple(b for b in bounds if not b.handler.unordered)
+        self.unordered = tuple(b for b in bounds if b.handler.unordered)
+        self.single = self.bounds[0] if len(self.bounds) == 1 and self.ordered else None
+        self.embedded = all(b.handler.embedded for b in self.ordered)
+        self._footprints: tuple[Callable[[object], Footprint], ...] = tuple(
+            b.declared(type_).footprint for b in self.ordered
+        )
+        self.chains: tuple[Callable[[object], Sequence[str]], ...] = tuple(
+            keys for b in bounds if (keys := b.declared(type_).publish_keys) is not None
+        )
+
+    def footprint(self, event: object) -> Footprint:
+        """The union over the ordered handlers. Raises RejectedError where a key does not resolve."""
+        functions = self._footprints
+        if len(functions) == 1:
+            return functions[0](event)
+        return normalise(access for function in functions for access in function(event))
+
+    def chain(self, event: object) -> tuple[str, ...]:
+        """The keys in whose log sequence this event's children leave; empty for most."""
+        return tuple(dict.fromkeys(key for chain in self.chains for key in chain(event)))
+
+    def startable(self, event: object, done: set[str], started: set[str]) -> list[int]:
+        """Indexes into `bounds` of the ordered handlers that may begin: no unfinished earlier one conflicts."""
+        found: list[int] = []
+        earlier: list[Footprint] = []
+        for index, bound in enumerate(self.bounds):
+            if bound.handler.unordered or bound.name in done:
+                continue
+            keys = bound.declared(self.type).footprint(event)
+            if bound.name not in started and not any(conflicts(keys, other) for other in earlier):
+                found.append(index)
+            earlier.append(keys)
+        return found
+
+
+class Kinds:
+    """All event types that the app handles, and those that it passes over."""
+
+    __slots__ = ("_by_type", "_ignore", "bounds", "mixed")
+
+    def __init__(self, handlers: Iterable[Handler], ignore: Sequence[str], accesses_max: int) -> None:
+        self.bounds = tuple(Bound(handler, accesses_max) for handler in handlers)
+        by_type: dict[str, list[Bound]] = {}
+        codecs: dict[str, Codec] = {}
+        for bound in self.bounds:
+            for event in bound.handler.events:
+                by_type.setdefault(event.type, []).append(bound)
+                known = codecs.get(event.type)
+                if known is None or known.cls is None:  # a class says more than a type name
+                    codecs[event.type] = event.codec
+        self._by_type = {type_: Kind(type_, codecs[type_], bounds) for type_, bounds in by_type.items()}
+        self._ignore = tuple(ignore)
+        ordered = [b for b in self.bounds if not b.handler.unordered]
+        # Only where some effects lie in our own store and others elsewhere must a start look at what is not synced.
+        self.mixed = any(b.handler.embedded for b in ordered) and not all(b.handler.embedded for b in ordered)
+
+    def get(self, type_: str) -> Kind | None:
+        return self._by_type.get(type_)
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._by_type.values())
+
+    def ignored(self, type_: str) -> bool:
+        return any(fnmatchcase(type_, pattern) for pattern in self._ignore)
+
+    def like(self, type_: str) -> str | None:
+        """The registered type that was probably meant."""
+        return next(iter(difflib.get_close_matches(type_, self._by_type, 1)), None)
+
+
+def is_everything(footprint: Footprint) -> bool:
+    return any(access in EVERYTHING for access in footprint)

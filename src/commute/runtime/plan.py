@@ -1,0 +1,42 @@
+"""What a worker is told to do: everything about one app that the runtime needs, checked, without the app itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from commute.handler import Handler
+from commute.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One app as its worker sees it. `source` is the CloudEvents source of what it publishes."""
+
+    name: str
+    group: str
+    stream: str
+    source: str
+    handlers: Sequence[Handler]
+    ignore: Sequence[str]
+    concurrency: int
+    limits: Limits
+    encode: Callable[[object], tuple[str, bytes]]
+    lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+
+    def fingerprint(self) -> str:
+        """A digest of what decides whether an event is rejected: handlers, their code and events, `ignore`."""
+        digest = hashlib.blake2b(digest_size=16)
+        for pattern in sorted(self.ignore):
+            digest.update(b"i" + pattern.encode())
+        for handler in self.handlers:
+            digest.update(b"h" + handler.name.encode())
+            code = getattr(handler.function, "__code__", None)
+            digest.update(getattr(code, "co_code", b""))
+            for event in handler.events:
+                annotations = getattr(event.codec.cls, "__annotations__", {})
+                digest.update(f"e{event.type}{annotations!r}{event.declared.templates!r}".encode())
+        return digest.hexdigest()

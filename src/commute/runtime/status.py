@@ -1,0 +1,64 @@
+"""What a worker is doing at this moment, as plain data: for its own terminal line and for `commute status` beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from commute.runtime.entry import Job
+    from commute.runtime.session import Session
+
+KEYS_SHOWN_MAX = 10
+JOBS_SHOWN_MAX = 40
+
+
+def snapshot(session: Session, now_s: float) -> dict[str, Any]:
+    """Counts, the keys that most events wait for, what runs and what waits for a retry. Cheap enough for each second."""
+    engine, intake = session.engine, session.intake
+    monotonic_s = engine.loop.time()
+    running = [slot for slot in engine.slots if slot.job is not None]
+    oldest = min((slot.job.entry.admitted_s for slot in running if slot.job is not None), default=None)
+    return {
+        "at_s": now_s,
+        "done": engine.done,
+        "running": len(running),
+        "ready": len(engine.ready) + (len(engine.recovery) if engine.recovery is not None else 0),
+        "waiting": engine.schedule.waiting,
+        "retrying": engine.failing.retrying,
+        "behind_breakers": {b.name: len(b.queue) for b in engine.kinds.bounds if b.breaker.open},
+        "overdue": session.sweep.overdue,
+        "admitted": len(engine.schedule),
+        "payload_bytes": engine.payload_bytes,
+        "full": intake.full_since_s is not None,
+        "paused": {str(p.number): p.why for p in engine.partitions.values() if p.pause},
+        "keys": [list(pair) for pair in engine.schedule.waiting_by_key(KEYS_SHOWN_MAX)],
+        "oldest_s": None if oldest is None else round(monotonic_s - oldest, 3),
+        "handlers": [
+            {
+                **_job(slot.job),
+                "running_s": round(monotonic_s - slot.started_s, 3),
+                "overdue": slot.replaced,
+            }
+            for slot in running[:JOBS_SHOWN_MAX]
+            if slot.job is not None
+        ],
+        "retries": [_retry(job) for job in engine.failing.retries(JOBS_SHOWN_MAX)],
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {"event": job.entry.id, "type": job.entry.kind.type, "position": job.entry.position, "handler": job.bound.name}
+
+
+def _retry(job: Job) -> dict[str, Any]:
+    past = job.entry.past
+    failures = past.failures.get(job.bound.name) if past is not None else None
+    found = _job(job)
+    if failures is not None:
+        found |= {
+            "attempt": failures.failures,
+            "attempts_max": job.bound.handler.retry.attempts,
+            "due_s": failures.due_s,
+            "error": failures.error,
+        }
+    return found

@@ -1,0 +1,273 @@
+"""A worker: owns a group, runs one session after another, and ends in order.
+
+    stand by until the group is free → session … → store failed? the next session, from what is durable
+                                                 → asked to stop? drain, release
+                                                 → ownership lost, or a fault? stop with the error
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from commute.embedded.file import EmbeddedFile
+from commute.embedded.inflight import InFlight, NoRecord
+from commute.embedded.ownership import Ownership
+from commute.errors import CommuteError, OwnershipLostError, StoreError
+from commute.runtime.engine import Recorder
+from commute.runtime.plan import Plan
+from commute.runtime.session import Session, Surroundings
+from commute.runtime.status import snapshot
+from commute.runtime.world import SystemWorld, World
+from commute.store.reading import forget
+from commute.store.records import Record
+from commute.store.schema import SCHEMA
+from commute.store.store import Appender
+from commute.transports.base import Transport
+
+LOGGER = logging.getLogger("commute")
+
+STAND_BY_S = 0.25  # how often one that stands by tries to take the group
+STATUS_S = 1.0  # how often the worker writes what it is doing, for `commute status` beside it
+HOUSEKEEPING_S = 60.0
+STORE_RETRY_S_MAX = 5.0
+
+
+class Retains(Protocol):
+    """A transport that deletes what nobody needs any more."""
+
+    async def retain(self, now_s: float) -> int: ...
+
+
+class Link(Protocol):
+    """The broker and the store of one app, opened; made by `commute.link`."""
+
+    file: EmbeddedFile  # the store
+
+    def transport(self, stream: str | None = None) -> Transport: ...
+
+    def appender(self, transport: Transport) -> Appender | None: ...
+
+
+class Worker:
+    """Runs one app's handlers until `stop`. Use: ``await start()``, ``await wait()``, ``await stop()``."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        link: Link,
+        *,
+        world: World | None = None,
+        state: Any = None,
+        recorder: Recorder | None = None,
+        on_outcome: Callable[[Sequence[Record]], None] = lambda batch: None,
+        resume: bool = False,
+        from_end: bool = False,
+        inline_threads: bool = False,
+        watch: bool = True,
+    ) -> None:
+        self.plan = plan
+        self.link = link
+        self.world = world or SystemWorld()
+        self.session: Session | None = None
+        self.standing_by = False
+        self.ready = asyncio.Event()
+        self._state = state
+        self._recorder = recorder
+        self._on_outcome = on_outcome
+        self._resume = resume
+        self._from_end = from_end
+        self._inline_threads = inline_threads
+        self._watch = watch
+        self._stop = asyncio.Event()
+        self._work: asyncio.Task[None] | None = None
+        self._ownership: Ownership | None = None
+        self._failing_since: float | None = None
+        self.drained = True
+
+    async def start(self) -> None:
+        """Begin; returns when the worker is ready, stands by, or has failed (then `wait` raises)."""
+        self._work = asyncio.get_running_loop().create_task(self._run(), name="commute worker")
+        ready = asyncio.create_task(self.ready.wait())
+        await asyncio.wait((self._work, ready), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+
+    async def wait(self) -> None:
+        """Returns when the worker has ended; raises what ended it."""
+        assert self._work is not None
+        await self._work
+
+    async def stop(self) -> bool:
+        """Drain and end; True if every running handler has ended within `grace_s`."""
+        self._stop.set()
+        await self.wait()
+        return self.drained
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        file = self.link.file
+        await asyncio.wrap_future(file.writer.submit(lambda c: c.execute(SCHEMA).fetchall()))
+        file.writer.on_failure(self._store_failed)
+        if not await self._take_group():
+            return
+        async with AsyncExitStack() as stack:
+            if self.plan.lifespan is not None:
+                self._state = await stack.enter_async_context(self.plan.lifespan())
+            try:
+                delay_s = 0.1
+                while not self._stop.is_set():
+                    error = await self._one_session()
+                    if error is None:
+                        break
+                    delay_s = min(2 * delay_s, STORE_RETRY_S_MAX)
+                    LOGGER.error("error[%s] %s   Again in %.1f s, from what is durable", error.slug, error, delay_s)
+                    await self._pause(delay_s)
+                    file.writer.reset()
+            finally:
+                if self._ownership is not None:
+                    self._ownership.release()
+
+    async def _pause(self, delay_s: float) -> None:
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    async def _take_group(self) -> bool:
+        """Own the group; stands by while another worker does. False if asked to stop meanwhile."""
+        file = self.link.file
+        if file.path is None:
+            return True
+        ownership = self._ownership = Ownership(file, self.plan.group)
+        while not await asyncio.to_thread(ownership.try_take):
+            if not self.standing_by:
+                self.standing_by = True
+                holder = ownership.holder()
+                who = f"pid {holder[0]} (host {holder[1]})" if holder else "another worker"
+                LOGGER.warning(
+                    "warning[second-worker] group %s on %s is run by %s. This one stands by and takes over as soon "
+                    "as that one has ended.",
+                    self.plan.group, file.path, who,
+                )  # fmt: skip
+                self.ready.set()
+            await self._pause(STAND_BY_S)
+            if self._stop.is_set():
+                return False
+        if self.standing_by:
+            self.standing_by = False
+            LOGGER.warning("group %s is free: this worker takes over", self.plan.group)
+        return True
+
+    async def _one_session(self) -> StoreError | None:
+        """One engine from start to end. None: asked to stop, and drained. A StoreError: begin again. Else raises."""
+        file = self.link.file
+        transport = self.link.transport()
+        record: InFlight | NoRecord = NoRecord()
+        suspects: Sequence[tuple[int, int, bool]] = ()
+        if file.path is not None:
+            record = InFlight(
+                file.side_path(self.plan.group, "running"), self.plan.concurrency + self.plan.limits.overdue_max + 1
+            )
+            suspects = record.read_and_reset()
+        session = self.session = Session(
+            Surroundings(
+                plan=self.plan, world=self.world, file=file, transport=transport,
+                appender=self.link.appender(transport), ownership=self._ownership, in_flight=record,
+                suspects=suspects, state=self._state, on_outcome=self._on_outcome, recorder=self._recorder,
+                resume=self._resume, from_end=self._from_end, inline_threads=self._inline_threads, watch=self._watch,
+            )
+        )  # fmt: skip
+        chores: asyncio.Task[None] | None = None
+        try:
+            await session.open()
+            chores = asyncio.create_task(self._housekeeping(session, transport), name="commute housekeeping")
+            self._resume = False
+            self.ready.set()
+            await self._until_stop_or_failure(session)
+            if session.engine.failure is None:
+                self.drained = await session.drain()
+                if self.drained:
+                    record.clean_close()
+        except StoreError as error:
+            if not hasattr(session, "engine"):
+                raise
+            session.engine.fail(error)
+        finally:
+            if chores is not None:
+                chores.cancel()
+            if hasattr(session, "engine"):
+                await self._end(session)
+        failure = session.engine.failure
+        if failure is None:
+            return None
+        if isinstance(failure, StoreError) and not isinstance(failure, OwnershipLostError):
+            if self._stop.is_set():
+                raise failure
+            return failure
+        raise failure
+
+    async def _end(self, session: Session) -> None:
+        if session.engine.failure is not None and not await session.ended(self.plan.limits.grace_s):
+            # The next session would run the same events beside these: two at once.
+            session.engine.failure = CommuteError(
+                "handlers of the failed session do not end, so no new one can begin; the worker stops",
+                slug="overdue-max",
+            )
+        await session.close()
+
+    async def _until_stop_or_failure(self, session: Session) -> None:
+        waits = [asyncio.create_task(self._stop.wait()), asyncio.create_task(session.engine.failed.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _store_failed(self, error: StoreError) -> None:
+        session = self.session
+        if session is not None and hasattr(session, "engine"):
+            session.engine.fail_from_writer(error)
+
+    async def _housekeeping(self, session: Session, transport: Transport) -> None:
+        file, limits = self.link.file, self.plan.limits
+        path = None if file.path is None else Path(file.side_path(self.plan.group, "status"))
+        next_s = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            if path is not None:
+                self._write_status(path, session)
+            if loop.time() >= next_s:
+                next_s = loop.time() + HOUSEKEEPING_S
+                scope, now_s = session.engine.store.scope, self.world.now_s()
+                try:
+                    while await asyncio.wrap_future(
+                        file.writer.submit(
+                            lambda c, scope=scope, now_s=now_s: forget(  # type: ignore[misc]
+                                c, scope, now_s, dedupe_s=limits.dedupe_s, retain_s=limits.retain_s
+                            )
+                        )
+                    ):
+                        await asyncio.sleep(0)
+                    retain = getattr(transport, "retain", None)
+                    if retain is not None:
+                        await retain(now_s)
+                except StoreError as error:
+                    LOGGER.info("housekeeping: %s", error)
+            await asyncio.sleep(STATUS_S)
+
+    def _write_status(self, path: Path, session: Session) -> None:
+        whole = path.with_suffix(".status-new")
+        try:
+            whole.write_text(json.dumps({"pid": os.getpid(), **snapshot(session, self.world.now_s())}))
+            whole.replace(path)
+        except OSError as error:
+            LOGGER.info("status file: %s", error)

@@ -1,0 +1,370 @@
+"""The write side of an app's durable state: one queue of records, written in sequence inside the group commit.
+
+The engine only appends (`post`); the writer calls `drain` at each commit, and what was drained comes back through
+`on_synced` once the disk has it. So the loop never waits for a write, and what is durable is always a prefix of what
+the engine said. Progress objects belong to `drain` alone: the loop never touches them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import apsw
+
+from commute.core.watermark import Done, Watermark
+from commute.errors import OwnershipLostError
+from commute.ids import derived_id
+from commute.store.records import (
+    Asked,
+    Buried,
+    Child,
+    Ended,
+    Failed,
+    Finished,
+    Handled,
+    Paused,
+    Record,
+    Released,
+    Relayed,
+)
+from commute.store.reading import attributes_text, read_children, read_dead
+from commute.store.schema import DEAD_COLUMNS
+from commute.transports.base import Message
+
+
+class Appender(Protocol):
+    """A transport whose log lies in the same file: children are appended in the same transaction."""
+
+    def publish_rows(self, connection: apsw.Connection, messages: Sequence[Message], stream: str | None) -> object: ...
+
+
+class CommitWriter(Protocol):
+    """What the store needs of `embedded.writer.Writer`."""
+
+    def attach(self, source: Callable[[apsw.Connection], Callable[[], None] | None]) -> None: ...
+
+    def wake(self, *, urgent: bool = False) -> None: ...
+
+
+class _Progress:
+    """One partition's settled positions, owned by `drain`."""
+
+    __slots__ = ("admitted", "admitted_max", "done", "partition", "touched", "watermark")
+
+    def __init__(self, partition: int, watermark: int, admitted_max: int, done: Done) -> None:
+        self.partition = partition
+        self.watermark = Watermark(watermark)
+        self.done = done
+        self.admitted: deque[int] = deque()  # appended by the loop, taken by drain: positions in log sequence
+        self.admitted_max = admitted_max
+        self.touched = False
+
+    def settle(self, position: int) -> None:
+        self.take_admitted()
+        self.watermark.settle(position)
+        self.done.add(position)
+        self.touched = True
+
+    def take_admitted(self) -> None:
+        admitted = self.admitted
+        if admitted:
+            watermark = self.watermark
+            position = self.admitted_max
+            while admitted:
+                position = admitted.popleft()
+                watermark.admit(position)
+            self.admitted_max = position
+            self.touched = True
+
+
+class Store:
+    """The durable side of one engine session. `post` from the loop's thread; everything else happens in commits."""
+
+    def __init__(
+        self,
+        writer: CommitWriter,
+        scope: int,
+        *,
+        appender: Appender | None,
+        check_epoch: Callable[[apsw.Connection], None] | None = None,
+    ) -> None:
+        self._writer = writer
+        self.scope = scope
+        self._appender = appender
+        self._check_epoch = check_epoch
+        self._queue: deque[Record] = deque()
+        self._written: list[Record] = []  # drained since the last sync
+        self._progress: dict[int, _Progress] = {}
+        self._closed = False
+        self._children_queued = False  # a queued record appends children to the log
+        self.relay_wanted = False  # rows lie in the outbox that the relay must send
+        self.on_synced: Callable[[list[Record]], None] = lambda batch: None
+        writer.attach(self.source)
+
+    # -- from the loop ------------------------------------------------------------------------------------------
+
+    def post(self, record: Record) -> None:
+        """Queue one record; it joins the next group commit. O(1), never blocks."""
+        if isinstance(record, Ended | Handled | Released | Asked):
+            self._children_queued = True
+        self._queue.append(record)
+        self._writer.wake()
+
+    def hurry(self) -> None:
+        """Sync what was posted as soon as the disk can."""
+        self._writer.wake(urgent=True)
+
+    def open_partition(self, partition: int, watermark: int, admitted_max: int, blocks: Sequence[tuple[int, bytes]]) -> Done:
+        """Start a partition where it was left; returns the positions at or beyond the watermark that are settled."""
+        done, seen = Done(), Done()
+        for block, bits in blocks:
+            done.load(block, bits)
+            seen.load(block, bits)
+        self._progress[partition] = _Progress(partition, watermark, admitted_max, done)
+        return seen
+
+    def admitted(self, partition: int, position: int) -> None:
+        """This position has been taken in: the watermark may not pass it until it is settled."""
+        self._progress[partition].admitted.append(position)
+
+    def close(self) -> None:
+        """Nothing more is written, whatever is still queued (an orderly end syncs first)."""
+        self._closed = True
+
+    # -- inside a transaction -----------------------------------------------------------------------------------
+
+    def source(self, connection: apsw.Connection) -> Callable[[], None] | None:
+        self.drain(connection)
+        batch = self._written
+        if not batch:
+            return None
+        self._written = []
+        return lambda: self.on_synced(batch)
+
+    def drain(self, connection: apsw.Connection) -> None:
+        """Write everything queued; called at each commit, and before a block that appends children."""
+        if self._closed or not (self._queue or any(p.admitted for p in self._progress.values())):
+            return
+        if self._check_epoch is not None:
+            self._check_epoch(connection)
+        queue, written, progress = self._queue, self._written, self._progress
+        self._children_queued = False
+        while queue:
+            record = queue.popleft()
+            written.append(record)
+            if type(record) is Finished:
+                progress[record.partition].settle(record.position)
+            else:
+                self._write(connection, record)
+        for partition in progress.values():
+            partition.take_admitted()
+            if partition.touched:
+                self._write_progress(connection, partition)
+
+    def before_block(self, connection: apsw.Connection) -> None:
+        """What must be in the log before a block's own children: those of the events it depends on."""
+        self.check_epoch(connection)
+        if self._children_queued:
+            self.drain(connection)
+
+    def commit_block(self, connection: apsw.Connection, handled: Handled) -> None:
+        """The end of a `ctx.transaction()` block: the inbox row and the children, in the block's savepoint."""
+        self._insert_inbox(connection, handled)
+        self._publish(connection, handled.partition, handled.position, handled.children, handled.chain)
+
+    def check_epoch(self, connection: apsw.Connection) -> None:
+        """Raise OwnershipLostError if another worker has taken the group, or if this session is over."""
+        if self._closed:
+            raise OwnershipLostError("this worker has stopped; nothing more is written", slug="ownership-lost")
+        if self._check_epoch is not None:
+            self._check_epoch(connection)
+
+    # -- one record each ----------------------------------------------------------------------------------------
+
+    def _write(self, connection: apsw.Connection, record: Record) -> None:
+        match record:
+            case Ended():
+                self._write_ended(connection, record)
+            case Buried():
+                self._write_buried(connection, record)
+            case Failed():
+                connection.execute(
+                    "INSERT OR REPLACE INTO attempt VALUES(?,?,?,?,?,?,?,?,?)",
+                    (self.scope, record.partition, record.position, record.handler, record.failures, record.deaths,
+                     record.first_s, record.due_s, record.error),
+                )  # fmt: skip
+            case Handled():
+                self.commit_block(connection, record)
+            case Paused():
+                connection.execute(
+                    "UPDATE progress SET paused=?, fingerprint=? WHERE scope=? AND partition=?",
+                    (record.why, record.fingerprint, self.scope, record.partition),
+                )
+            case Released():
+                self._release(connection, record)
+            case Relayed():
+                connection.executemany("DELETE FROM outbox WHERE n=?", [(n,) for n in record.numbers])
+            case Asked():
+                self._write_asked(connection, record)
+            case Finished():  # `drain` writes these itself
+                raise AssertionError("Finished is written by drain")
+
+    def _write_ended(self, connection: apsw.Connection, record: Ended) -> None:
+        where = (self.scope, record.partition, record.position)
+        if record.had_failures:
+            connection.execute("DELETE FROM attempt WHERE scope=? AND partition=? AND position=?", where)
+        if record.was_dead:
+            connection.execute("DELETE FROM dead WHERE scope=? AND partition=? AND position=?", where)
+        else:
+            self._progress[record.partition].settle(record.position)
+        self._publish(connection, record.partition, record.position, record.children, record.chain)
+
+    def _write_buried(self, connection: apsw.Connection, record: Buried) -> None:
+        m = record.message
+        connection.execute(
+            f"INSERT OR REPLACE INTO dead(scope, {DEAD_COLUMNS}) VALUES({','.join('?' * 21)})",
+            (self.scope, record.partition, record.position, record.status, m.source, m.id, m.type, m.time_s, m.data,
+             attributes_text(m.attributes), record.at_s, json.dumps(record.footprint), json.dumps(record.chain),
+             json.dumps(record.handlers_done), record.handler, record.slug, record.reason, record.detail,
+             record.attempts, int(record.stopped), ""),
+        )  # fmt: skip
+        connection.execute(
+            "DELETE FROM attempt WHERE scope=? AND partition=? AND position=?",
+            (self.scope, record.partition, record.position),
+        )
+        progress = self._progress[record.partition]
+        progress.take_admitted()
+        if record.position not in progress.done and record.position >= progress.watermark.position:
+            progress.settle(record.position)
+
+    def _write_asked(self, connection: apsw.Connection, record: Asked) -> None:
+        answer = record.refusal or apply_request(
+            connection, self.scope, record.verb, record.partition, record.position, record.at_s, self._append_again
+        )
+        if record.number:
+            connection.execute("UPDATE request SET answer=? WHERE n=?", (answer, record.number))
+
+    def _write_progress(self, connection: apsw.Connection, progress: _Progress) -> None:
+        where = (self.scope, progress.partition)
+        below = progress.watermark.position
+        for block in progress.done.drop_below(below):
+            connection.execute("DELETE FROM done WHERE scope=? AND partition=? AND block=?", (*where, block))
+        rows = [(*where, block, bits) for block, bits in progress.done.take_dirty().items()]
+        if rows:
+            connection.executemany("INSERT OR REPLACE INTO done VALUES(?,?,?,?)", rows)
+        connection.execute(
+            "INSERT INTO progress(scope, partition, watermark, admitted) VALUES(?,?,?,?) "
+            "ON CONFLICT(scope, partition) DO UPDATE SET watermark=excluded.watermark, admitted=excluded.admitted",
+            (*where, below, progress.admitted_max),
+        )
+        progress.touched = False
+
+    # -- children -----------------------------------------------------------------------------------------------
+
+    def _publish(
+        self,
+        connection: apsw.Connection,
+        partition: int,
+        position: int,
+        children: Sequence[Child],
+        chain: Sequence[str],
+    ) -> None:
+        if not children:
+            return
+        if self._appender is not None and not chain:
+            for child in children:
+                self._appender.publish_rows(connection, [child.message], child.to)
+            return
+        self.relay_wanted |= not chain
+        for child in children:
+            m = child.message
+            connection.execute(
+                "INSERT INTO outbox(scope, partition, position, chain, stream, source, id, type, time_s, data, "
+                "attributes) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+                (self.scope, partition, position, json.dumps(chain) if chain else None, child.to, m.source, m.id, m.type, m.time_s, m.data,
+                 attributes_text(m.attributes)),
+            )  # fmt: skip
+
+    def _release(self, connection: apsw.Connection, record: Released) -> None:
+        where = (self.scope, record.partition, record.position)
+        if self._appender is None:
+            connection.execute("UPDATE outbox SET chain=NULL WHERE scope=? AND partition=? AND position=?", where)
+            self.relay_wanted = True
+            return
+        for child in read_children(connection, *where):
+            self._appender.publish_rows(connection, [child.message], child.to)
+        connection.execute("DELETE FROM outbox WHERE scope=? AND partition=? AND position=?", where)
+
+    def _append_again(self, connection: apsw.Connection, message: Message) -> None:
+        self._publish(connection, 0, -1, [Child(message, None)], ())
+
+    def _insert_inbox(self, connection: apsw.Connection, handled: Handled) -> None:
+        connection.execute(
+            "INSERT OR IGNORE INTO inbox(scope, source, id, handler, partition, position, at_s) VALUES(?,?,?,?,?,?,?)",
+            (self.scope, handled.source, handled.id, handled.handler, handled.partition, handled.position,
+             handled.at_s),
+        )  # fmt: skip
+
+
+def apply_request(
+    connection: apsw.Connection,
+    scope: int,
+    verb: str,
+    partition: int,
+    position: int,
+    at_s: float,
+    append: Callable[[apsw.Connection, Message], None],
+) -> str:
+    """Do one retry, skip or drop inside the running transaction; returns what was done, or ``refused: why``.
+
+    A parked event that is retried stays where it is, marked: the engine replays it in its place. A skipped or
+    rejected one is appended as a new event that names the old one as its cause.
+    """
+    rows = read_dead(connection, scope, "partition=? AND position=?", (partition, position))
+    if not rows:
+        return "refused: it is no dead letter any more"
+    row = rows[0]
+    where = (scope, partition, position)
+    if row.status == "held":
+        return "refused: it is held behind a parked event; act on that one"
+    if verb == "retry" and row.status == "parked":
+        connection.execute("UPDATE dead SET asked='retry', stopped=0 WHERE scope=? AND partition=? AND position=?", where)
+        return "retry"
+    if verb == "retry":
+        if row.status == "dropped":
+            return "refused: it was dropped, its bytes are gone"
+        if row.asked:
+            return f"refused: it was sent again already, as {row.asked}"
+        again = again_message(row.message, at_s)
+        append(connection, again)
+        connection.execute("UPDATE dead SET asked=? WHERE scope=? AND partition=? AND position=?", (again.id, *where))
+        return f"sent again as {again.id}"
+    if row.status == "parked":
+        connection.execute("DELETE FROM attempt WHERE scope=? AND partition=? AND position=?", where)
+    elif verb == "skip":
+        return f"refused: it is {row.status} already"
+    if verb == "skip":
+        connection.execute(
+            "UPDATE dead SET status='skipped', stopped=0, asked='', at_s=? WHERE scope=? AND partition=? AND position=?",
+            (at_s, *where),
+        )
+        return "skipped"
+    connection.execute(
+        "UPDATE dead SET status='dropped', stopped=0, data=NULL, detail='', at_s=? "
+        "WHERE scope=? AND partition=? AND position=?",
+        (at_s, *where),
+    )
+    return "dropped"
+
+
+def again_message(message: Message, at_s: float) -> Message:
+    """The bytes of a dead letter as a new event: new identity, the old one as its cause."""
+    attributes = dict(message.attributes or {})
+    attributes.setdefault("correlationid", message.id)
+    attributes["causationid"] = message.id
+    identity = derived_id(at_s, message.source, message.id, "again")
+    return Message(identity, message.source, message.type, at_s, message.data, attributes)
+

@@ -1,0 +1,363 @@
+"""Events in a SQLite file: the durable transport that needs no server.
+
+A stream is a table; an event's position is its row number, counted from one without gaps, so that a reader
+sees at once when a row is missing. A row carries a checksum, so that a flipped bit is found instead of
+delivered. What a group has settled is one number, its watermark; what is settled beyond it is the engine's
+to remember.
+
+Invariants: ``last`` in commute_streams is the highest position ever given, also after the rows are gone;
+rows up to ``floor`` have been deleted; an identity (source, id) has one row that is no duplicate; a
+watermark never falls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import apsw
+
+from commute.core.watermark import Watermark
+from commute.embedded.database import read_error
+from commute.embedded.file import EmbeddedFile
+from commute.transports.base import Delivery, Features, Message, Sent
+from commute.transports.groups import GroupState
+from commute.transports.rows import (
+    SCHEMA,
+    Stream,
+    damaged,
+    find_positions,
+    find_stream,
+    group_checksum,
+    make_stream,
+    mark,
+    move_stream,
+    publish_rows,
+    read_rows,
+)
+
+_DELETED_ROWS_MAX = 2_000  # per transaction of `retain`, so that nobody waits long for the writer
+
+
+class SqliteTransport:
+    """A stream in an embedded file. `stream` names it; ``poll_s`` is how often a waiting `receive` looks
+    for events of other processes (those of this one wake it at once); ``retain_s`` how long settled events
+    are kept. `clock` gives seconds since 1970. The file stays open after `close`: who opened it closes it.
+    Raises StoreError."""
+
+    features = Features(
+        name="sqlite",
+        durable=True,
+        stable_positions=True,
+        rereads=True,
+        multi_process=True,
+        settles="outcome",
+    )
+
+    def __init__(
+        self,
+        file: EmbeddedFile,
+        stream: str = "events",
+        *,
+        poll_s: float = 0.02,
+        retain_s: float = 7 * 86_400.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        assert file.path is not None, (
+            "a database in memory has no second connection to read by: use MemoryTransport"
+        )
+        self.file = file
+        self.stream = stream
+        self._poll_s = poll_s
+        self._retain_s = retain_s
+        self._clock = clock
+        self._reading: _Reading | None = None
+        file.schema(SCHEMA)
+
+    # -- the contract of base.Transport
+
+    async def open(self, group: str | None, *, from_end: bool = False) -> None:
+        """Take the group's place: its watermark; for a new one the oldest kept event, or the end."""
+        assert self._reading is None, "already open"
+        if group is None:
+            return
+        found, watermark = await asyncio.wrap_future(
+            self.file.writer.submit(partial(_join, stream=self.stream, group=group, from_end=from_end))
+        )
+        if not found.floor < watermark <= found.last + 1:
+            raise damaged(
+                self.stream,
+                f"group {group} stands at {watermark}, outside {found.floor + 1}..{found.last + 1}",
+            )
+        self._reading = _Reading(self, group, found, watermark)
+
+    async def receive(self, limit: int) -> Sequence[Delivery]:
+        assert self._reading is not None, "not open for a group"
+        return await self._reading.receive(limit)
+
+    async def reread(self, partition: int, positions: Sequence[int]) -> Sequence[Delivery]:
+        """One query per run of consecutive positions."""
+        assert partition == 0
+        if not positions:
+            return []
+        assert self._reading is not None, "not open for a group"
+        return await self._reading.on_reader(partial(_reread, stream=self.stream, positions=positions))
+
+    def settle(self, handles: Sequence[object]) -> None:
+        assert self._reading is not None, "not open for a group"
+        self._reading.settle(handles)
+
+    async def send(self, messages: Sequence[Message], *, to: str | None = None) -> Sequence[Sent]:
+        if not messages:
+            return []
+        return await asyncio.wrap_future(self.file.writer.submit(self._publishing(messages, to)))
+
+    def send_sync(self, messages: Sequence[Message], *, to: str | None = None) -> Sequence[Sent]:
+        if not messages:
+            return []
+        return self.file.writer.submit(self._publishing(messages, to)).result()
+
+    async def close(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await reading.close()
+
+    # -- beyond the contract
+
+    def publish_rows(
+        self, connection: apsw.Connection, messages: Sequence[Message], stream: str | None = None
+    ) -> list[Sent]:
+        """`send` inside a transaction of the file's writer, as part of it: for a block, a job or a source."""
+        name = stream or self.stream
+        sent = publish_rows(connection, messages, name, now_s=self._clock())
+        self.file.announce(name)
+        return sent
+
+    def find(self, event_id: str, source: str | None = None) -> list[int]:
+        """The positions of the events with that id, duplicates included, ascending. Blocks shortly."""
+        return self.file.read(partial(find_positions, stream=self.stream, event_id=event_id, source=source))
+
+    def read(self, position: int) -> Delivery | None:
+        """The event at `position`; None where none is, or it has been deleted. Blocks shortly."""
+        found = self.range(position, position)
+        return found[0] if found else None
+
+    def range(self, first: int, last: int) -> list[Delivery]:
+        """The events from `first` to `last`, both included, as far as they are kept. Blocks."""
+        return self.file.read(partial(read_rows, stream=self.stream, first=first, last=last))
+
+    def last_position(self) -> int:
+        """The highest position ever given in this stream; 0 before the first. Blocks shortly."""
+        found = self.file.read(partial(find_stream, name=self.stream))
+        return found.last if found else 0
+
+    def groups(self) -> list[GroupState]:
+        """All groups of this stream, by name. Blocks shortly."""
+        return self.file.read(partial(_groups, stream=self.stream))
+
+    async def drop_group(self, group: str) -> bool:
+        """Forget the group and its place; False if there was none. A running worker of it must have ended."""
+        return await asyncio.wrap_future(
+            self.file.writer.submit(partial(_drop_group, stream=self.stream, group=group))
+        )
+
+    async def retain(self, now_s: float) -> int:
+        """How many events were deleted: those below every group's watermark that have been stored for
+        ``retain_s`` (to a minute). In small transactions; a stream without groups keeps all."""
+        deleted = 0
+        while True:
+            job = partial(_delete_some, stream=self.stream, before_s=now_s - self._retain_s, now_s=now_s)
+            count = await asyncio.wrap_future(self.file.writer.submit(job))
+            deleted += count
+            if count < _DELETED_ROWS_MAX:
+                return deleted
+
+    def _publishing(
+        self, messages: Sequence[Message], to: str | None
+    ) -> Callable[[apsw.Connection], list[Sent]]:
+        def job(connection: apsw.Connection) -> list[Sent]:
+            try:
+                return self.publish_rows(connection, messages, to)
+            except apsw.Error as error:
+                raise read_error(error, self.file.writer.name) from error
+
+        return job
+
+
+class _Reading:
+    """A transport that is open for a group: its place, its reader thread, its watermark."""
+
+    def __init__(self, transport: SqliteTransport, group: str, found: Stream, watermark: int) -> None:
+        self._transport = transport
+        self._group = group
+        self._number = found.number
+        self._cursor = watermark  # the next position to be delivered
+        self._watermark = Watermark(watermark)
+        self._settled = self._stored = watermark  # the watermark as it is, and as it is in the file
+        self._loop = asyncio.get_running_loop()
+        self._fetching: asyncio.Future[list[Delivery]] | None = None
+        self._stir: asyncio.Future[None] | None = None  # a receive waits until it is resolved
+        self._stirred = False  # something was sent since the last fetch began
+        self._connection = transport.file.reader()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commute-reader")
+        self._unlisten = transport.file.listen(transport.stream, self._sent_here)
+        transport.file.writer.attach(self._write_watermark)
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        assert limit > 0
+        while True:
+            if self._fetching is None:
+                self._stirred = False
+                fetch = partial(read_rows, stream=self._transport.stream, first=self._cursor, limit=limit)
+                self._fetching = asyncio.ensure_future(self.on_reader(fetch))
+            # A cancelled receive leaves the fetch to the next one; the cursor moves only when this returns.
+            await asyncio.wait((self._fetching,))
+            fetched = self._fetching
+            self._fetching = None
+            deliveries = fetched.result()[:limit]
+            if deliveries:
+                for delivery in deliveries:
+                    self._watermark.admit(delivery.position)
+                self._cursor = deliveries[-1].position + 1
+                return deliveries
+            await self._wait_for_more()
+
+    def settle(self, handles: Sequence[object]) -> None:
+        for handle in handles:
+            assert isinstance(handle, int)
+            self._watermark.settle(handle)
+        if self._watermark.position != self._settled:
+            self._settled = self._watermark.position
+            self._transport.file.writer.wake()
+
+    async def on_reader(self, job: Callable[[apsw.Connection], list[Delivery]]) -> list[Delivery]:
+        try:
+            return await self._loop.run_in_executor(self._thread, job, self._connection)
+        except apsw.Error as error:
+            raise read_error(error, self._transport.file.writer.name) from error
+
+    async def close(self) -> None:
+        writer = self._transport.file.writer
+        self._unlisten()
+        try:
+            if self._settled != self._stored:
+                await asyncio.wrap_future(writer.submit(lambda _connection: None))
+        finally:
+            writer.detach(self._write_watermark)
+            if self._fetching is not None:
+                await asyncio.gather(self._fetching, return_exceptions=True)
+            self._thread.shutdown()
+            self._connection.close()
+
+    async def _wait_for_more(self) -> None:
+        if self._stirred:
+            return
+        self._stir = self._loop.create_future()
+        timer = self._loop.call_later(self._transport._poll_s, self._resolve)
+        try:
+            await self._stir
+        finally:
+            timer.cancel()
+            self._stir = None
+
+    def _sent_here(self) -> None:
+        """On the writer's thread, after a sync."""
+        self._stirred = True
+        if self._stir is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._resolve)
+            except RuntimeError:  # the loop was closed without closing us: nobody waits any more
+                self._stir = None
+
+    def _resolve(self) -> None:
+        if self._stir is not None and not self._stir.done():
+            self._stir.set_result(None)
+
+    def _write_watermark(self, connection: apsw.Connection) -> Callable[[], None] | None:
+        target = self._settled
+        if target == self._stored:
+            return None
+        connection.execute(
+            "update commute_groups set watermark = ?1, checksum = ?2"
+            " where stream = ?3 and name = ?4 and watermark < ?1",
+            (target, group_checksum(self._number, self._group, target), self._number, self._group),
+        )
+
+        def written() -> None:
+            self._stored = target
+
+        return written
+
+
+def _join(connection: apsw.Connection, stream: str, group: str, from_end: bool) -> tuple[Stream, int]:
+    """The stream and the group's watermark, both made if they are new."""
+    found = make_stream(connection, stream)
+    rows = connection.execute(
+        "select watermark, checksum from commute_groups where stream = ? and name = ?", (found.number, group)
+    ).fetchall()
+    if rows:
+        watermark = rows[0][0]
+        if not isinstance(watermark, int) or rows[0][1] != group_checksum(found.number, group, watermark):
+            raise damaged(stream, f"the place of group {group} is not what was stored")
+        return found, watermark
+    watermark = (found.last if from_end else found.floor) + 1
+    connection.execute(
+        "insert into commute_groups (stream, name, watermark, checksum) values (?, ?, ?, ?)",
+        (found.number, group, watermark, group_checksum(found.number, group, watermark)),
+    )
+    return found, watermark
+
+
+def _reread(connection: apsw.Connection, stream: str, positions: Sequence[int]) -> list[Delivery]:
+    found: dict[int, Delivery] = {}
+    ascending = sorted(set(positions))
+    start = 0
+    for index, position in enumerate(ascending):
+        if index + 1 == len(ascending) or ascending[index + 1] != position + 1:
+            for delivery in read_rows(connection, stream, ascending[start], last=position):
+                found[delivery.position] = delivery
+            start = index + 1
+    return [found[position] for position in positions]
+
+
+def _groups(connection: apsw.Connection, stream: str) -> list[GroupState]:
+    rows = connection.execute(
+        "select g.name, g.watermark, s.last from commute_groups g"
+        " join commute_streams s on s.number = g.stream where s.name = ? order by g.name",
+        (stream,),
+    ).fetchall()
+    return [GroupState(stream, str(name), int(str(mark)), int(str(last))) for name, mark, last in rows]
+
+
+def _drop_group(connection: apsw.Connection, stream: str, group: str) -> bool:
+    connection.execute(
+        "delete from commute_groups"
+        " where name = ? and stream = (select number from commute_streams where name = ?)",
+        (group, stream),
+    )
+    return connection.changes() > 0
+
+
+def _delete_some(connection: apsw.Connection, stream: str, before_s: float, now_s: float) -> int:
+    found = find_stream(connection, stream)
+    if found is None:
+        return 0
+    mark(connection, found, now_s)
+    rows = connection.execute(
+        "select (select min(watermark) - 1 from commute_groups where stream = ?1),"
+        " (select max(position) from commute_marks where stream = ?1 and stored_s <= ?2)",
+        (found.number, before_s),
+    ).fetchall()
+    settled, old = rows[0]
+    if not isinstance(settled, int) or not isinstance(old, int):
+        return 0
+    upto = min(settled, old, found.floor + _DELETED_ROWS_MAX)
+    if upto <= found.floor:
+        return 0
+    connection.execute(f"delete from {found.table} where position <= ?", (upto,))
+    move_stream(connection, found, last=found.last, floor=upto)
+    connection.execute("delete from commute_marks where stream = ? and position < ?", (found.number, upto))
+    return upto - found.floor
