@@ -37,8 +37,9 @@ def read(raw: Raw, *, key_fields: Sequence[str]) -> Log:
     """The log of the database in `raw`. About 15 µs an event. `key_fields` name attributes that are keys too.
 
     A packed file is unpacked into memory. Raises UsageError for a database that is not OCEL 2.0, is
-    damaged, cut off or locked: pages of a cut database do not say which rows they held, so nothing could
-    be told of what is lost.
+    damaged, cut off or locked, or holds text that is no UTF-8: pages of a cut database do not say which rows
+    they held, and an event without one of its relations would run with fewer keys. Not for a file that this
+    process has open as a database: closing it here would drop the locks held there.
     """
     if raw.path is None:
         raise bad_log(raw.name, "a SQLite database, which needs a file")
@@ -169,6 +170,11 @@ def _columns(connection: apsw.Connection, table: str) -> list[str]:
 def _rows(connection: apsw.Connection, table: str) -> Iterator[_Row]:
     """All rows of a table as they lie in it: an index would give them in another sequence."""
     columns = _columns(connection, table)
-    quoted = '"' + table.replace('"', '""') + '"'
-    for values in connection.execute(f"SELECT * FROM {quoted} NOT INDEXED"):
+    # Named one by one: * would also give columns that are computed, which the list does not have.
+    query = f"SELECT {', '.join(map(_quoted, columns))} FROM {_quoted(table)} NOT INDEXED"
+    for values in connection.execute(query):
         yield dict(zip(columns, values, strict=True))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

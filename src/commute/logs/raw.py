@@ -133,7 +133,7 @@ def _unpacked(packed: Iterator[bytes], fail: Callable[[str], None]) -> Iterator[
     for data in packed:
         while data:
             if inflate.eof:
-                data = data  # tapes and some tools pad the end
+                data = data.lstrip(b"\0")  # tapes and some tools pad the end
                 if not data:
                     break
                 inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
