@@ -195,7 +195,7 @@ def _check_signature(function: HandlerFunction, name: str) -> bool:
             "with ctx.publish",
             slug="wrong-handler",
         )
-    return len(positional) == 2
+    return len(positional) == 2 and positional[1].default is inspect.Parameter.empty
 
 
 def _name_of(parameter: inspect.Parameter) -> str:

@@ -75,8 +75,6 @@ class Dead:
             self._take_out(follower)
         if not past.keys_freed:
             self._take_out(ticket, kind="parked")
-        elif engine.recorder is not None:
-            engine.recorder.hold(entry.position)
         for follower in followers:
             if reason is None:
                 self._bury_held(follower.item, follower.footprint, entry.position)
@@ -108,7 +106,10 @@ class Dead:
     async def bring_back(self, ticket: Ticket[Entry]) -> None:
         """The bytes of the event and of all that wait for it are in memory, as `park` needs them."""
         while True:
-            entries = [ticket.item, *(t.item for t in self._engine.schedule.followers(ticket))]
+            past = ticket.item.past
+            freed = past is not None and past.keys_freed
+            followers = [] if freed else self._engine.schedule.followers(ticket)
+            entries = [ticket.item, *(follower.item for follower in followers)]
             missing = [entry for entry in entries if entry.message is None]
             if not missing:
                 return
@@ -169,8 +170,7 @@ class Dead:
             "  look  commute dead show %s      retry it and the %d, in order   commute dead retry %s\n"
             "  or give it up, and let the %d run without it   commute dead skip %s",
             "stopped" if stopped else "parked", entry.kind.type, entry.id, "stopped here" if stopped else "parked",
-            name, failures.exhausted if failures.error in (failures.exhausted or "")
-            else f"{failures.exhausted} {failures.error}", keys or "everything", held, entry.id, held, entry.id, held,
+            name, f"{failures.exhausted}{failures.where}", keys or "everything", held, entry.id, held, entry.id, held,
             entry.id,
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ import msgspec
 from commute.context import Context
 from commute.core.footprint import Footprint, conflicts
 from commute.core.schedule import Schedule, Ticket
-from commute.errors import StoreError
+from commute.errors import CommuteError, StoreError
 from commute.executors.threads import Threads
 from commute.limits import Limits
 from commute.runtime.attempt import Attempt
@@ -344,10 +344,11 @@ class Engine:
                 self.push(Job(ticket, bound, index))
             if indexes:
                 return len(indexes)
-            if all(bound.name in past.done for bound in kind.ordered) and past.active:
-                past.keys_freed = True  # only unordered handlers are left: nobody waits for those
+            failed = any(one.exhausted is not None for one in past.failures.values())
+            if all(bound.name in past.done for bound in kind.ordered) and (past.active or failed):
+                past.keys_freed = True  # only unordered handlers are left, or have failed: nobody waits for those
                 self._free(ticket, committed=False)
-        if past.active == 0 and (ticket.blocked == 0 or not kind.ordered):
+        if past.active == 0 and (past.keys_freed or ticket.blocked == 0):
             if any(one.exhausted is not None for one in past.failures.values()):
                 self.failing.exhausted(ticket)
             else:
@@ -488,6 +489,8 @@ class Engine:
         """This session is over: nothing more starts, what has not been synced does not count."""
         if self.failure is None:
             self.failure = error
+            if not isinstance(error, CommuteError):
+                LOGGER.critical("error[internal] the worker stops: %r", error, exc_info=error)
             self.stopping = True
             self.store.close()
             self.failed.set()

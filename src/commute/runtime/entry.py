@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Failures:
     """One handler's record on one event."""
 
-    __slots__ = ("deaths", "due_s", "error", "exhausted", "failures", "first_s")
+    __slots__ = ("deaths", "due_s", "error", "exhausted", "failures", "first_s", "where")
 
     def __init__(self, failures: int = 0, deaths: int = 0, first_s: float = 0.0, error: str = "") -> None:
         self.failures = failures
@@ -31,6 +31,7 @@ class Failures:
         self.first_s = first_s
         self.due_s = 0.0
         self.error = error
+        self.where = ""  # of the last error: `` (file:line)``
         self.exhausted: str | None = None  # why there will be no further attempt
 
 

@@ -63,7 +63,8 @@ class Failing:
         failures.failures += 1
         now_s = engine.world.now_s()
         failures.first_s = failures.first_s or now_s
-        failures.error = f"{describe_error(error)}{where_of(error, bound.code)}"
+        failures.where = where_of(error, bound.code)
+        failures.error = f"{describe_error(error)}{failures.where}"
         verdict = decide(bound.handler.retry, failures.failures, error, engine.world.random.random())
         if bound.breaker.open:
             LOGGER.error(

@@ -69,6 +69,8 @@ class Intake:
                 recovery = engine.recovery
                 if recovery is not None and recovery.passed(delivery.partition, delivery.position):
                     engine.end_recovery()
+                if partition_paused(engine, delivery.partition):
+                    break  # the rest comes again with the next start
                 if index % YIELD_EVENTS == YIELD_EVENTS - 1:
                     await asyncio.sleep(0)
 
@@ -235,3 +237,8 @@ class Intake:
         """Chain places of earlier lives, to be entered as the intake comes by."""
         for place in positions:
             self._engine.chains.expect(place)
+
+
+def partition_paused(engine: Engine, number: int) -> bool:
+    """Whether the partition takes nothing in until the worker is started anew."""
+    return engine.partitions[number].pause == "rejects"

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS inbox(
   partition INTEGER NOT NULL, position INTEGER NOT NULL, at_s REAL NOT NULL,
   UNIQUE(scope, id, handler, source));
 CREATE TABLE IF NOT EXISTS outbox(
-  n INTEGER PRIMARY KEY, scope INTEGER NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
+  n INTEGER PRIMARY KEY AUTOINCREMENT, scope INTEGER NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
   chain TEXT, stream TEXT, source TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
   time_s REAL NOT NULL, data BLOB NOT NULL, attributes TEXT);
 CREATE INDEX IF NOT EXISTS outbox_parent ON outbox(scope, partition, position);

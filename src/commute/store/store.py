@@ -200,8 +200,9 @@ class Store:
                 self.commit_block(connection, record)
             case Paused():
                 connection.execute(
-                    "UPDATE progress SET paused=?, fingerprint=? WHERE scope=? AND partition=?",
-                    (record.why, record.fingerprint, self.scope, record.partition),
+                    "INSERT INTO progress VALUES(?1,?2,?3,?4,?5,?6) ON CONFLICT(scope, partition) "
+                    "DO UPDATE SET paused=excluded.paused, fingerprint=excluded.fingerprint",
+                    (self.scope, record.partition, *self._stands(record.partition), record.why, record.fingerprint),
                 )
             case Released():
                 self._release(connection, record)
@@ -211,6 +212,10 @@ class Store:
                 self._write_asked(connection, record)
             case Finished():  # `drain` writes these itself
                 raise AssertionError("Finished is written by drain")
+
+    def _stands(self, partition: int) -> tuple[int, int]:
+        progress = self._progress[partition]
+        return progress.watermark.position, progress.admitted_max
 
     def _write_ended(self, connection: apsw.Connection, record: Ended) -> None:
         where = (self.scope, record.partition, record.position)
@@ -291,7 +296,16 @@ class Store:
     def _release(self, connection: apsw.Connection, record: Released) -> None:
         where = (self.scope, record.partition, record.position)
         if self._appender is None:
-            connection.execute("UPDATE outbox SET chain=NULL WHERE scope=? AND partition=? AND position=?", where)
+            # New numbers: the relay sends by number, and these leave after all that left before.
+            connection.execute(
+                "INSERT INTO outbox(scope, partition, position, chain, stream, source, id, type, time_s, data, "
+                "attributes) SELECT scope, partition, position, NULL, stream, source, id, type, time_s, data, "
+                "attributes FROM outbox WHERE scope=? AND partition=? AND position=? AND chain IS NOT NULL ORDER BY n",
+                where,
+            )
+            connection.execute(
+                "DELETE FROM outbox WHERE scope=? AND partition=? AND position=? AND chain IS NOT NULL", where
+            )
             self.relay_wanted = True
             return
         for child in read_children(connection, *where):
