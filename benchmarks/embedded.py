@@ -1,7 +1,7 @@
 """How fast the embedded transport stores and hands out events, beside the same work done on bare SQLite.
 
-Each repeat runs every measurement once, on new files, so that a noisy machine disturbs all alike; medians over the
-repeats and ratios within them are what counts. Events are 200 bytes of JSON with ids that ascend in time.
+Each repeat runs every measurement once, on new files, so that a noisy machine disturbs all alike; medians
+over the repeats and ratios within them count. Events are 200 bytes of JSON with ids that ascend in time.
 
     python benchmarks/embedded.py [--events 200000] [--repeats 5] [--pending 1000000] [--directory DIR]
 """
@@ -43,7 +43,7 @@ def make_batches(events: int) -> list[list[Message]]:
 
 
 def bare_publish_s(path: Path, batches: list[list[Message]]) -> float:
-    """The least that durable batches can cost: bare inserts into one table without an index, a sync per batch."""
+    """The least that durable batches can cost: bare inserts into one table without an index, synced."""
     connection = apsw.Connection(str(path))
     connection.execute("pragma journal_mode=wal").fetchall()
     connection.execute("pragma synchronous=full")

@@ -12,11 +12,14 @@ name could not be told apart on arrival.
 from __future__ import annotations
 
 import re
-from typing import Any, dataclass_transform
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, dataclass_transform
 
 import msgspec
 
 from commute.errors import UsageError
+
+Rename: TypeAlias = Literal["lower", "upper", "camel", "pascal", "kebab"]
 
 _TYPE_ATTRIBUTE = "__commute_type__"  # a dunder: no user's field can have this name by accident
 _WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])")
@@ -39,7 +42,6 @@ def check_type_name(name: str) -> str:
     return name
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class EventMeta(msgspec.StructMeta):
     """The metaclass of `Event`: makes each class frozen, keyword-only and named.
 
@@ -62,13 +64,32 @@ class EventMeta(msgspec.StructMeta):
         return cls
 
 
-class Event(msgspec.Struct, metaclass=EventMeta):
+# On the class, not on its metaclass: msgspec marks Struct itself, and type checkers take the nearest mark.
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Event(msgspec.Struct, metaclass=EventMeta, frozen=True, kw_only=True):
     """Base class of events: frozen, keyword-only, compared by value; no fields of its own.
 
     ``class OrderCreated(Event): order_id: int`` has the type ``order_created``; to choose another one,
     ``class OrderCreated(Event, type="shop.order.created")``. Values are checked when the event is published
     and when it arrives, not when it is made.
     """
+
+    if TYPE_CHECKING:
+
+        def __init_subclass__(
+            cls,
+            *,
+            type: str | None = None,
+            rename: Rename | Mapping[str, str] | Callable[[str], str | None] | None = None,
+            omit_defaults: bool = False,
+            forbid_unknown_fields: bool = False,
+            eq: bool = True,
+            repr_omit_defaults: bool = False,
+            gc: bool = True,
+            weakref: bool = False,
+            dict: bool = False,
+            cache_hash: bool = False,
+        ) -> None: ...
 
 
 def has_own_type(cls: type) -> bool:

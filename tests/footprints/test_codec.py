@@ -97,7 +97,10 @@ def test_types_are_not_converted(event: type) -> None:
 def test_the_text_names_what_was_expected_and_where() -> None:
     decode = codec_for(OrderCreated).decode
     assert refused(decode, b'{"order_id": "1"}') == "expected int, got str at $.order_id"
-    assert refused(decode, b'{"order_id": 1, "lines": [{"sku": 1}]}') == "expected str, got int at $.lines[0].sku"
+    assert (
+        refused(decode, b'{"order_id": 1, "lines": [{"sku": 1}]}')
+        == "expected str, got int at $.lines[0].sku"
+    )
     assert refused(decode, BOMB) == "expected int, got array at $.order_id"
     assert refused(codec_for("any").decode, BOMB) == "nested too deeply"
     assert refused(codec_for(Model).decode, b'{"order_id": "1"}').endswith("valid integer at $.order_id")
@@ -121,8 +124,14 @@ def test_what_is_encoded_is_decoded_again(event: type | str) -> None:
         (OrderCreated(order_id=1, coupon=cast(str, Kind)), "EnumType"),
         (OrderCreated(order_id=1, customer_id="\ud800"), "not UTF-8"),
         (OrderCreated(order_id=1, lines=[Line(cast(Sku, 3))]), "expected str, got int at $.lines[0].sku"),
-        (OrderCreated(order_id=1, lines=[cast(Line, PlainStruct(1))]), "missing required field sku at $.lines[0]"),
-        (Everything(uid=cast(Any, "00000000-0000-0000-0000-000000000001")), "expected uuid, got str at $.uid"),
+        (
+            OrderCreated(order_id=1, lines=[cast(Line, PlainStruct(1))]),
+            "missing required field sku at $.lines[0]",
+        ),
+        (
+            Everything(uid=cast(Any, "00000000-0000-0000-0000-000000000001")),
+            "expected uuid, got str at $.uid",
+        ),
         (Everything(ratio=math.nan), "nan is no number in JSON, at $.ratio"),
         (Everything(ratio=math.inf), "inf is no number in JSON, at $.ratio"),
         (Everything(anything={"x": [math.nan]}), "nan is no number in JSON, at $.anything.x[0]"),
@@ -157,7 +166,10 @@ def test_what_means_the_same_in_json_is_accepted() -> None:
     assert codec_for(Everything).encode(Everything(ratio=cast(float, 1)))
 
 
-@given(st.builds(OrderCreated, order_id=st.integers(), customer_id=st.text()) | st.builds(Everything, text=st.text()))
+@given(
+    st.builds(OrderCreated, order_id=st.integers(), customer_id=st.text())
+    | st.builds(Everything, text=st.text())
+)
 def test_every_right_event_is_sent_and_read_back_equal(event: OrderCreated | Everything) -> None:
     codec = codec_for(type(event))
     assert codec.decode(codec.encode(event)) == event

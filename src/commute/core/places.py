@@ -25,8 +25,8 @@ SETTLED = -1  # what `Ticket.blocked` says once the ticket has left
 
 # (access of one that waits, an earlier unsettled ticket, that one's access): they conflict.
 Blocker: TypeAlias = "tuple[Access, Ticket[T], Access]"
-# How one event touches a node: the joined mode on keys below it, or a pair: the mode on the key itself, and that
-# below it ("" where it touches nothing there). Nearly all are of the first kind: a str has its hash at hand.
+# How one event touches a node: the joined mode on keys below it, or a pair: the mode on the key itself, and
+# that below it ("" where it touches nothing there). Nearly all are the first kind: a str keeps its hash.
 Touch: TypeAlias = "str | tuple[str, str]"
 
 by_seq = attrgetter("seq")
@@ -92,8 +92,8 @@ class Group(Generic[T]):
         self.previous = previous  # the group of this touch that it took the place of, while it waits
 
 
-# Invariant: whoever comes next need only wait for these; each other live group is waited for by one of them that
-# covers it, or by the group that took its place.
+# The latest group of each touch. Invariant: whoever comes next need look at no others. Every other live group
+# is waited for by one that covers it, or by what the group that took its place waits for.
 Node: TypeAlias = dict[Touch, Group[T]]
 
 
@@ -141,7 +141,7 @@ def unmake(node: Node[T], group: Group[T]) -> bool:
 
 
 def mode_on(ticket: Ticket[T], key: str) -> str:
-    """The mode in which `ticket` touches `key`, which it must. O(accesses): only short footprints stand bare."""
+    """The mode in which `ticket` touches `key`, which it must. O(accesses)."""
     return next(mode for touched, mode in ticket.footprint if touched == key)
 
 

@@ -107,7 +107,7 @@ class PlainSchedule(Generic[T]):
 
 
 def touches(footprint: Footprint) -> dict[str, tuple[str, str]]:
-    """Every key of `footprint` and every ancestor of one -> (mode on it, joined mode below it), "" for none."""
+    """Each key of `footprint` and each ancestor of one -> (mode on it, joined mode below), "" for none."""
     found: dict[str, tuple[str, str]] = {}
     for key, mode in footprint:
         found[key] = (mode, found.get(key, ("", ""))[1])

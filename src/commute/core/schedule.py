@@ -1,8 +1,8 @@
 """Which admitted events may start: the schedule, exact and at a cost that does not depend on what waits.
 
 Every event takes its place on all its keys at once, in log sequence, and may start when no earlier
-unsettled event conflicts with it. What has started never waits here, so there is no deadlock; newcomers never overtake
-what they conflict with, so no writer starves.
+unsettled event conflicts with it. What has started never waits here, so there is no deadlock; newcomers never
+overtake what they conflict with, so no writer starves.
 
 A key is held in one of three shapes, each dearer than the one before; an event pays for those it needs:
 
@@ -14,15 +14,15 @@ A key is held in one of three shapes, each dearer than the one before; an event 
                            transitive: two events below may pass each other, neither may pass a reader of
                            the whole. An event below leaves its *intention* on such ancestors.
 
-Which keys may become nodes follows from the depths seen so far (`commute.core.levels`); a new depth is rare and
-builds everything anew from the live tickets. While all keys have one depth, nobody even looks for ancestors.
+Which keys may become nodes follows from the depths seen so far (`commute.core.levels`); a new depth is rare
+and builds everything anew from the live tickets. While all keys have one depth, nobody looks for ancestors.
 
 Invariants (`Schedule.check`): a ticket's `blocked` is the number of lanes and nodes where it is not among the
 first; it is 0 if and only if no earlier unsettled ticket conflicts (`commute.core.footprint.conflicts`).
 
-Source: Gray, Lorie, Putzolu, Traiger, "Granularity of Locks and Degrees of Consistency" (1976) for intentions,
-with any number of commutative classes; Thomson et al., "Calvin" (2012) for locks in log sequence. Groups in
-place of single edges keep a write after n reads at one edge. The same without fast paths: `plain_schedule`.
+Source: Gray, Lorie, Putzolu, Traiger, "Granularity of Locks and Degrees of Consistency" (1976) for
+intentions, with any number of commutative classes; Thomson et al., "Calvin" (2012) for locks in log sequence.
+Groups in place of single edges keep a write after n reads at one edge. Without fast paths: `plain_schedule`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush, nlargest, nsmallest
 from itertools import islice
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from commute.core.footprint import WRITE, Footprint
@@ -60,7 +61,7 @@ __all__ = ["Schedule", "Ticket"]
 
 T = TypeVar("T")
 
-BARE_ACCESSES_MAX = 8  # a bare holder is searched for its mode at its first conflict: only short ones are bare
+BARE_ACCESSES_MAX = 8  # a bare holder is searched for its mode at its first conflict, so it must be short
 FRESH = -2  # `Schedule._depth` before the first key
 MIXED = -1  # `Schedule._depth` once keys of several depths, or the root, were seen
 
@@ -119,7 +120,7 @@ class Schedule(Generic[T]):
         return ticket
 
     def settle(self, ticket: Ticket[T]) -> list[Ticket[T]]:
-        """Tickets that may start now, by seq, since the event of `ticket` has ended (or left for the held cone).
+        """Tickets that may start now, by seq, since the event of `ticket` has ended (or left for the cone).
 
         Valid once per ticket, also for one that waits: it is forgotten. That costs as little as settling when
         the latest goes first; else up to O(waiting on its keys), and O(live) where a node is concerned.
@@ -184,14 +185,12 @@ class Schedule(Generic[T]):
 
     def waiting_by_key(self, limit: int = 10) -> list[tuple[str, int]]:
         """The keys on which the most tickets wait, and how many, most first; "" is the root. O(live keys)."""
-        counts = [
-            (key, held.waiting)
-            for key, held in self._holders.items()
-            if isinstance(held, Lane) and held.waiting
-        ]
-        for key, tickets in self._node_waiters().items():
-            counts.append((key, tickets))
-        return nlargest(limit, counts, key=lambda count: count[1])
+        lanes = ((key, held.waiting) for key, held in self._holders.items() if isinstance(held, Lane))
+        counts = {key: waiting for key, waiting in lanes if waiting}
+        for group in self._groups():
+            if group.waits:
+                counts[group.key] = counts.get(group.key, 0) + len(group.members)
+        return nlargest(limit, counts.items(), key=itemgetter(1))
 
     # ---- taking a place
 
@@ -455,14 +454,7 @@ class Schedule(Generic[T]):
                 reached += group.leaders
                 if group.previous is not None:
                     reached.append(group.previous)
-        return {group for group in seen if group.members}  # done ones are remembered while a follower waits
-
-    def _node_waiters(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for group in self._groups():
-            if group.waits:
-                counts[group.key] = counts.get(group.key, 0) + len(group.members)
-        return counts
+        return {group for group in seen if group.members}  # a done one is remembered while a follower waits
 
     def _behind(
         self, ticket: Ticket[T], seen_keys: set[str], seen_groups: set[Group[T]]

@@ -1,8 +1,8 @@
-"""Which functions test values in ways that a recorder cannot see: identity, and `type`.
+"""Which functions test values in ways that a recorder cannot see: identity, `type`, and `len`.
 
-``x is y`` and ``type(x)`` ask no method of x, so a trace would take one branch and never know of the other.
-They leave marks in the bytecode, in that of the functions called, too. ``is None`` is let through: the
-tracer covers it by making fields null.
+``x is y`` and ``type(x)`` ask no method of x, and ``len(x)`` asks the one that ``list(x)`` asks for a hint,
+so a trace would take one branch and never know of the other. They leave marks in the bytecode, in that of
+the functions called, too. ``is None`` is let through: the tracer covers it by making fields null.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 _DEPTH_MAX = 8
-_OPAQUE_NAMES = frozenset(("type", "id", "vars", "dir", "globals", "locals", "eval", "exec", "open", "input"))
+_OPAQUE_NAMES = frozenset(
+    ("type", "id", "len", "vars", "dir", "globals", "locals", "eval", "exec", "open", "input")
+)
 
 
 def opaque_test(function: Callable[[Any], object]) -> str:

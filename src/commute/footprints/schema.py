@@ -42,6 +42,7 @@ KINDS: dict[type, str] = {
 Step: TypeAlias = Literal["attribute", "entry", "element"]  # of an object, of a mapping, of a list
 
 _LISTS = (list, tuple, set, frozenset, Sequence, Collection, AbstractSet)
+_NULLS = (None, NoneType, msgspec.UnsetType)
 _WRAPPERS = tuple(
     form
     for name in ("Required", "NotRequired", "ReadOnly", "Final")
@@ -109,7 +110,16 @@ def fields_of(cls: type) -> Mapping[str, FieldHint] | None:
         raise UsageError(
             f"the annotations of {cls.__name__} cannot be read: {error}", slug="event-class"
         ) from error
-    return {name: FieldHint(hints.get(name, Any), name in optional) for name in names}
+    return {
+        name: FieldHint(hints.get(name, Any), _may_be_missing(hints.get(name), name in optional))
+        for name in names
+    }
+
+
+def _may_be_missing(hint: object, optional: bool) -> bool:
+    """A TypedDict whose annotations are texts does not know its optional keys itself."""
+    origin = get_origin(hint)
+    return origin is typing.NotRequired or (optional and origin is not typing.Required)
 
 
 def place(cls: type | None, path: Sequence[str]) -> Place:
@@ -129,7 +139,7 @@ def _follow(annotation: object, path: tuple[str, ...]) -> Place:
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
         return _follow_union(get_args(annotation), path)
-    if annotation in (None, NoneType, msgspec.UnsetType):
+    if annotation in _NULLS:
         return Place(frozenset((ABSENT,)), None)
     if annotation in (Any, object) or isinstance(annotation, TypeVar):
         return Place(frozenset((OPEN, ABSENT)), None)
@@ -168,6 +178,43 @@ def _follow_list(annotation: object, cls: type, rest: tuple[str, ...]) -> Place:
     items = [item for item in get_args(annotation) if item is not Ellipsis] or [object]
     found = _follow_union(items, rest)
     return Place(found.kinds, ("element", *found.steps) if found.steps is not None else None)
+
+
+def may_be_null(cls: type | None, path: Sequence[str]) -> bool:
+    """Whether the value at `path` may be null or missing where the one above it is there. False for unknown
+    paths.
+    """
+    if cls is None:
+        return True
+    current: list[object] = [cls]
+    missing = False
+    for name in path:
+        below: list[object] = []
+        missing = False
+        for member in _members(current):
+            if member in (Any, object):
+                return True
+            owner = get_origin(member) or member
+            fields = fields_of(owner) if isinstance(owner, type) else None
+            if fields is not None and name in fields:
+                below.append(fields[name].annotation)
+                missing = missing or fields[name].may_be_missing
+            elif isinstance(owner, type) and issubclass(owner, Mapping):
+                below += get_args(member)[1:] or (object,)
+                missing = True
+            elif name == "*":
+                below += [item for item in get_args(member) if item is not Ellipsis]
+        current = below
+    return missing or any(member in _NULLS for member in _members(current))
+
+
+def _members(annotations: Sequence[object]) -> list[object]:
+    """What the annotations stand for, unions taken apart."""
+    found: list[object] = []
+    for annotation in map(_bare, annotations):
+        union = get_origin(annotation) in (Union, UnionType)
+        found += _members(get_args(annotation)) if union else [annotation]
+    return found
 
 
 def _leaf(annotation: object) -> set[str]:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from typing import Any, NoReturn, TypeAlias
 
+from commute.errors import UsageError
 from commute.footprints.opaque import opaque_test
-from commute.footprints.schema import ABSENT, NoKeyError, UnknownFieldError, place
+from commute.footprints.schema import NoKeyError, UnknownFieldError, may_be_null, place
 from commute.footprints.template import Field, Site, Template, optional_field, parse
 
 _VARIATIONS_MAX = 8  # lists and nullable fields; twice as many runs for each more
@@ -30,6 +31,7 @@ _NAME = re.compile(r"[^\s.*?{}/%|\x00-\x1f]+")
 
 Path: TypeAlias = tuple[str, ...]
 Keyed: TypeAlias = tuple[str, Template]  # mode and template
+_Switch: TypeAlias = tuple[str, Path]  # "empty" or "null", and of what
 _Spelled: TypeAlias = tuple[Keyed, tuple[int, ...]]  # and the elements that its fields came from
 
 
@@ -178,7 +180,7 @@ def _stopping(verb: str) -> Callable[..., NoReturn]:
 _LOOKS = {
     "compares": ("eq", "ne", "lt", "le", "gt", "ge", "hash"),
     "tests": ("bool", "contains"),
-    "measures": ("len", "reversed", "length_hint"),
+    "reverses": ("reversed",),  # no len here: list() asks for it, so `opaque_test` looks for it instead
     "calculates with": (
         *(
             "sub",
@@ -239,54 +241,43 @@ class _Trace:
     mode: str | None  # of all its keys; None: the function gives Access(key, mode)
 
     def result(self) -> tuple[Keyed, ...]:
-        base_run, base = self.run(_Run(self.cls))
-        known = tuple(dict.fromkeys(keyed for keyed, _ in base))
-        optional = self.optional_fields(base_run, known)
-        lists = dict(base_run.lists)
-        seen: set[frozenset[tuple[str, Path]]] = set()
-        while True:
+        base, spelled = self.run(_Run(self.cls), first=True)
+        known = tuple(dict.fromkeys(keyed for keyed, _ in spelled))
+        optional: list[Path] = []
+        lists: list[Path] = []
+        seen: set[frozenset[_Switch]] = set()
+        runs = [base]  # whose fields and lists have not been looked at yet: each may show new ones
+        while runs:
+            lists += [path for run in runs for path in run.lists if path not in lists]
+            fields = dict.fromkeys(path for run in runs for path in run.fields)
+            optional += [path for path in fields if path not in optional and self.is_optional(path, known)]
             switches = [("empty", path) for path in lists] + [("null", path) for path in optional]
             if len(switches) > _VARIATIONS_MAX:
                 raise _Stop("it uses too many lists and nullable fields to be sure")
-            count = len(lists)
-            for chosen in _subsets(switches):
-                if chosen not in seen:
-                    seen.add(chosen)
-                    lists |= self.check_without(chosen, known)
-            if len(lists) == count:
-                break
+            chosen = [subset for subset in _subsets(switches) if subset not in seen]
+            seen.update(chosen)
+            runs = [self.check_without(subset, known) for subset in chosen]
         self.check_twice(known)
         return tuple((mode, _with_optional(template, optional)) for mode, template in known)
 
-    def optional_fields(self, base: _Run, known: tuple[Keyed, ...]) -> list[Path]:
-        """The nullable fields without which the function leaves their keys out."""
-        optional = []
-        for path in base.fields:
-            if not self.may_be_null(path):
-                continue
-            try:
-                _, spelled = self.run(_Run(self.cls, null=frozenset((path,))))
-            except _Failed:
-                continue  # required: an event without it is rejected, by the template too
-            given = {keyed for keyed, _ in spelled}
-            if given == {keyed for keyed in known if not _uses(keyed[1], path)}:
-                optional.append(path)
-                continue
-            if given != {(mode, _none_for(template, path)) for mode, template in known}:
-                raise _Stop(f"it tests whether {'.'.join(path)} is null")
-            if self.cls is not None:
-                raise self.site.error(optional_field(Field(path)), "optional-field")
-        return optional
-
-    def may_be_null(self, path: Path) -> bool:
+    def is_optional(self, path: Path, known: tuple[Keyed, ...]) -> bool:
+        """Whether the function, where this nullable field is null, leaves out the keys that it is part of."""
+        if not may_be_null(self.cls, path):
+            return False
         try:
-            return self.cls is None or ABSENT in place(self.cls, path).kinds
-        except (UnknownFieldError, NoKeyError):
-            return True  # a list or a part of the event; unknown names are reported with the template
+            _, spelled = self.run(_Run(self.cls, null=frozenset((path,))))
+        except _Failed:
+            return False  # required: the template rejects an event without it, too
+        given = {keyed for keyed, _ in spelled}
+        if given == {keyed for keyed in known if not _uses(keyed[1], path)}:
+            return True
+        if given != {(mode, _none_for(template, path)) for mode, template in known}:
+            raise _Stop(f"it tests whether {'.'.join(path)} is null")
+        if self.cls is not None:
+            raise self.site.error(optional_field(Field(path)), "optional-field")
+        return False
 
-    def check_without(
-        self, chosen: frozenset[tuple[str, Path]], known: tuple[Keyed, ...]
-    ) -> dict[Path, None]:
+    def check_without(self, chosen: frozenset[_Switch], known: tuple[Keyed, ...]) -> _Run:
         empty = frozenset(path for what, path in chosen if what == "empty")
         null = frozenset(path for what, path in chosen if what == "null")
         run, spelled = self.run(_Run(self.cls, empty=empty, null=null))
@@ -294,7 +285,7 @@ class _Trace:
         if {keyed for keyed, _ in spelled} != without:
             paths = ", ".join(".".join(path) for path in (*empty, *null))
             raise _Stop(f"its other keys depend on whether {paths or 'something'} is empty or null")
-        return run.lists
+        return run
 
     def check_twice(self, known: tuple[Keyed, ...]) -> None:
         """Two elements in each list: every template once for each combination of elements."""
@@ -307,11 +298,20 @@ class _Trace:
         if {keyed for keyed, _ in spelled} != set(known):
             raise _Stop("it does not treat all elements of a list alike")
 
-    def run(self, run: _Run) -> tuple[_Run, list[_Spelled]]:
+    def run(self, run: _Run, *, first: bool = False) -> tuple[_Run, list[_Spelled]]:
+        """What the function gives under the conditions of `run`. Raises _Stop, and _Failed if the function
+        raises.
+
+        In the first run a template that cannot be parsed is an error of the user's.
+        """
         try:
             spelled = [self.spell(mode, key) for mode, key in self.call(run)]
         except _Stop:
             raise
+        except UsageError as error:
+            if first:
+                raise
+            raise _Stop(f"it gives no key: {error.message}") from error
         except Exception as error:
             if run.stopped:
                 raise _Stop(run.stopped) from error
@@ -324,7 +324,8 @@ class _Trace:
         given = self.function(Recorder(run, (), ()))
         if self.mode is None:
             return [(mode, key) for key, mode in given]  # type: ignore[attr-defined]
-        if isinstance(given, str) or (type(given) is Recorder and not self.is_list(given)):
+        # By exact type: isinstance would ask a recorder for its class.
+        if type(given) is str or (type(given) is Recorder and not self.is_list(given)):
             return [(self.mode, given)]
         return [(self.mode, key) for key in given]  # type: ignore[attr-defined]
 
@@ -340,7 +341,7 @@ class _Trace:
     def spell(self, mode: str, key: object) -> _Spelled:
         """The template in a text with marks, and the elements that its fields came from."""
         text = str(key) if type(key) is Recorder else key
-        if not isinstance(text, str) or type(mode) is not str:
+        if type(text) is not str or type(mode) is not str:
             raise _Stop(f"it gave {type(text).__name__} for a key")
         if "{" in text or "}" in text or "%" in text or "?" in text:
             raise _Stop("its text has { } % or ?")
@@ -359,7 +360,7 @@ class _Failed(_Stop):
     """The function raised."""
 
 
-def _subsets(switches: list[tuple[str, Path]]) -> Iterable[frozenset[tuple[str, Path]]]:
+def _subsets(switches: list[_Switch]) -> Iterable[frozenset[_Switch]]:
     return map(frozenset, chain.from_iterable(combinations(switches, n) for n in range(len(switches) + 1)))
 
 

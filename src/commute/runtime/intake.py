@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import apsw
 
     from commute.runtime.engine import Engine
-    from commute.runtime.kinds import Kind
     from commute.transports.base import Delivery, Message
 
 LOGGER = logging.getLogger("commute")
@@ -47,6 +46,9 @@ class Intake:
         self._fingerprint = fingerprint
         self._rereads = engine.transport.features.rereads
         self.taken = 0
+        self._now_s = 0.0  # when the present deliveries came
+        self._event_bytes_max = engine.limits.event_bytes_max
+        self._payload_bytes_max = engine.limits.payload_bytes_max
         self.full_since_s: float | None = None  # the intake waits at a limit
 
     async def run(self) -> None:
@@ -64,6 +66,7 @@ class Intake:
                 continue
             self.full_since_s = None
             deliveries = await engine.transport.receive(min(room, RECEIVE_EVENTS_MAX))
+            self._now_s = engine.loop.time()
             for index, delivery in enumerate(deliveries):
                 self.take(delivery)
                 recovery = engine.recovery
@@ -78,7 +81,7 @@ class Intake:
         engine = self._engine
         if any(partition.pause for partition in engine.partitions.values()):
             return 0
-        if engine.payload_bytes >= engine.limits.payload_bytes_max and not self._rereads:
+        if engine.payload_bytes >= self._payload_bytes_max and not self._rereads:
             return 0
         return engine.limits.descriptors_max - engine.live
 
@@ -94,65 +97,65 @@ class Intake:
     def take(self, delivery: Delivery) -> None:
         """One delivery: admitted, held, rejected, or known to be settled already."""
         engine = self._engine
-        partition = self.partition(delivery.partition)
-        position, message = delivery.position, delivery.message
+        number, position, message = delivery.partition, delivery.position, delivery.message
+        partition = engine.partitions.get(number) or self.partition(number)
         partition.reached = position
         if position == partition.recovered_max and len(partition.cone):
             engine.dead.look_again()
-        if engine.chains:
-            engine.release_children(engine.chains.pass_by(partition.number, position))
-        if partition.settled_before(position):
+        if engine.chains.used:
+            engine.release_children(engine.chains.pass_by(number, position))
+        if position <= partition.recovered_max and partition.settled_before(position):
             engine.transport.settle([delivery.handle])
             return
         self.taken += 1
-        engine.store.admitted(partition.number, position)
+        engine.store.admitted(number, position)
         kind = engine.kinds.get(message.type)
         if kind is None and engine.kinds.ignored(message.type) and delivery.duplicate_of is None:
             entry = Entry(partition, position, message, None, delivery.handle, 0.0)  # type: ignore[arg-type]
-            engine.post(Finished(partition.number, position, entry))
-            partition.rejected(False)
+            engine.post(Finished(number, position, entry))
+            if partition.rejects:
+                partition.accepted()
             return
         try:
-            self._refuse(delivery, kind)
-            assert kind is not None
+            if kind is None or delivery.duplicate_of is not None or len(message.data) > self._event_bytes_max:
+                raise self._refusal(delivery)
             event = kind.codec.decode(message.data)
             footprint = kind.footprint(event) if kind.ordered else ()
             chain = kind.chain(event) if kind.chains else ()
         except RejectedError as error:
             self._reject(partition, delivery, error)
             return
-        partition.rejected(False)
-        entry = Entry(partition, position, message, kind, delivery.handle, engine.loop.time())
+        if partition.rejects:
+            partition.accepted()
+        entry = Entry(partition, position, message, kind, delivery.handle, self._now_s)
         entry.event = event
         if chain:
-            place = Place(partition.number, position, chain)
+            place = Place(number, position, chain)
             place.children = position in partition.children
             entry.place = engine.chains.enter(place)
         if position <= partition.recovered_max:
             self._recover(entry, message)
         self.place(entry, footprint)
 
-    def _refuse(self, delivery: Delivery, kind: Kind | None) -> None:
-        message = delivery.message
-        limit = self._engine.limits.event_bytes_max
+    def _refusal(self, delivery: Delivery) -> RejectedError:
+        message, limit = delivery.message, self._event_bytes_max
         if delivery.duplicate_of is not None:
-            raise RejectedError(
+            return RejectedError(
                 f"{message.type} id {message.id} from {message.source} at position {delivery.position} has other "
                 f"bytes than at {delivery.duplicate_of}. Ids must be unique per source.",
                 slug="id-twice",
             )
         if len(message.data) > limit:
-            raise RejectedError(
+            return RejectedError(
                 f"its data has {len(message.data):,} bytes, more than event_bytes_max={limit:,}", slug="too-large"
             )
-        if kind is None:
-            like = self._engine.kinds.like(message.type)
-            hint = f" (did you mean {like}?)" if like else ""
-            raise RejectedError(
-                f'"{message.type}" at position {delivery.position}: no handler{hint}. Not yours: '
-                f'App(ignore=["{message.type}"])',
-                slug="unknown-type",
-            )
+        like = self._engine.kinds.like(message.type)
+        hint = f" (did you mean {like}?)" if like else ""
+        return RejectedError(
+            f'"{message.type}" at position {delivery.position}: no handler{hint}. Not yours: '
+            f'App(ignore=["{message.type}"])',
+            slug="unknown-type",
+        )
 
     def _reject(self, partition: Partition, delivery: Delivery, error: RejectedError) -> None:
         engine, message = self._engine, delivery.message
@@ -167,7 +170,7 @@ class Intake:
             "error[%s] %s %s at position %d rejected: %s   Bytes kept: commute dead show %s",
             error.slug, message.type, message.id, delivery.position, error, message.id,
         )  # fmt: skip
-        if partition.rejected(True) and not partition.pause:
+        if partition.rejected() and not partition.pause:
             partition.pause = "rejects"
             partition.why = (
                 f"more than half of the last {len(partition.rejects)} events were rejected, last: {error}"
@@ -194,7 +197,7 @@ class Intake:
             partition.waiting_room.append(Placed(entry, footprint))
             return
         cone = partition.cone
-        if len(cone):
+        if cone:
             behind = cone.catches(footprint)
             if behind is not None:
                 reason = cone.refuses(footprint)
@@ -218,7 +221,7 @@ class Intake:
         if ticket.blocked:
             entry.event = None
         engine.payload_bytes += entry.size_bytes
-        if self._rereads and engine.payload_bytes > engine.limits.payload_bytes_max and not count:
+        if self._rereads and engine.payload_bytes > self._payload_bytes_max and not count:
             entry.message, entry.event = None, None
             engine.payload_bytes -= entry.size_bytes
         if not ticket.blocked:

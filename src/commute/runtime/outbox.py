@@ -41,18 +41,17 @@ class Place:
 class Chains:
     """All places of one engine, entered in log sequence per partition."""
 
-    __slots__ = ("_coming", "_schedule")
+    __slots__ = ("_coming", "_schedule", "used")
 
     def __init__(self) -> None:
         self._schedule: Schedule[Place] = Schedule()
+        self.used = False  # there has been a place in this life
         self._coming: list[Place] = []  # of earlier lives, not yet passed by the intake; ascending
 
     def expect(self, place: Place) -> None:
         """A place of an earlier life: it is entered when the intake comes by its position."""
+        self.used = True
         insort(self._coming, place)
-
-    def __bool__(self) -> bool:
-        return bool(self._coming) or len(self._schedule) > 0
 
     def pass_by(self, partition: int, position: int) -> list[Place]:
         """The intake has reached this position: enter what was expected up to it; returns whose children may go."""
@@ -73,6 +72,7 @@ class Chains:
         return freed
 
     def enter(self, place: Place) -> Place:
+        self.used = True
         place.ticket = self._schedule.admit(tuple(Access(key, WRITE) for key in place.chain), place)
         return place
 

@@ -53,17 +53,23 @@ class Partition:
         self.why = ""
         self.waiting_room: deque[Placed] = deque()  # taken in, but without a place while the partition is paused
         self.stalled: deque[Job] = deque()  # ready when the partition was stopped
-        self.rejects: deque[bool] = deque(maxlen=REJECTS_LOOKED_AT)
+        self.rejects: deque[bool] = deque(maxlen=REJECTS_LOOKED_AT)  # empty unless one of the last was rejected
 
     def settled_before(self, position: int) -> bool:
         """Whether an earlier life has settled this position already."""
         return position < self.watermark or (position <= self.recovered_max and position in self.seen)
 
-    def rejected(self, bad: bool) -> bool:
-        """Note one more arrival; True when so many were rejected that the partition must pause."""
+    def accepted(self) -> None:
+        """Note an arrival that was not rejected, while one of the last hundred was."""
         rejects = self.rejects
-        rejects.append(bad)
-        return bad and rejects.count(True) * 2 > REJECTS_LOOKED_AT
+        rejects.append(False)
+        if True not in rejects:
+            rejects.clear()
+
+    def rejected(self) -> bool:
+        """Note an arrival that was; True when so many were that the partition must pause."""
+        self.rejects.append(True)
+        return self.rejects.count(True) * 2 > REJECTS_LOOKED_AT
 
     def overtakes_from(self) -> int | None:
         """The position from which on a replay might overtake an event that has no place yet; None: none would."""

@@ -49,10 +49,13 @@ class CommitWriter(Protocol):
     def wake(self, *, urgent: bool = False) -> None: ...
 
 
+_MAY_APPEND = frozenset((Ended, Handled, Released, Asked))  # records that may append children to the log
+
+
 class _Progress:
     """One partition's settled positions, owned by `drain`."""
 
-    __slots__ = ("admitted", "admitted_max", "done", "partition", "touched", "watermark")
+    __slots__ = ("admitted", "admitted_max", "done", "partition", "settled", "touched", "watermark")
 
     def __init__(self, partition: int, watermark: int, admitted_max: int, done: Done) -> None:
         self.partition = partition
@@ -60,13 +63,25 @@ class _Progress:
         self.done = done
         self.admitted: deque[int] = deque()  # appended by the loop, taken by drain: positions in log sequence
         self.admitted_max = admitted_max
+        self.settled: list[int] = []  # since progress was last written
         self.touched = False
 
     def settle(self, position: int) -> None:
-        self.take_admitted()
+        if self.admitted:
+            self.take_admitted()
         self.watermark.settle(position)
-        self.done.add(position)
+        self.settled.append(position)
         self.touched = True
+
+    def sort_out(self) -> int:
+        """Put what was settled beyond the watermark into `done`; returns the watermark."""
+        below = self.watermark.position
+        add = self.done.add
+        for position in self.settled:
+            if position >= below:  # most are not: the watermark has passed them
+                add(position)
+        self.settled.clear()
+        return below
 
     def take_admitted(self) -> None:
         admitted = self.admitted
@@ -99,6 +114,7 @@ class Store:
         self._written: list[Record] = []  # drained since the last sync
         self._progress: dict[int, _Progress] = {}
         self._closed = False
+        self._woken = False  # the writer knows that something is queued
         self._children_queued = False  # a queued record appends children to the log
         self.relay_wanted = False  # rows lie in the outbox that the relay must send
         self.on_synced: Callable[[list[Record]], None] = lambda batch: None
@@ -108,10 +124,13 @@ class Store:
 
     def post(self, record: Record) -> None:
         """Queue one record; it joins the next group commit. O(1), never blocks."""
-        if isinstance(record, Ended | Handled | Released | Asked):
+        kind = type(record)
+        if kind is not Finished and kind in _MAY_APPEND:
             self._children_queued = True
         self._queue.append(record)
-        self._writer.wake()
+        if not self._woken:
+            self._woken = True
+            self._writer.wake()
 
     def hurry(self) -> None:
         """Sync what was posted as soon as the disk can."""
@@ -146,6 +165,7 @@ class Store:
 
     def drain(self, connection: apsw.Connection) -> None:
         """Write everything queued; called at each commit, and before a block that appends children."""
+        self._woken = False  # before the queue is looked at: what is posted from now on wakes anew
         if self._closed or not (self._queue or any(p.admitted for p in self._progress.values())):
             return
         if self._check_epoch is not None:
@@ -242,6 +262,7 @@ class Store:
         )
         progress = self._progress[record.partition]
         progress.take_admitted()
+        progress.sort_out()
         if record.position not in progress.done and record.position >= progress.watermark.position:
             progress.settle(record.position)
 
@@ -254,7 +275,7 @@ class Store:
 
     def _write_progress(self, connection: apsw.Connection, progress: _Progress) -> None:
         where = (self.scope, progress.partition)
-        below = progress.watermark.position
+        below = progress.sort_out()
         for block in progress.done.drop_below(below):
             connection.execute("DELETE FROM done WHERE scope=? AND partition=? AND block=?", (*where, block))
         rows = [(*where, block, bits) for block, bits in progress.done.take_dirty().items()]

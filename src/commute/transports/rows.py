@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from math import isfinite
+from typing import TypeAlias, cast
 from zlib import crc32
 
 import apsw
@@ -47,7 +48,10 @@ create index commute_log_{n}_again on commute_log_{n} (id) where duplicate_of is
 _COLUMNS = "position, id, source, type, time_s, data, attributes, duplicate_of, checksum"
 _SHAPES = (500, 50, 5, 1)  # rows per statement; few shapes, so that all stay prepared
 
-Row = tuple[int, str, str, str, float, bytes, str | None, int | None, int]
+Value: TypeAlias = int | str | float | bytes | None
+Row: TypeAlias = tuple[int, str, str, str, float, bytes, str | None, int | None, int]
+
+_pack = msgspec.msgpack.Encoder().encode  # a fixed form of a row, for its checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +117,11 @@ def publish_rows(
     """
     found = make_stream(connection, stream)
     first = found.last + 1
-    rows = [_row(first + offset, message, None) for offset, message in enumerate(messages)]
     before = connection.total_changes()
-    _insert(connection, found.table, rows, "on conflict do nothing")
-    if connection.total_changes() - before == len(rows):
-        sent = [Sent(position) for position in range(first, first + len(rows))]
-        last = found.last + len(rows)
+    _insert(connection, found.table, _rows(first, messages, None), "on conflict do nothing")
+    if connection.total_changes() - before == len(messages):
+        last = found.last + len(messages)
+        sent = [Sent(position) for position in range(first, last + 1)]
     else:
         connection.execute(f"delete from {found.table} where position >= ?", (first,))
         sent, last = _publish_one_by_one(connection, found, messages)
@@ -214,54 +217,61 @@ def _publish_one_by_one(
                 sent.append(Sent(first, first))
                 continue
         last += 1
-        _insert(connection, found.table, [_row(last, message, first)], "")
+        _insert(connection, found.table, _rows(last, [message], first), "")
         sent.append(Sent(last, first))
     return sent, last
 
 
-def _insert(connection: apsw.Connection, table: str, rows: list[Row], conflict: str) -> None:
+def _insert(connection: apsw.Connection, table: str, values: list[Value], conflict: str) -> None:
+    """Insert rows given as one flat list, in few statements."""
+    width = len(_COLUMNS.split(","))
     at = 0
     for shape in _SHAPES:
-        while len(rows) - at >= shape:
-            values = ",".join(["(?,?,?,?,?,?,?,?,?)"] * shape)
-            connection.execute(
-                f"insert into {table} ({_COLUMNS}) values {values} {conflict}",
-                [value for row in rows[at : at + shape] for value in row],
-            )
-            at += shape
+        size = width * shape
+        if len(values) - at < size:
+            continue
+        places = ",".join(["(" + ",".join("?" * width) + ")"] * shape)
+        statement = f"insert into {table} ({_COLUMNS}) values {places} {conflict}"
+        while len(values) - at >= size:
+            connection.execute(statement, values[at : at + size])
+            at += size
 
 
-def _row(position: int, message: Message, duplicate_of: int | None) -> Row:
-    attributes = msgspec.json.encode(message.attributes).decode() if message.attributes else None
+def _rows(first: int, messages: Sequence[Message], duplicate_of: int | None) -> list[Value]:
+    """The rows of `messages` from position `first` on, as one flat list of values."""
+    flat: list[Value] = []
     try:
-        row = (position, message.id, message.source, message.type, message.time_s, message.data)
-        return (*row, attributes, duplicate_of, _checksum(*row, attributes, duplicate_of))
+        for position, message in enumerate(messages, first):
+            extra = message.attributes
+            attributes = msgspec.json.encode(extra).decode() if extra else None
+            time_s = float(message.time_s)  # what the column will give back, also for an int
+            if not isfinite(time_s):
+                raise UsageError(f"event {message.id!r} has the time {time_s}", slug="invalid-time")
+            row = (
+                position,
+                message.id,
+                message.source,
+                message.type,
+                time_s,
+                message.data,
+                attributes,
+                duplicate_of,
+            )
+            flat += row
+            flat.append(crc32(_pack(row)))
     except UnicodeEncodeError as error:
         raise UsageError(
             f"event {message.id!r} cannot be stored: its id, source, type or attributes are not Unicode"
             f" text ({error})",
             slug="invalid-text",
         ) from None
-
-
-def _checksum(
-    position: int,
-    id_: str,
-    source: str,
-    type_: str,
-    time_s: float,
-    data: bytes,
-    attributes: str | None,
-    duplicate_of: int | None,
-) -> int:
-    # The position is part of it, so that a row in another row's place is found too.
-    head = f"{position}\0{id_}\0{source}\0{type_}\0{time_s!r}\0{attributes or ''}\0{duplicate_of}"
-    return crc32(data, crc32(head.encode()))
+    return flat
 
 
 def _delivery(row: Row, stream: str) -> Delivery:
-    position, id_, source, type_, time_s, data, attributes, duplicate_of, checksum = row
-    if checksum != _checksum(position, id_, source, type_, time_s, data, attributes, duplicate_of):
-        raise damaged(stream, f"the event at position {position} is not what was stored")
+    # The position is under the checksum, so that a row in another row's place is found too.
+    if row[8] != crc32(_pack(row[:8])):
+        raise damaged(stream, f"the event at position {row[0]} is not what was stored")
+    position, id_, source, type_, time_s, data, attributes, duplicate_of, _ = row
     extra = None if attributes is None else msgspec.json.decode(attributes, type=dict[str, str])
     return Delivery(0, position, Message(id_, source, type_, time_s, data, extra), position, duplicate_of)

@@ -1,0 +1,210 @@
+"""The place that a command looks at: one group on one stream, beside a worker, before it or after it.
+
+It is reached through an app or through a broker URL alone. Looking takes no lock that a worker could wait for: it
+reads what was last committed. Only what changes something opens the app's `Link`.
+
+Invariants: looking never makes a file; whoever opens a `Place` closes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import apsw
+import click
+
+from commute.cli.target import is_url, load
+from commute.embedded.file import EmbeddedFile
+from commute.errors import NotReachableError, UsageError
+from commute.limits import Limits
+from commute.link import BrokerUrl, Link, parse_url
+from commute.runtime.receipts import Desk
+from commute.store.reading import find_scope, scopes
+from commute.store.schema import SCHEMA as STORE_SCHEMA
+from commute.transports.rows import SCHEMA as LOG_SCHEMA
+
+if TYPE_CHECKING:
+    from commute.app import App
+
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., object])
+
+BUSY_S_MAX = 5.0  # a person waits: another process may hold the write lock for no longer than this
+
+
+def where_options(command: F) -> F:
+    """The options that say where: --app-dir, --broker, --db, --group."""
+    for option in (
+        click.option("--group", metavar="NAME", help="Whose progress; default: the app's, or the only one there is."),
+        click.option("--db", metavar="URL", help="Where dead letters and progress are; default: the broker's file."),
+        click.option("--broker", metavar="URL", help="The broker, instead of the app's."),
+        click.option("--app-dir", metavar="DIR", type=click.Path(), help="Where the app's module lies."),
+    ):
+        command = option(command)
+    return command
+
+
+def json_option(command: F) -> F:
+    """The option --json, as every command has it."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(command)
+
+
+class Place:
+    """One group's log and store. `app` is None where only a URL was given; `shown` is what a person types again."""
+
+    def __init__(self, app: App[Any] | None, shown: str, url: BrokerUrl, db: BrokerUrl | None, group: str | None) -> None:
+        self.app = app
+        self.shown = shown
+        self.url = url
+        self.stream = url.stream
+        self.limits: Limits = app.limits if app is not None else Limits()
+        assert url.path is not None
+        self._db = db
+        self._link: Link | None = None
+        self.broker = EmbeddedFile.open(url.path, busy_s_max=BUSY_S_MAX)
+        self.store = self.broker
+        try:
+            if db is not None and db.path is not None and db.path != url.path:
+                self.store = EmbeddedFile.open(db.path, busy_s_max=BUSY_S_MAX)
+            _complete(self.broker, "commute_streams", LOG_SCHEMA)
+            _complete(self.store, "request", STORE_SCHEMA)
+            self.group = group if group is not None else self._only_group()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def scope(self) -> int | None:
+        """The number of this group and stream in the store; None where no worker of it has run yet."""
+        return self.store.read(lambda connection: find_scope(connection, self.group, self.stream))
+
+    def link(self) -> Link:
+        """Broker and store, for those who write. Raises StoreError."""
+        if self._link is None:
+            self._link = Link.open(self.url, self._db, self.limits)
+        return self._link
+
+    def side_path(self, suffix: str) -> Path:
+        """A side file of the group's worker."""
+        return Path(self.store.side_path(self.group, suffix))
+
+    def desk(self) -> Desk:
+        """Who answers what has become of an event."""
+        app = self.app
+
+        def handlers_of(type_: str) -> list[str]:
+            return [] if app is None else [h.name for h in app.handlers if h.event(type_) is not None]
+
+        log = self.link().transport(self.stream)
+        return Desk(
+            self.store, log, self.group, self.stream, retain_s=self.limits.retain_s, handlers_of=handlers_of
+        )
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+        if self.store is not self.broker:
+            self.store.close()
+        self.broker.close()
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _only_group(self) -> str:
+        groups = known_groups(self)
+        if len(groups) == 1:
+            return groups[0]
+        if not groups:
+            raise UsageError(
+                f"stream {self.stream} of {self.url.text} has no group yet: no worker has run. Which one do you mean? "
+                "--group NAME",
+                slug="which-group",
+            )
+        raise UsageError(
+            f"stream {self.stream} of {self.url.text} has {len(groups)} groups: {', '.join(groups)}. Which one do you "
+            "mean? --group NAME",
+            slug="which-group",
+        )
+
+
+def known_groups(place: Place) -> list[str]:
+    """The groups of the stream, by the broker's own list and by the store."""
+    read = place.broker.read(
+        lambda c: c.execute(
+            "select g.name from commute_groups g join commute_streams s on s.number = g.stream where s.name = ?",
+            (place.stream,),
+        ).fetchall()
+    )
+    stored = place.store.read(lambda c: [group for _, group, stream in scopes(c) if stream == place.stream])
+    return sorted({str(name) for (name,) in read} | set(stored))
+
+
+def open_place(
+    target: str | None,
+    *,
+    app_dir: str | None = None,
+    broker: str | None = None,
+    db: str | None = None,
+    group: str | None = None,
+    any_group: bool = False,
+) -> Place:
+    """The place of a TARGET or a broker URL. `any_group`: the command means all groups, so none has to be named.
+
+    Raises UsageError, StoreError, and NotReachableError where there is no such file: looking makes none.
+    """
+    app: App[Any] | None = None
+    if target is not None and is_url(target):
+        if broker is not None:
+            raise UsageError(f"two brokers: {target} and --broker {broker}. Give one", slug="broker-url")
+        shown = target if group is None else f"{target} --group {group}"
+        url, store = parse_url(target), None if db is None else parse_url(db)
+    else:
+        app, shown = load(target, app_dir)
+        app.override(broker=broker, db=db, group=group)
+        url, store, group = app.url, app.db, app.group
+    if url.path is None:
+        raise UsageError(
+            "memory:// can be seen by its own process alone; other commands need a file, such as --broker "
+            "sqlite:///shop.db",
+            slug="database-in-memory",
+        )
+    for path in (url.path, None if store is None else store.path):
+        if path is not None and not Path(path).exists():
+            begin = f"commute run {shown}" if app is not None else "look at the path: three slashes are relative"
+            raise NotReachableError(f"there is no file {path} yet. {begin}", slug="not-reachable")
+    return Place(app, shown, url, store, group if group is not None or not any_group else "")
+
+
+def _complete(file: EmbeddedFile, name: str, schema: str) -> None:
+    """Make the tables of a file that its maker had no time to complete; one that has them is not written to."""
+
+    def has(connection: apsw.Connection) -> bool:
+        return bool(connection.execute("select 1 from sqlite_schema where name = ?", (name,)).fetchall())
+
+    if not file.read(has):
+        file.schema(schema)
+
+
+def is_owned(path: Path) -> bool:
+    """Whether a worker holds the group whose owner's file lies at `path`, this process's own worker included.
+
+    Takes a shared lock for an instant: a worker that starts just then waits a quarter of a second longer.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
