@@ -34,6 +34,7 @@ from commute.transports.base import Message, Sent
 from commute.transports.memory import MemoryBroker
 
 CONCURRENCY = 32
+ID_CHARACTERS_MAX = 256
 _R = TypeVar("_R", Receipt, SyncReceipt)
 
 
@@ -209,27 +210,27 @@ class App(Router[S]):
         `id` makes a repeated call harmless: one identity with the same bytes is stored once. Raises RejectedError
         (wrong data, too large), StoreError, UsageError (inside a handler: use ctx.publish).
         """
-        message = self._message(event, id, "ctx.publish")
+        messages = self._messages([event], id)
         await self._connect()
-        sent = await self.log.send([message], to=to)
-        return self._receipt(Receipt, message, sent[0], to)
+        sent = await self.log.send(messages, to=to)
+        return self._receipts(Receipt, messages, sent, to)[0]
 
     async def publish_many(self, events: Iterable[object], *, to: str | None = None) -> Sequence[Receipt]:
         """Validate all events, then store them in this sequence in one commit: all or none; a receipt each."""
-        messages = [self._message(event, None, "ctx.publish") for event in events]
+        messages = self._messages(events, None)
         await self._connect()
         sent = await self.log.send(messages, to=to)
-        return [self._receipt(Receipt, m, one, to) for m, one in zip(messages, sent, strict=True)]
+        return self._receipts(Receipt, messages, sent, to)
 
     def publish_sync(self, event: object, *, to: str | None = None, id: str | None = None) -> SyncReceipt:
         """`publish` for programs without an event loop: Django, Flask, scripts. Blocks until confirmed."""
-        message = self._message(event, id, "ctx.publish")
-        sent = self.log.send_sync([message], to=to)
-        return self._receipt(SyncReceipt, message, sent[0], to)
+        messages = self._messages([event], id)
+        sent = self.log.send_sync(messages, to=to)
+        return self._receipts(SyncReceipt, messages, sent, to)[0]
 
     def receipt(self, event_id: str) -> Receipt:
         """The receipt of an event by its id, from any process that reaches the broker."""
-        return self._receipt(Receipt, Message(event_id, self.source, "", 0.0, b""), None, None)
+        return Receipt(self.desk, event_id)
 
     def message(self, type_: str, data: bytes, *, id: str | None = None) -> Message:
         """JSON bytes of an event known by its type name, validated, as `send` takes them."""
@@ -240,27 +241,34 @@ class App(Router[S]):
         if self._link is None:
             await asyncio.to_thread(self.connect)
 
-    def _message(self, event: object, id: str | None, instead: str) -> Message:
+    def _messages(self, events: Iterable[object], id: str | None) -> list[Message]:
+        """The events as they are sent, all of them checked before the first is."""
         slot = CURRENT.get()
         if slot is not None and slot.source == self.source and slot.job is not None:
             raise UsageError(
                 f"{slot.job.bound.name} called app.publish: it would be sent even if {slot.job.bound.name} fails. "
-                f"Use {instead}.",
+                "Use ctx.publish.",
                 slug="publish-inside",
             )
-        type_, data = self.encoder.encode(event)
-        if id is not None and (not id or len(id) > 256):
-            raise UsageError("an event's id has 1 to 256 characters", slug="event-id")
-        return Message(id or self._world.new_id(), self.source, type_, self._world.now_s(), data)
+        if id is not None and not 0 < len(id) <= ID_CHARACTERS_MAX:
+            raise UsageError(f"an event's id has 1 to {ID_CHARACTERS_MAX} characters", slug="event-id")
+        encode, new_id, source, now_s = self.encoder.encode, self._world.new_id, self.source, self._world.now_s()
+        messages = []
+        for event in events:
+            type_, data = encode(event)
+            messages.append(Message(id or new_id(), source, type_, now_s, data))
+        return messages
 
-    def _receipt(self, kind: type[_R], message: Message, sent: Sent | None, to: str | None) -> _R:
+    def _receipts(
+        self, kind: type[_R], messages: Sequence[Message], sent: Sequence[Sent], to: str | None
+    ) -> list[_R]:
         desk = self.desk
         if to is not None and to != self.url.stream and self._link is not None:
             desk = Desk(
                 self._link.file, self._link.transport(to), self.group, to,
                 retain_s=self.limits.retain_s, handlers_of=self._handlers_of,
             )  # fmt: skip
-        return kind(desk, message.id, None if sent is None else sent.position, message.type or None)
+        return [kind(desk, m.id, one.position, m.type) for m, one in zip(messages, sent, strict=True)]
 
     # -- running ------------------------------------------------------------------------------------------------
 

@@ -130,6 +130,7 @@ class Engine:
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
         self.relay_wanted = asyncio.Event()
+        self.deadlines = asyncio.Event()  # a handler with a timeout has begun
         self.room = asyncio.Event()  # something ended or a pause was lifted: the intake may look again
         self.room.set()
         self._runs = 0
@@ -225,6 +226,8 @@ class Engine:
         recovery = self.recovery
         alone = recovery is not None and recovery.is_suspect(job)
         slot.begin(job, self.loop.time(), handler.timeout_s)
+        if handler.timeout_s is not None:
+            self.deadlines.set()
         bound.running += 1
         self.running += 1
         if self.running > self.running_max:
@@ -503,5 +506,5 @@ class Engine:
 
     @property
     def live(self) -> int:
-        """Events admitted and not yet durable, and those of paused partitions: what `descriptors_max` bounds."""
-        return len(self.schedule) + self.unsynced + sum(len(p.waiting_room) for p in self.partitions.values())
+        """Events admitted and not ended, and those of paused partitions: what `descriptors_max` bounds."""
+        return len(self.schedule) + sum(len(p.waiting_room) for p in self.partitions.values())

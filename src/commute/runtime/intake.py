@@ -83,7 +83,8 @@ class Intake:
             return 0
         if engine.payload_bytes >= self._payload_bytes_max and not self._rereads:
             return 0
-        return engine.limits.descriptors_max - engine.live
+        # What has ended and waits for its sync is bounded by itself: it takes nothing from the look-ahead.
+        return engine.limits.descriptors_max - max(engine.live, engine.unsynced)
 
     def partition(self, number: int) -> Partition:
         """The partition of this number; made at its first delivery if no earlier life knew it."""

@@ -57,7 +57,7 @@ class Surroundings:
     resume: bool = False
     from_end: bool = False
     inline_threads: bool = False
-    watch: bool = True
+    watch: bool = True  # look at regular times for what comes from outside: requests, a blocked loop
 
 
 class Session:
@@ -103,10 +103,10 @@ class Session:
         engine.start()
         self._begin(self.intake.run(), "intake")
         self._begin(engine.dead.replay(), "replay")
-        self._begin(engine.dead.listen(), "requests")
         self._begin(Relay(engine, self._reader).run(), "relay")
         self._begin(self.sweep.run(), "deadlines")
         if around.watch:
+            self._begin(engine.dead.listen(), "requests")
             self._begin(Watchdog(engine).run(), "watchdog")
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:

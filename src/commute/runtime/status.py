@@ -17,7 +17,13 @@ def snapshot(session: Session, now_s: float) -> dict[str, Any]:
     engine, intake = session.engine, session.intake
     monotonic_s = engine.loop.time()
     running = [slot for slot in engine.slots if slot.job is not None]
-    oldest = min((slot.job.entry.admitted_s for slot in running if slot.job is not None), default=None)
+    retries = engine.failing.retries(JOBS_SHOWN_MAX)
+    # Whatever waits for another event is younger than the one it waits for, so these hold the oldest.
+    at_work = [*(slot.job for slot in running if slot.job is not None), *retries]
+    at_work += [bound.queue[0] for bound in engine.kinds.bounds if bound.queue]
+    oldest = min(at_work, key=lambda job: job.entry.admitted_s, default=None)
+    cones = [partition.cone for partition in engine.partitions.values()]
+    parked = sum(len(cone.parked) for cone in cones)
     return {
         "at_s": now_s,
         "done": engine.done,
@@ -32,7 +38,10 @@ def snapshot(session: Session, now_s: float) -> dict[str, Any]:
         "full": intake.full_since_s is not None,
         "paused": {str(p.number): p.why for p in engine.partitions.values() if p.pause},
         "keys": [list(pair) for pair in engine.schedule.waiting_by_key(KEYS_SHOWN_MAX)],
-        "oldest_s": None if oldest is None else round(monotonic_s - oldest, 3),
+        "parked": parked,
+        "held": sum(len(cone) for cone in cones) - parked,
+        "oldest_s": None if oldest is None else round(monotonic_s - oldest.entry.admitted_s, 3),
+        "oldest_key": None if oldest is None else next((key or "everything" for key, _ in oldest.ticket.footprint), ""),
         "handlers": [
             {
                 **_job(slot.job),
@@ -42,7 +51,7 @@ def snapshot(session: Session, now_s: float) -> dict[str, Any]:
             for slot in running[:JOBS_SHOWN_MAX]
             if slot.job is not None
         ],
-        "retries": [_retry(job) for job in engine.failing.retries(JOBS_SHOWN_MAX)],
+        "retries": [_retry(job) for job in retries],
     }
 
 

@@ -12,6 +12,7 @@ import logging
 import math
 import sys
 import traceback
+from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING
 
 from commute.errors import CommuteError
@@ -31,20 +32,30 @@ class Sweep:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.overdue = 0  # handlers past their deadline that have a stand-in
+
+    @property
+    def overdue(self) -> int:
+        """Handlers past their deadline that have a stand-in and have not ended yet."""
+        return sum(1 for slot in self._engine.slots if slot.replaced and slot.job is not None)
 
     async def run(self) -> None:
-        """Look at all slots again and again, until cancelled."""
+        """Look at all slots when the next deadline is due, until cancelled. Without a deadline there is no timer."""
         engine = self._engine
-        if all(bound.handler.timeout_s is None for bound in engine.kinds.bounds):
+        shortest_s = min((b.handler.timeout_s for b in engine.kinds.bounds if b.handler.timeout_s), default=None)
+        if shortest_s is None:
             return
         while not engine.stopping:
-            await asyncio.sleep(SWEEP_S)
+            next_s = min((slot.deadline_s for slot in engine.slots), default=math.inf)
+            if next_s == math.inf:
+                engine.deadlines.clear()
+                await engine.deadlines.wait()
+                continue
+            # A handler that begins meanwhile has at least the shortest timeout.
+            await asyncio.sleep(max(SWEEP_S, min(next_s - engine.loop.time(), shortest_s)))
             now_s = engine.loop.time()
             for slot in tuple(engine.slots):
                 if slot.job is not None and slot.deadline_s <= now_s:
                     self._past_deadline(slot, now_s)
-            self.overdue = sum(1 for slot in engine.slots if slot.replaced and slot.job is not None)
             engine.slots[:] = [slot for slot in engine.slots if not (slot.replaced and slot.job is None)]
 
     def _past_deadline(self, slot: Slot, now_s: float) -> None:
@@ -67,7 +78,6 @@ class Sweep:
         assert job is not None
         slot.deadline_s = math.inf
         slot.replaced = True
-        self.overdue += 1
         LOGGER.error(
             "error[overdue] %s %s: %s has run for longer than timeout_s=%g and does not end. Its keys stay taken; "
             "another slot stands in.\n%s",
@@ -91,7 +101,14 @@ def stack_of(slot: Slot) -> str:
     if thread is not None and thread.ident is not None:
         frame = sys._current_frames().get(thread.ident)
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
-    if slot.work is not None:
-        frames = slot.work.get_stack()
-        return "".join(line for frame in frames for line in traceback.format_stack(frame, limit=3))
-    return ""
+    return "".join(line for frame in frames_of(slot) for line in traceback.format_stack(frame, limit=1))
+
+
+def frames_of(slot: Slot) -> list[FrameType]:
+    """The frames of the slot's suspended coroutines, outermost first: a task itself shows the first alone."""
+    found: list[FrameType] = []
+    inner: object = slot.work.get_coro() if slot.work is not None else None
+    while isinstance(inner, CoroutineType) and inner.cr_frame is not None:
+        found.append(inner.cr_frame)
+        inner = inner.cr_await
+    return found

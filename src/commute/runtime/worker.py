@@ -189,7 +189,8 @@ class Worker:
         chores: asyncio.Task[None] | None = None
         try:
             await session.open()
-            chores = asyncio.create_task(self._housekeeping(session, transport), name="commute housekeeping")
+            if self._watch:
+                chores = asyncio.create_task(self._housekeeping(session, transport), name="commute housekeeping")
             self._resume = False
             self.ready.set()
             await self._until_stop_or_failure(session)

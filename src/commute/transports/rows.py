@@ -143,10 +143,17 @@ def mark(connection: apsw.Connection, found: Stream, now_s: float) -> None:
 
 
 def read_rows(
-    connection: apsw.Connection, stream: str, first: int, *, last: int | None = None, limit: int = -1
+    connection: apsw.Connection,
+    stream: str,
+    first: int,
+    *,
+    last: int | None = None,
+    limit: int = -1,
+    size_bytes_max: int | None = None,
 ) -> list[Delivery]:
-    """The events from position `first` on, ascending, as deliveries whose handle is the position. Raises
-    StoreError ``database-damaged`` where a row is missing or is not what was stored."""
+    """The events from position `first` on, ascending, as deliveries whose handle is the position; no more
+    than reach `size_bytes_max` of data together. Raises StoreError ``database-damaged`` where a row is
+    missing or is not what was stored."""
     with connection:  # one snapshot of both statements
         found = find_stream(connection, stream)
         if found is None:
@@ -158,7 +165,15 @@ def read_rows(
             (first, upto, limit),
         )
         try:
-            deliveries = [_delivery(cast("Row", row), stream) for row in cursor]
+            deliveries = []
+            size_bytes = 0
+            for row in cursor:
+                delivery = _delivery(cast("Row", row), stream)
+                deliveries.append(delivery)
+                size_bytes += len(delivery.message.data)
+                if size_bytes_max is not None and size_bytes >= size_bytes_max:
+                    upto = delivery.position
+                    break
         except (TypeError, ValueError) as error:  # a column of another type, text that is none
             raise damaged(stream, f"an event from position {first} on cannot be read ({error})") from error
     kept = max(upto - first + 1, 0)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +24,7 @@ import apsw
 from commute.core.watermark import Watermark
 from commute.embedded.database import read_error
 from commute.embedded.file import EmbeddedFile
+from commute.limits import MIB
 from commute.transports.base import Delivery, Features, Message, Sent
 from commute.transports.groups import GroupState
 from commute.transports.rows import (
@@ -39,6 +41,8 @@ from commute.transports.rows import (
     read_rows,
 )
 
+_AHEAD_ROWS = 500  # read at once: a change of threads costs as much as some hundred rows
+_AHEAD_BYTES = 8 * MIB  # of those, so that large events are not piled up
 _DELETED_ROWS_MAX = 2_000  # per transaction of `retain`, so that nobody waits long for the writer
 
 
@@ -194,7 +198,8 @@ class _Reading:
         self._transport = transport
         self._group = group
         self._number = found.number
-        self._cursor = watermark  # the next position to be delivered
+        self._cursor = watermark  # the next position to be read
+        self._ahead: deque[Delivery] = deque()  # read, and not yet delivered
         self._watermark = Watermark(watermark)
         self._settled = self._stored = watermark  # the watermark as it is, and as it is in the file
         self._loop = asyncio.get_running_loop()
@@ -208,22 +213,31 @@ class _Reading:
 
     async def receive(self, limit: int) -> list[Delivery]:
         assert limit > 0
-        while True:
+        while not self._ahead:
             if self._fetching is None:
                 self._stirred = False
-                fetch = partial(read_rows, stream=self._transport.stream, first=self._cursor, limit=limit)
+                fetch = partial(
+                    read_rows,
+                    stream=self._transport.stream,
+                    first=self._cursor,
+                    limit=max(limit, _AHEAD_ROWS),
+                    size_bytes_max=_AHEAD_BYTES,
+                )
                 self._fetching = asyncio.ensure_future(self.on_reader(fetch))
-            # A cancelled receive leaves the fetch to the next one; the cursor moves only when this returns.
+            # A cancelled receive leaves the fetch to the next one.
             await asyncio.wait((self._fetching,))
             fetched = self._fetching
             self._fetching = None
-            deliveries = fetched.result()[:limit]
-            if deliveries:
-                for delivery in deliveries:
-                    self._watermark.admit(delivery.position)
-                self._cursor = deliveries[-1].position + 1
-                return deliveries
-            await self._wait_for_more()
+            self._ahead.extend(fetched.result())
+            if self._ahead:
+                self._cursor = self._ahead[-1].position + 1
+            else:
+                await self._wait_for_more()
+        ahead, admit = self._ahead, self._watermark.admit
+        deliveries = [ahead.popleft() for _ in range(min(limit, len(ahead)))]
+        for delivery in deliveries:
+            admit(delivery.position)
+        return deliveries
 
     def settle(self, handles: Sequence[object]) -> None:
         for handle in handles:
@@ -253,12 +267,11 @@ class _Reading:
             self._connection.close()
 
     async def _wait_for_more(self) -> None:
-        if self._stirred:
-            return
         self._stir = self._loop.create_future()
         timer = self._loop.call_later(self._transport._poll_s, self._resolve)
         try:
-            await self._stir
+            if not self._stirred:  # looked at when those who stir can see the future
+                await self._stir
         finally:
             timer.cancel()
             self._stir = None

@@ -1,0 +1,280 @@
+"""A log of events run through the real engine, recorded and judged: what its own dependences allow, and what was reached.
+
+    log ─▶ published to a broker of its own (a temporary file, or memory) ─▶ worker, handlers wait `service_s`
+        ─▶ recorded: admissions, releases, starts, ends; measured service times
+        ─▶ `core.history` judges the sequence, `core.bounds` gives what is the least possible
+
+Without an app, every object that an event names is a written key, unless the caller says that its type is only read or
+added to, or the log carries modes: a log lists the objects involved, not write sets, so that is an assumption.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from commute.app import App
+from commute.core.bounds import Bounds
+from commute.core.footprint import Access, Footprint
+from commute.core.history import History, Verdict
+from commute.errors import CommuteError, RejectedError, UsageError
+from commute.event import Event
+from commute.limits import Limits
+from commute.logs import LogEvent, footprint_of
+from commute.store.reading import count_dead, find_scope
+from commute.transports.base import Message
+
+if TYPE_CHECKING:
+    from commute.runtime.worker import Worker
+
+BATCH_EVENTS = 1_000
+POLL_S = 0.02
+STALL_S = 20.0  # a run in which nothing ends for this long, and nothing runs, is given up
+
+Progress = Callable[[str, int], None]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay found. Times in seconds; `bound` and `speedup` are ratios; `dead` counts dead letters."""
+
+    events: int
+    chain_events: int
+    bound: float
+    lower_bound_s: float
+    makespan_s: float
+    efficiency: float
+    speedup: float
+    violations: int
+    false_waits: int
+    dead: int
+    concurrency: int
+    peak_rss_mb: float
+
+
+class Recording:
+    """A `History` that also measures: when each event was started last and when it ended."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.history = History()
+        self._clock = clock
+        self.first_s: float | None = None
+        self.last_s = 0.0
+        self.ended = 0
+        self.started_s: dict[int, float] = {}
+        self.service_s: dict[int, float] = {}
+
+    def admit(self, position: int, footprint: Footprint) -> None:
+        if self.first_s is None:
+            self.first_s = self._clock()
+        self.history.admit(position, footprint)
+
+    def release(self, position: int) -> None:
+        self.history.release(position)
+
+    def start(self, position: int) -> None:
+        self.history.start(position)
+        self.started_s[position] = self._clock()
+
+    def end(self, position: int, outcome: str) -> None:
+        self.last_s = now_s = self._clock()
+        self.history.end(position, "processed" if outcome == "processed" else "skipped")
+        self.service_s[position] = now_s - self.started_s.pop(position, now_s)
+        self.ended += 1
+
+    def hold(self, position: int, footprint: Footprint | None = None) -> None:
+        self.history.hold(position, footprint)
+
+    @property
+    def makespan_s(self) -> float:
+        """From the first admission to the last end."""
+        return 0.0 if self.first_s is None else max(0.0, self.last_s - self.first_s)
+
+    def bounds(self) -> Bounds:
+        """What is the least possible, from the measured service times, in log sequence."""
+        bounds = Bounds()
+        footprints = self.history.footprints
+        for position in sorted(footprints):
+            bounds.add(footprints[position], self.service_s.get(position, 0.0))
+        return bounds
+
+
+class LogStep(Event, type="log_step"):
+    """One event of a log without an app: `n` is its place in the log."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A finished replay: the report, the verdict behind it, the bounds, and log events that could not be taken in."""
+
+    report: Report
+    verdict: Verdict
+    bounds: Bounds
+    refused: Sequence[tuple[LogEvent, str]]
+
+
+def replay(
+    events: Sequence[LogEvent],
+    *,
+    app: App[Any] | None = None,
+    read: Collection[str] = (),
+    add: Collection[str] = (),
+    service_s: float = 0.005,
+    concurrency: int = 32,
+    lookahead: int | None = None,
+    memory: bool = False,
+    progress: Progress = lambda stage, done: None,
+) -> Replayed:
+    """Run `events` in their sequence; blocks for about the makespan. `progress(stage, done)` is called now and then.
+
+    `lookahead` is `descriptors_max`. Raises UsageError and StoreError; a failing handler of `app` makes dead letters.
+    """
+    with tempfile.TemporaryDirectory(prefix="commute-replay-") as folder:
+        broker = "memory://" if memory else f"sqlite:///{Path(folder) / 'replay.db'}"
+        refused: list[tuple[LogEvent, str]] = []
+        if app is None:
+            app, messages = _plain_app(events, frozenset(read), frozenset(add), service_s, refused)
+        else:
+            app, messages = app, _messages_for(app, events, refused)
+        app.override(broker=broker, db=broker, concurrency=concurrency, descriptors_max=lookahead)
+        recording = Recording()
+        dead = asyncio.run(_run(app, messages, recording, progress))
+    progress("check", len(events))
+    verdict = recording.history.check()
+    return Replayed(_report(recording, verdict, dead, concurrency), verdict, recording.bounds(), refused)
+
+
+def _plain_app(
+    events: Sequence[LogEvent],
+    read: frozenset[str],
+    add: frozenset[str],
+    service_s: float,
+    refused: list[tuple[LogEvent, str]],
+) -> tuple[App[None], list[Message]]:
+    footprints: list[Footprint] = []
+    messages: list[Message] = []
+    for event in events:
+        try:
+            footprint = footprint_of(event, read=read, add=add)
+        except RejectedError as error:
+            refused.append((event, str(error)))
+            continue
+        messages.append(Message(str(len(messages)), "/log", "log_step", _time_of(event), b'{"n":%d}' % len(messages)))
+        footprints.append(footprint)
+    # A log may name more objects in one event than an application should: the limit is not what is measured here.
+    keys_max = max((len(footprint) for footprint in footprints), default=1)
+    app: App[None] = App("replay", limits=Limits(accesses_max=max(Limits().accesses_max, keys_max)))
+
+    def objects(event: LogStep) -> Sequence[Access]:
+        return footprints[event.n]
+
+    if service_s > 0:
+
+        @app.on(LogStep, accesses=objects)
+        async def step(event: LogStep) -> None:
+            await asyncio.sleep(service_s)
+
+    else:
+
+        @app.on(LogStep, accesses=objects)
+        async def step_at_once(event: LogStep) -> None:
+            return
+
+    return app, messages
+
+
+def _time_of(event: LogEvent) -> float:
+    return event.time_s if event.time_s is not None else 0.0
+
+
+def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple[LogEvent, str]]) -> list[Message]:
+    """The log's events as messages of the app's types; what no handler takes is for the engine to reject."""
+    messages = []
+    for number, event in enumerate(events):
+        try:
+            data = json.dumps(event.data, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            refused.append((event, str(error)))
+            continue
+        messages.append(Message(f"{event.id}-{number}", "/log", event.type, _time_of(event), data))
+    if not messages and events:
+        raise UsageError("no event of the log can be sent as JSON", slug="bad-log")
+    return messages
+
+
+async def _run(app: App[Any], messages: Sequence[Message], recording: Recording, progress: Progress) -> int:
+    async with app:
+        for start in range(0, len(messages), BATCH_EVENTS):
+            await app.log.send(messages[start : start + BATCH_EVENTS])
+            progress("publish", min(len(messages), start + BATCH_EVENTS))
+        async with _working(app, recording) as worker:
+            await _until_done(worker, recording, len(messages), progress)
+        link = app.connect()
+        scope = link.file.read(lambda connection: find_scope(connection, app.group, app.url.stream))
+        counts = {} if scope is None else link.file.read(lambda connection: count_dead(connection, scope))
+        return sum(counts.values())
+
+
+@asynccontextmanager
+async def _working(app: App[Any], recording: Recording) -> AsyncIterator[Worker]:
+    worker = app.worker(recorder=recording)
+    await worker.start()
+    try:
+        yield worker
+    finally:
+        await worker.stop()
+
+
+async def _until_done(worker: Worker, recording: Recording, count: int, progress: Progress) -> None:
+    """Return when every event has ended, or is parked, held or rejected for good."""
+    last, since_s = -1, time.monotonic()
+    while True:
+        await asyncio.sleep(POLL_S)
+        session = worker.session
+        if session is None or session.engine.failure is not None:
+            await worker.wait()
+            raise CommuteError("the worker has ended before the log did", slug="internal")
+        engine, taken = session.engine, session.intake.taken
+        progress("run", engine.done)
+        idle = not len(engine.schedule) and not engine.unsynced
+        if idle and (taken >= count or any(p.pause for p in engine.partitions.values())):
+            return
+        now = (taken, engine.done, recording.ended)
+        if hash(now) != last or engine.running or engine.failing.retrying:
+            last, since_s = hash(now), time.monotonic()
+        elif time.monotonic() - since_s > STALL_S:
+            raise CommuteError(f"nothing has ended for {STALL_S:.0f} s, {len(engine.schedule)} events wait", slug="internal")
+
+
+def _report(recording: Recording, verdict: Verdict, dead: int, concurrency: int) -> Report:
+    bounds = recording.bounds()
+    total_s = bounds.total_s
+    lower_s = bounds.lower_bound_s(concurrency)
+    makespan_s = recording.makespan_s
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Report(
+        events=bounds.events,
+        chain_events=bounds.chain_events,
+        bound=round(bounds.bound, 3),
+        lower_bound_s=round(lower_s, 6),
+        makespan_s=round(makespan_s, 6),
+        efficiency=round(lower_s / makespan_s, 4) if makespan_s else 0.0,
+        speedup=round(total_s / makespan_s, 4) if makespan_s else 0.0,
+        violations=len(verdict.violations),
+        false_waits=len(verdict.false_waits),
+        dead=dead,
+        concurrency=concurrency,
+        peak_rss_mb=round(peak_kib / (1024 * 1024 if sys.platform == "darwin" else 1024), 1),
+    )
