@@ -148,7 +148,7 @@ def test_of_what_is_behind_only_the_held_are_named() -> None:
     cone.hold(3, w("b"))
     assert cone.behind(1) == [3]
     assert cone.freed_by(1) == []
-    assert cone.freed_by(2) == []
+    assert cone.freed_by(2) == [3]  # it waits for 1 through 2 alone
     assert cone.holders(3) == [1, 2]
 
 

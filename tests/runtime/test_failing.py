@@ -244,3 +244,37 @@ async def test_an_everything_follower_pauses_the_partition_instead_of_filling_th
         for receipt in receipts:
             assert (await receipt.outcome(timeout_s=10)) is not None
     assert ran == [1, 2, 3, 4]
+
+
+async def test_an_earlier_event_is_not_held_behind_a_later_one_after_a_restart(url: str) -> None:
+    app: App[None] = App("shop", url)
+    ran: list[int] = []
+    bad = {1, 2}
+
+    @app.on(Step, writes="key/{key}", retry=Retry(attempts=1_000, first_s=0.01, max_s=0.01))
+    async def step(event: Step) -> None:
+        if event.n in bad:
+            raise OSError("not yet")
+        ran.append(event.n)
+
+    @app.on(Pair, writes=("key/{left}", "key/{right}"), retry=AT_ONCE)
+    async def pair(event: Pair) -> None:
+        if event.n in bad:
+            raise ValueError("bad")
+        ran.append(event.n)
+
+    async with app:
+        async with app.running():
+            receipts = await app.publish_many(
+                [Step(key="x", n=1), Pair(left="y", right="z", n=2), Pair(left="x", right="y", n=3)]
+            )
+            await until(lambda: _is(app, receipts[2].event_id, "held"))
+            assert await state_of(app, receipts[0].event_id) == "waiting"
+        bad.discard(1)
+        async with app.running():
+            assert (await receipts[0].outcome(timeout_s=10)) is not None
+            assert ran == [1]
+            bad.clear()
+            await ask(app, "retry", receipts[1].event_id)
+            assert (await receipts[2].outcome(timeout_s=10)) is not None
+    assert ran == [1, 2, 3]

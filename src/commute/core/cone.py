@@ -190,8 +190,8 @@ class Cone:
 
         The cone is full, or it holds EVERYTHING, or it would once it held this event: then what follows in
         the log would only be copied into it. `before` as for `catches`. What comes again after a restart,
-        with cone events beyond it, is taken in by a full cone too: those events are not replayed before it has
-        come, so that both would wait for each other. The excess is at most what was admitted before.
+        with cone events beyond it, is taken in by a full cone too: those events are not replayed before it
+        has come, so both would wait for each other. The excess is at most what was admitted before.
         """
         if self.full and (before is None or before > self._last):
             return f"{len(self._entries):,} events are parked or held; held_events_max is {self._held_max:,}"

@@ -179,15 +179,17 @@ class Conflicts:
     def _enter(self, rank: int, footprint: Footprint, touched: set[str]) -> None:
         latest: set[int] = set()
         for key, mode in footprint:
-            before = [line.ranks[-1] for line in self._rival_lines(key, mode) if line.ranks[-1] != rank]
+            before = [line.ranks[-1] for line in self._rival_lines(key, mode)]
             if before:
                 latest.add(max(before))
+        self.dependent_pairs += len(latest)
+        # Only now: an event that touches a key and its ancestor does not depend on itself.
+        for key, mode in footprint:
             self._direct.setdefault(key, {}).setdefault(mode, _Line()).enter(rank)
             if self._deep:
                 for above in ancestors(key):
                     if above in touched:
                         self._below.setdefault(above, {}).setdefault(mode, _Line()).enter(rank)
-        self.dependent_pairs += len(latest)
 
     def _rival_lines(self, key: str, mode: str) -> Iterator[_Line]:
         """The lists of all accesses that do not go together with this one."""

@@ -72,11 +72,11 @@ class Schedule(Generic[T]):
     `admit` and `settle` cost O(accesses of the event + tickets released), whatever waits.
     """
 
-    __slots__ = ("_depth", "_holders", "_levels", "_live", "_nodes", "_seq", "_waiting")
+    __slots__ = ("_depth", "_holders", "_left", "_levels", "_nodes", "_seq", "_waiting")
 
     def __init__(self) -> None:
         self._seq = 0
-        self._live = 0
+        self._left = 0  # tickets that were settled or forgotten
         self._waiting = 0
         self._holders: dict[str, Ticket[T] | Lane[T]] = {}  # keys that are no nodes
         self._nodes: dict[str, Node[T]] = {}
@@ -84,7 +84,7 @@ class Schedule(Generic[T]):
         self._depth = FRESH  # slashes that all keys have so far: then no key is above another, none is a node
 
     def __len__(self) -> int:
-        return self._live
+        return self._seq - self._left
 
     @property
     def waiting(self) -> int:
@@ -97,7 +97,6 @@ class Schedule(Generic[T]):
         `footprint` must be normalised (`commute.core.footprint`). The first key of a new depth costs O(live).
         """
         self._seq = seq = self._seq + 1
-        self._live += 1
         ticket = Ticket(seq, footprint, item)
         holders = self._holders
         depth = self._depth
@@ -128,7 +127,7 @@ class Schedule(Generic[T]):
         if ticket.blocked:
             return self._forget(ticket)
         ticket.blocked = SETTLED
-        self._live -= 1
+        self._left += 1
         ready: list[Ticket[T]] = []
         holders = self._holders
         for key, _ in ticket.footprint:
@@ -237,9 +236,8 @@ class Schedule(Generic[T]):
     def _place(self, ticket: Ticket[T]) -> None:
         """Enter `ticket` on all its keys and on the nodes above them."""
         families, pool, holders = self._levels.families, self._levels.pool, self._holders
-        bare = len(ticket.footprint) <= BARE_ACCESSES_MAX
         intents: dict[str, str] = {}  # ancestor -> joined mode of the keys below it
-        direct: list[tuple[str, str]] = []  # accesses of keys that may have touched keys below them
+        direct: list[tuple[str, str]] | None = None  # accesses of keys that may have touched keys below them
         blocked = 0
         for key, mode in ticket.footprint:
             family = key.partition("/")[0]
@@ -251,51 +249,44 @@ class Schedule(Generic[T]):
                 shape = families.get(family, pool)[key.count("/")]
             inner, cuts = shape
             for cut in cuts:
-                above = family if cut == 1 else "/".join(key.split("/", cut)[:cut]) if cut else ""
+                above = "" if not cut else family if cut == 1 else "/".join(key.split("/", cut)[:cut])
                 if intents.setdefault(above, mode) != mode:
                     intents[above] = WRITE
             if inner:
+                if direct is None:
+                    direct = []
                 direct.append((key, mode))
                 continue
             held = holders.setdefault(key, ticket)
             if held is not ticket:
                 blocked += self._queue_up(key, mode, held, ticket)
-        if direct:
-            blocked += self._touch(ticket, direct, intents, bare)
+        if direct is not None:
+            blocked += self._touch(ticket, direct, intents)
         if intents:
-            blocked += self._intend(ticket, intents)
+            nodes = self._nodes
+            places = ticket.places
+            if places is None:
+                places = ticket.places = []
+            for key, below in intents.items():
+                node = nodes.get(key)
+                if node is None:
+                    node = self._node(key)
+                group = node.get(below)
+                if group is None or group.followers:
+                    group = new_group(node, key, below)
+                group.members.add(ticket)
+                places.append(group)
+                if group.waits:
+                    blocked += 1
         if blocked:
             ticket.blocked = blocked
             self._waiting += 1
-        if not bare:
+        if len(ticket.footprint) > BARE_ACCESSES_MAX:
             self._unbare(ticket)
 
-    def _intend(self, ticket: Ticket[T], intents: dict[str, str]) -> int:
-        """Enter `ticket` in the nodes above its keys; the number of those where it has to wait."""
-        nodes = self._nodes
-        places: list[Group[T]] = []
-        blocked = 0
-        for key, below in intents.items():
-            node = nodes.get(key)
-            if node is None:
-                node = self._node(key)
-            group = node.get(below)
-            if group is None or group.followers:
-                group = new_group(node, key, below)
-            group.members.add(ticket)
-            places.append(group)
-            if group.waits:
-                blocked += 1
-        if ticket.places is None:
-            ticket.places = places
-        else:
-            ticket.places += places
-        return blocked
-
-    def _touch(
-        self, ticket: Ticket[T], direct: list[tuple[str, str]], intents: dict[str, str], bare: bool
-    ) -> int:
+    def _touch(self, ticket: Ticket[T], direct: list[tuple[str, str]], intents: dict[str, str]) -> int:
         """Enter `ticket` in the nodes that it touches itself; the number of those where it has to wait."""
+        bare = len(ticket.footprint) <= BARE_ACCESSES_MAX
         blocked = 0
         for key, mode in direct:
             below = intents.pop(key, "")
@@ -384,7 +375,7 @@ class Schedule(Generic[T]):
         """`settle` for a ticket that still waits."""
         assert ticket.blocked > 0, f"settled twice: {ticket}"
         ticket.blocked = SETTLED
-        self._live -= 1
+        self._left += 1
         self._waiting -= 1
         ready: list[Ticket[T]] = []
         for key, _ in ticket.footprint:
@@ -477,7 +468,7 @@ class Schedule(Generic[T]):
     def check(self) -> None:
         """Assert the invariants of the whole structure; for tests. O(live accesses)."""
         blocked: dict[Ticket[T], int] = dict.fromkeys(self._tickets(), 0)
-        assert self._live >= len(blocked), "more tickets in chains than live ones"
+        assert len(self) >= len(blocked), "more tickets in chains than live ones"
         for key, held in self._holders.items():
             if isinstance(held, Lane):
                 for ticket in check_lane(key, held):

@@ -199,9 +199,9 @@ class Intake:
             return
         cone = partition.cone
         if cone:
-            behind = cone.catches(footprint)
+            behind = cone.catches(footprint, entry.position)
             if behind is not None:
-                reason = cone.refuses(footprint)
+                reason = cone.refuses(footprint, entry.position)
                 if reason is not None:
                     engine.dead.pause_for_cone(partition, reason)
                     partition.waiting_room.append(Placed(entry, footprint))
