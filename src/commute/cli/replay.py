@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import click
@@ -83,6 +84,8 @@ def replay(
     TARGET every object that an event names is a written key, unless --read or --add says otherwise or the log carries
     modes. Exit status 1 if dependent events overtook each other or independent ones waited.
     """
+    if not math.isfinite(service_ms):
+        raise click.BadParameter("give a number of milliseconds", param_hint="--service-ms")
     known = read_log(log, type_field=type_field, time_field=time_field, key_fields=key)
     _say_problems(known)
     _check_types(known, read, add)

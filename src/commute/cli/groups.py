@@ -1,0 +1,118 @@
+"""`commute groups`: who reads a stream and how far each has come; and forgetting one."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from commute.cli.commands import NO
+from commute.cli.output import clean, say, say_json, table
+from commute.cli.place import Place, is_owned, json_option, known_groups, open_place, where_options
+from commute.errors import UsageError
+
+EPILOG = """\b
+Examples:
+  commute groups list shop:app
+  commute groups drop sqlite:///shop.db --group old --yes
+"""
+
+
+@click.group(epilog=EPILOG)
+def groups() -> None:
+    """The groups of a stream: each has its own progress, and events are kept until all have them settled."""
+
+
+@groups.command("list", epilog="Example:  commute groups list shop:app --json")
+@click.argument("target", required=False, metavar="[TARGET|URL]")
+@where_options
+@json_option
+def list_groups(
+    target: str | None, app_dir: str | None, broker: str | None, db: str | None, group: str | None, as_json: bool
+) -> None:
+    """The groups of the stream, how far each is, and whether a worker runs."""
+    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, any_group=True) as place:
+        rows = [_row(place, name) for name in known_groups(place)]
+    if as_json:
+        say_json({"stream": place.stream, "groups": rows})
+        return
+    if not rows:
+        say(f"stream {clean(place.stream)} has no group yet: no worker has run")
+        return
+    lines = [[str(r["group"]), f"{r['behind']:,}", "yes" if r["running"] else "no"] for r in rows]
+    for line in table(["GROUP", "BEHIND", "WORKER"], lines, right=(1,)):
+        say(line)
+
+
+def _row(place: Place, name: str) -> dict[str, object]:
+    log = place.link().transport()
+    state = next((one for one in log.groups() if one.group == name), None)
+    return {
+        "group": name,
+        "watermark": None if state is None else state.watermark,
+        "behind": log.last_position() if state is None else max(0, state.backlog),
+        "running": _running(place, name),
+    }
+
+
+def _running(place: Place, name: str) -> bool:
+    from pathlib import Path  # noqa: PLC0415
+
+    return is_owned(Path(place.store.side_path(name, "owner")))
+
+
+@groups.command("drop", epilog="Example:  commute groups drop shop:app --group old --yes")
+@click.argument("target", required=False, metavar="[TARGET|URL]")
+@where_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def drop_group(
+    target: str | None,
+    app_dir: str | None,
+    broker: str | None,
+    db: str | None,
+    group: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Forget a group: its progress and its dead letters. The events stay, for the other groups."""
+    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
+        name = place.group
+        if name not in known_groups(place):
+            raise UsageError(
+                f"there is no group {name}; there are {', '.join(known_groups(place)) or 'none'}", slug="which-group"
+            )
+        if _running(place, name):
+            raise UsageError(f"a worker runs group {name}: stop it first", slug="group-in-use")
+        confirm(f"forget group {name}, its progress and its dead letters?", yes=yes)
+        file, scope = place.link().file, place.scope
+        place.link().file.writer.submit(
+            lambda c: c.execute(
+                "delete from commute_groups where name = ? and stream = (select number from commute_streams where name = ?)",
+                (name, place.stream),
+            ).fetchall()
+        ).result() if place.store is place.broker else None
+        if scope is not None:
+            tables = ("progress", "done", "inbox", "outbox", "attempt", "dead", "request")
+
+            def forget(connection: object) -> None:
+                for one in tables:
+                    connection.execute(f"DELETE FROM {one} WHERE scope=?", (scope,))  # type: ignore[attr-defined]
+                connection.execute("DELETE FROM scope WHERE id=?", (scope,))  # type: ignore[attr-defined]
+
+            file.writer.submit(forget).result()
+    if as_json:
+        say_json({"dropped": name})
+    else:
+        say(f"group {clean(name)} is forgotten")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Returns if the person agrees; ends the command if not. Raises UsageError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody can be asked here: say --yes", slug="confirm")
+    if not click.confirm(clean(question), err=True):
+        click.echo("nothing was done", err=True)
+        sys.exit(NO)

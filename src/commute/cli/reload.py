@@ -1,0 +1,69 @@
+"""``commute run --reload``: the worker in a process of its own, begun anew whenever a Python file changes.
+
+A new process, because modules cannot be unloaded. The old one is asked to drain first: what it ran is settled, what
+waited is taken up by the new one.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+from commute.cli.commands import STOPPED
+from commute.cli.output import clean, note
+from commute.errors import UsageError
+
+
+def run_reloading(folder: Path, *, grace_s: float) -> int:
+    """Run this command without ``--reload`` again and again until a signal; the last child's exit status.
+
+    Raises UsageError (``no-extra``) where watchfiles is not installed.
+    """
+    try:
+        from watchfiles import PythonFilter, watch  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UsageError(
+            '--reload needs a package that is not installed: pip install "commute[reload]"', slug="no-extra"
+        ) from error
+    arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
+    stop = threading.Event()
+    signals = 0
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        stop.set()
+        if signals > 1:
+            child.kill()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, asked)
+    child = _start(arguments)
+    for changes in watch(folder.resolve(), watch_filter=PythonFilter(), stop_event=stop, raise_interrupt=False):
+        if stop.is_set():
+            break
+        names = ", ".join(sorted({Path(path).name for _, path in changes}))
+        note(f"changed: {clean(names)}; the worker begins anew")
+        _end(child, grace_s)
+        child = _start(arguments)
+    status = _end(child, grace_s)
+    return STOPPED if signals > 1 else status
+
+
+def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C reaches this process alone, which then asks the worker to drain, once.
+    return subprocess.Popen([sys.executable, "-m", "commute", *arguments], start_new_session=True)
+
+
+def _end(child: subprocess.Popen[bytes], grace_s: float) -> int:
+    if child.poll() is None:
+        child.send_signal(signal.SIGTERM)
+    try:
+        return child.wait(timeout=grace_s + 5.0)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()

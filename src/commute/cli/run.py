@@ -1,0 +1,318 @@
+"""``commute run``: a worker, its banner, its live line, and its end.
+
+    first SIGINT or SIGTERM   drain: take nothing more in, let what runs end within grace_s, exit 0
+    second one                exit now with 130; what was not settled comes again
+    grace_s is over           say which handlers still run, exit 1
+
+The signal handler is Python's own and not the loop's: a handler that blocks the loop cannot keep the second signal
+from being heard.
+
+Invariant: the process never ends silently; its last line says why, and what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commute.cli.banner import banner
+from commute.cli.commands import NO, STOPPED, YES, status_of
+from commute.cli.output import clean, clock, error_text, note, plural, say_json, span
+from commute.cli.target import load
+from commute.cli.terminal import Live, route_logs
+from commute.errors import CommuteError, UsageError
+from commute.limits import Limits
+from commute.runtime.status import snapshot
+
+if TYPE_CHECKING:
+    from commute.app import App
+    from commute.runtime.worker import Worker
+
+TICK_S = 1.0  # the live line of a terminal, and --json
+PIPED_TICK_S = 10.0
+BLOCKED_S = 2.0  # how much longer than grace_s a drain may take before the loop is taken to be blocked
+
+
+@click.command()
+@click.argument("target", required=False)
+@click.option("--app-dir", metavar="DIR", type=click.Path(), help="Where the app's module lies; default: here.")
+@click.option("--broker", metavar="URL", help="The broker, instead of the app's.")
+@click.option("--db", metavar="URL", help="Where progress and dead letters are kept, instead of the app's.")
+@click.option("--group", metavar="NAME", help="Whose progress; default: the app's name.")
+@click.option("--concurrency", metavar="N", type=int, help="Handlers at once.")
+@click.option("--from", "start", type=click.Choice(["start", "end"]), help="Where a new group begins in the log.")
+@click.option("--resume", is_flag=True, help="Go on where intake paused over too many rejected events.")
+@click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="A limit, such as descriptors_max=1000.")
+@click.option("--reload", is_flag=True, help="Restart the worker when a *.py file changes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a line on stdout.")
+def run(
+    target: str | None,
+    app_dir: str | None,
+    broker: str | None,
+    db: str | None,
+    group: str | None,
+    concurrency: int | None,
+    start: str | None,
+    resume: bool,
+    limits: tuple[str, ...],
+    reload: bool,
+    as_json: bool,
+) -> None:
+    """Run a worker of TARGET until a signal.
+
+    Ctrl-C (or SIGTERM) drains: what runs may end, nothing new begins. A second one stops now.
+
+    \b
+    Example:
+      commute run shop:app --concurrency 64 --limit descriptors_max=10000
+    """
+    if reload:
+        from commute.cli.reload import run_reloading
+
+        sys.exit(run_reloading(Path(app_dir or "."), grace_s=Limits().grace_s))
+    loaded = load(target, app_dir)
+    loaded.app.override(broker=broker, db=db, group=group, concurrency=concurrency, **_limits(limits))
+    sys.exit(run_app(loaded.app, shown=loaded.shown, resume=resume, from_end=start == "end", as_json=as_json))
+
+
+def _limits(given: tuple[str, ...]) -> dict[str, str]:
+    known = [field.name for field in fields(Limits)]
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if name not in known or not equals:
+            like = get_close_matches(name, known, 1)
+            hint = f" Did you mean {like[0]}?" if like and name not in known else ""
+            raise UsageError(
+                f"--limit {text}: give NAME=VALUE.{hint} There are {', '.join(known)}", slug="option"
+            )
+        found[name] = value
+    return found
+
+
+def run_app(
+    app: App[Any],
+    *,
+    shown: str | None = None,
+    resume: bool = False,
+    from_end: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Run a worker of `app` in this process until a signal; the exit status. What ``App.run`` calls.
+
+    `shown`: what a person types to name the app, for the commands that messages recommend. Blocks; the main thread
+    only, since signals arrive there.
+    """
+    began_s = time.monotonic()
+    live = Live()
+    name = shown or _name_of(app)
+    route_logs(live, name)
+    signals = Signals(live)
+    signals.install()
+    try:
+        return asyncio.run(_Run(app, name, live, signals, began_s, as_json=as_json).run(resume, from_end))
+    except CommuteError as error:
+        live.end()
+        note(error_text(error, sys.stderr))
+        return status_of(error)
+    except KeyboardInterrupt:
+        live.end()
+        note("stopped")
+        return STOPPED
+    finally:
+        signals.restore()
+        app.close()
+
+
+class Signals:
+    """The first signal asks for a drain, the second one ends the process. Installed in the main thread."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._asked = False
+        self._before: dict[signal.Signals, Any] = {}
+        self.on_first: Callable[[], object] | None = None  # None: there is nothing to drain yet
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._caught)
+
+    def restore(self) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        if self.on_first is None:
+            raise KeyboardInterrupt
+        if self._asked:
+            self._live.end()
+            end_now(STOPPED, "stopped now: what was running is run again by the next worker")
+        self._asked = True
+        self.on_first()
+
+
+def end_now(status: int, text: str) -> None:
+    """Say why, and end the process without waiting for anything: threads of handlers may never end."""
+    with suppress(OSError, ValueError):
+        note(text)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+class _Run:
+    """One worker with its terminal."""
+
+    def __init__(
+        self, app: App[Any], shown: str, live: Live, signals: Signals, began_s: float, *, as_json: bool
+    ) -> None:
+        self._app = app
+        self._shown = shown
+        self._live = live
+        self._signals = signals
+        self._began_s = began_s
+        self._as_json = as_json
+        self._worker: Worker
+        self._last = (0, time.monotonic())  # events done at the last tick, and when that was
+
+    async def run(self, resume: bool, from_end: bool) -> int:
+        app, live = self._app, self._live
+        if not app.handlers:
+            raise UsageError(
+                f"{app.name} has no handlers, so every event would be rejected. Register one with @app.on",
+                slug="no-handlers",
+            )
+        worker = self._worker = app.worker(resume=resume, from_end=from_end)
+        live.above(banner(app, app.connect(), from_end=from_end))
+        asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._signals.on_first = lambda: loop.call_soon_threadsafe(asked.set)
+        await worker.start()
+        chores = asyncio.create_task(self._tick(), name="commute terminal")
+        ended = asyncio.create_task(worker.wait(), name="commute wait")
+        asking = asyncio.create_task(asked.wait(), name="commute signal")
+        try:
+            await asyncio.wait((ended, asking), return_when=asyncio.FIRST_COMPLETED)
+            if asked.is_set():
+                return await self._drain()
+            await ended
+            return YES
+        finally:
+            for work in (chores, ended, asking):
+                work.cancel()
+            live.end()
+
+    async def _drain(self) -> int:
+        worker, grace_s = self._worker, self._app.limits.grace_s
+        count = len(self._running())
+        if self._live.rewrites:
+            self._live.above("")  # the ^C of the terminal stands in the live line
+        waits = f"{plural(count, 'handler')} may end within {span(grace_s)}; " if count else ""
+        self._live.above(f"draining: {waits}nothing new begins. Once more stops now")
+        threading.Thread(target=self._give_up, args=(grace_s + BLOCKED_S,), name="commute drain", daemon=True).start()
+        drained = await worker.stop()
+        done = self._done()
+        self._live.end()
+        if self._as_json:
+            say_json({"what": "end", "drained": drained, "done": done})
+        if not drained:
+            names = "; ".join(self._running()) or "some handlers"
+            end_now(NO, f"not drained: still running after {span(grace_s)}: {names}. They are run again by the next worker")
+        ran_s = time.monotonic() - self._began_s
+        note(f"drained: {plural(done, 'event')} done in {span(ran_s)}")
+        return YES
+
+    def _give_up(self, after_s: float) -> None:
+        """In a thread: the loop that should drain does not even run."""
+        time.sleep(after_s)
+        names = "; ".join(self._running()) or "some handlers"
+        end_now(NO, f"not drained: the event loop is blocked, so nothing can end in an orderly way: {names}")
+
+    def _running(self) -> list[str]:
+        """``reserve (order_created 01J9A)`` for each handler that runs."""
+        session = self._worker.session
+        if session is None or not hasattr(session, "engine"):
+            return []
+        jobs = [slot.job for slot in tuple(session.engine.slots) if slot.job is not None]
+        return [f"{job.bound.name} ({clean(job.entry.kind.type)} {clean(job.entry.id)})" for job in jobs]
+
+    def _done(self) -> int:
+        session = self._worker.session
+        return session.engine.done if session is not None and hasattr(session, "engine") else 0
+
+    # -- the live line ------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        await self._say_ready()
+        interval_s = TICK_S if self._live.rewrites or self._as_json else PIPED_TICK_S
+        while True:
+            await asyncio.sleep(interval_s)
+            session = self._worker.session
+            if session is None or not hasattr(session, "engine"):
+                continue
+            found = snapshot(session, time.time())
+            done, now_s = int(found["done"]), time.monotonic()
+            before, at_s = self._last
+            rate = max(0, done - before if done >= before else done) / max(now_s - at_s, 1e-9)
+            self._last = (done, now_s)
+            if self._as_json:
+                say_json({"what": "status", "per_s": round(rate, 1), **found})
+            if not self._as_json or self._live.rewrites:
+                self._live.show(live_line(found, rate))
+
+    async def _say_ready(self) -> None:
+        worker, app = self._worker, self._app
+        standing_by = worker.standing_by
+        while worker.session is None or not hasattr(worker.session, "engine"):
+            await asyncio.sleep(0.05)
+        took_s = time.monotonic() - self._began_s
+        if self._as_json:
+            say_json(
+                {
+                    "what": "ready", "app": app.name, "pid": os.getpid(), "broker": app.url.text,
+                    "stream": app.url.stream, "group": app.group, "took_s": round(took_s, 3),
+                }
+            )  # fmt: skip
+        took = "" if standing_by else f" in {span(took_s)}"
+        self._live.above(f"ready{took}. Ctrl-C drains, twice stops now. Elsewhere: commute status {clean(self._shown)}")
+
+
+def live_line(found: dict[str, Any], rate: float) -> str:
+    """``14:02:11  1,204/s  done 12,040  running 32  ready 118 …`` from a snapshot."""
+    parts = [
+        clock(float(found["at_s"])),
+        f"{rate:,.0f}/s",
+        f"done {found['done']:,}",
+        *(f"{name} {found[name]:,}" for name in ("running", "ready", "waiting", "retrying", "parked")),
+    ]
+    if found["held"]:
+        parts.append(f"held {found['held']:,}")
+    if found["oldest_s"] is not None:
+        key = f" ({found['oldest_key']})" if found["oldest_key"] else ""
+        parts.append(f"oldest {span(found['oldest_s'])}{key}")
+    parts += [f"paused: {why}" for why in found["paused"].values()]
+    return "  ".join(parts)
+
+
+def _name_of(app: App[Any]) -> str:
+    """What a person may type for an app whose own program runs it: ``shop:app``, else its broker."""
+    main = sys.modules.get("__main__")
+    path = getattr(main, "__file__", None)
+    for name, value in vars(main).items() if main is not None and path else ():
+        if value is app:
+            return f"{Path(str(path)).stem}:{name}"
+    return f"{app.url.text} --group {app.group}"
