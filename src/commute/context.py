@@ -10,12 +10,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from random import Random
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from commute.ids import derived_id, derived_random
 from commute.transports.base import Message
 
-S = TypeVar("S")
+if TYPE_CHECKING:
+    import typing_extensions
+
+    S = typing_extensions.TypeVar("S", default=None)  # `ctx: Context` is enough where there is no state
+else:
+    S = TypeVar("S")
 
 SqlValue = None | int | float | str | bytes
 _LOGGER = logging.getLogger("commute.handler")

@@ -150,7 +150,7 @@ def replay(
             app, messages = app, _messages_for(app, events, refused)
         app.override(broker=broker, db=broker, concurrency=concurrency, descriptors_max=lookahead)
         recording = Recording()
-        dead = asyncio.run(_run(app, messages, recording, progress))
+        dead = asyncio.run(run_messages(app, messages, recording, progress))
     progress("check", len(events))
     verdict = recording.history.check()
     return Replayed(_report(recording, verdict, dead, concurrency), verdict, recording.bounds(), refused)
@@ -214,7 +214,10 @@ def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple
     return messages
 
 
-async def _run(app: App[Any], messages: Sequence[Message], recording: Recording, progress: Progress) -> int:
+async def run_messages(
+    app: App[Any], messages: Sequence[Message], recording: Recording, progress: Progress
+) -> int:
+    """Publish the messages, run a worker until all have ended, recorded; returns how many are dead letters."""
     async with app:
         for start in range(0, len(messages), BATCH_EVENTS):
             await app.log.send(messages[start : start + BATCH_EVENTS])

@@ -1,20 +1,20 @@
 """One pass of the shop over its traffic on a fresh store, recorded; and the two passes that are compared.
 
-    traffic ─┬─▶ fresh store, 1 handler at once: the log's own sequence, the specification
-             └─▶ fresh store, `concurrency` at once: as the footprints allow
+traffic ─┬─▶ fresh store, 1 handler at once: the log's own sequence, the specification
+         └─▶ fresh store, `concurrency` at once: as the footprints allow
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from commute.core.history import STARTS
 from commute.demo.shop import Gateway, make_app, read_tables, set_up, shop
+from commute.demo.traffic import make_traffic
 from commute.errors import UsageError
 from commute.event import Event
 from commute.link import parse_url
@@ -22,4 +22,103 @@ from commute.replay import Recording, run_messages
 from commute.router import Router
 from commute.transports.base import Message
 
-SOURCE = "/demo"
+Tables = Mapping[str, Sequence[tuple[object, ...]]]
+Progress = Callable[[str, int], None]  # name of the pass, events done
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the demonstration is run with; `broker` None: SQLite in a temporary directory."""
+
+    events: int = 2_000
+    concurrency: int = 32
+    seed: int = 7
+    service_s: float = 0.005
+    broker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One run of all events: what the tables hold afterwards, and what happened in which sequence."""
+
+    tables: Tables
+    recording: Recording
+    dead: int
+
+    @property
+    def makespan_s(self) -> float:
+        return self.recording.makespan_s
+
+
+def run_both(options: Options, progress: Progress) -> tuple[Pass, Pass]:
+    """The serial pass and the parallel one, each on a store of its own; blocks for about the serial time.
+
+    The parallel pass goes to `broker`, and a named file stays there. Raises UsageError (``option``) where
+    that file exists already.
+    """
+    traffic = make_traffic(options.events, options.seed)
+    passes = []
+    with _stores(options.broker) as urls:
+        for name, url in urls.items():
+            concurrency = 1 if name == "serial" else options.concurrency
+            passes.append(
+                run_pass(
+                    url, traffic, service_s=options.service_s, concurrency=concurrency,
+                    progress=lambda done, name=name: progress(name, done),  # type: ignore[misc]
+                )
+            )  # fmt: skip
+    serial, parallel = passes
+    ends = list(serial.recording.service_s)
+    assert ends == sorted(ends), "one handler at once has kept the log's sequence"
+    return serial, parallel
+
+
+def run_pass(
+    url: str,
+    traffic: Sequence[Event],
+    *,
+    service_s: float,
+    concurrency: int,
+    progress: Callable[[int], None] = lambda done: None,
+    router: Router[Gateway] = shop,
+) -> Pass:
+    """The events of `traffic` through the engine, on the store at `url`, which must be fresh."""
+    app = make_app(url, service_s=service_s, concurrency=concurrency, router=router)
+    recording = Recording()
+
+    async def run() -> Pass:
+        async with app:
+            await set_up(app)
+            encode = app.encoder.encode
+            messages = [
+                Message(f"{number:06}", app.source, *_stamped(number, encode(event)))
+                for number, event in enumerate(traffic, 1)
+            ]
+            dead = await run_messages(
+                app, messages, recording, lambda stage, done: progress(done if stage == "run" else 0)
+            )
+            return Pass(await read_tables(app), recording, dead)
+
+    return asyncio.run(run())
+
+
+def _stamped(number: int, encoded: tuple[str, bytes]) -> tuple[str, float, bytes]:
+    type_, data = encoded
+    return type_, float(number), data
+
+
+@contextmanager
+def _stores(broker: str | None) -> Iterator[dict[str, str]]:
+    """A fresh store's URL for each pass."""
+    url = None if broker is None else parse_url(broker)
+    if url is not None and url.path is not None and Path(url.path).exists():
+        raise UsageError(
+            f"{url.path} exists already: the demo needs a fresh file, and deletes none", slug="option"
+        )
+    with tempfile.TemporaryDirectory(prefix="commute-demo-") as folder:
+        urls = {name: f"sqlite:///{Path(folder) / name}.db" for name in ("serial", "parallel")}
+        if broker is not None and url is not None:
+            urls["parallel"] = broker
+            if url.path is None:
+                urls["serial"] = broker
+        yield urls

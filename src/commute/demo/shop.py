@@ -1,9 +1,9 @@
-"""The shop of the demonstration: six kinds of events, their handlers, and the tables that these change.
+"""The shop of the demonstration: five kinds of events, their handlers, and the tables that these change.
 
 Each handler first waits, as for a payment gateway or a printer of labels, then changes the tables in one
-transaction. Stock is added to in a single statement, so orders of the same goods commute; a price is written. What
-happened to an order and to a customer is numbered as it happens, and an order keeps the address and the prices that it
-was created with: so a handler that runs before its turn leaves other rows behind.
+transaction. Stock is added to in a single statement, so orders of the same goods commute; a price is written.
+What happened to an order and to a customer is numbered as it happens, and an order keeps the address and the
+prices that it was created with: so a handler that runs before its turn leaves other rows behind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _SCHEMA = (
     "total INTEGER NOT NULL, paid INTEGER NOT NULL, parcel TEXT)",
     "CREATE TABLE line(orders INTEGER, sku INTEGER, quantity INTEGER NOT NULL, price INTEGER NOT NULL, "
     "PRIMARY KEY(orders, sku)) WITHOUT ROWID",
-    "CREATE TABLE trail(orders INTEGER, step INTEGER, what TEXT NOT NULL, PRIMARY KEY(orders, step)) WITHOUT ROWID",
+    "CREATE TABLE trail(orders INTEGER, step INTEGER, what TEXT NOT NULL, "
+    "PRIMARY KEY(orders, step)) WITHOUT ROWID",
 )
 
 
@@ -89,7 +90,8 @@ async def move(event: CustomerMoved, ctx: Context[Gateway]) -> None:
     await ctx.state.call(ctx)
     async with ctx.transaction() as tx:
         tx.execute(
-            "UPDATE customer SET address = ?, moves = moves + 1 WHERE id = ?", (event.address, event.customer_id)
+            "UPDATE customer SET address = ?, moves = moves + 1 WHERE id = ?",
+            (event.address, event.customer_id),
         )
 
 
@@ -98,7 +100,8 @@ async def restock(event: Restocked, ctx: Context[Gateway]) -> None:
     await ctx.state.call(ctx)
     async with ctx.transaction() as tx:
         tx.execute(
-            "UPDATE goods SET price = ?, stock = stock + ? WHERE sku = ?", (event.price, event.quantity, event.sku)
+            "UPDATE goods SET price = ?, stock = stock + ? WHERE sku = ?",
+            (event.price, event.quantity, event.sku),
         )
 
 
@@ -116,7 +119,9 @@ async def create(event: OrderCreated, ctx: Context[Gateway]) -> None:
             ((price,),) = tx.execute("SELECT price FROM goods WHERE sku = ?", (line.sku,))
             assert isinstance(price, int)
             total += price * line.quantity
-            tx.execute("INSERT INTO line VALUES(?, ?, ?, ?)", (event.order_id, line.sku, line.quantity, price))
+            tx.execute(
+                "INSERT INTO line VALUES(?, ?, ?, ?)", (event.order_id, line.sku, line.quantity, price)
+            )
             tx.execute("UPDATE goods SET stock = stock - ? WHERE sku = ?", (line.quantity, line.sku))
         tx.execute(
             "INSERT INTO orders SELECT ?, id, address, ?, 0, NULL FROM customer WHERE id = ?",
@@ -148,7 +153,9 @@ def note(tx: Rows, order_id: int, what: str) -> None:
     )
 
 
-def make_app(broker: str, *, service_s: float, concurrency: int, router: Router[Gateway] = shop) -> App[Gateway]:
+def make_app(
+    broker: str, *, service_s: float, concurrency: int, router: Router[Gateway] = shop
+) -> App[Gateway]:
     """The shop on a broker; `router` takes the place of its handlers."""
 
     @asynccontextmanager

@@ -1,7 +1,8 @@
-"""A day's events of the shop, the same for the same seed: many orders at once, a few hot customers and hot goods.
+"""A day's events of the shop, the same for the same seed: many orders at once, a few hot customers and hot
+goods.
 
-Popularity falls with rank as in Zipf's law. Orders are created, paid and shipped in this sequence, each at its own
-pace, so that the steps of many orders lie interleaved in the log.
+Popularity falls with rank as in Zipf's law. Orders are created, paid and shipped in this sequence, each at
+its own pace, so that the steps of many orders lie interleaved in the log.
 
 Invariant: the log is a possible one: nothing is paid or shipped that was not created before.
 """
@@ -60,7 +61,9 @@ def make_traffic(events: int, seed: int) -> Sequence[Event]:
                 traffic.append(OrderShipped(order_id=order_id, parcel=f"P{random.randrange(10**6):06}"))
             else:
                 open_orders.append((order_id, True))
-                traffic.append(PaymentProcessed(order_id=order_id, reference=f"R{random.randrange(10**6):06}"))
+                traffic.append(
+                    PaymentProcessed(order_id=order_id, reference=f"R{random.randrange(10**6):06}")
+                )
     return traffic
 
 

@@ -128,8 +128,11 @@ class Block:
         try:
             if self._state != "open" or time.monotonic() < self.deadline_s:
                 return False
-            self._undo()
             self._state = "overdue"
+            try:
+                self._undo()
+            except apsw.Error as error:
+                self._broken = self._writer.broken_by(error)
             return True
         finally:
             self._guard.release()
@@ -169,10 +172,10 @@ class Block:
             raise broken from error
 
     def _require_open(self) -> None:
-        if self._state == "overdue":
-            raise self._too_long()
         if self._broken is not None:
             raise self._broken
+        if self._state == "overdue":
+            raise self._too_long()
         if self._state != "open":
             raise UsageError("the block has ended: execute inside it", slug="block-ended")
 

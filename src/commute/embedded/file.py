@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +43,7 @@ _DEFAULTS = Limits()
 
 _files: dict[str, EmbeddedFile] = {}
 _files_lock = threading.Lock()
+_inherited: list[EmbeddedFile] = []  # in a forked child: the parent's, kept so that nothing of them is closed
 
 
 class EmbeddedFile:
@@ -58,6 +60,7 @@ class EmbeddedFile:
         self._users = 1
         self._reader: apsw.Connection | None = None
         self._reader_lock = threading.Lock()
+        self._readers: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._announced: set[str] = set()  # topics since the last sync; touched with the writer's turn held
         writer.attach(self._tell_listeners)
@@ -116,10 +119,13 @@ class EmbeddedFile:
         self.writer.submit(job).result()
 
     def reader(self) -> apsw.Connection:
-        """A new connection that can only read; the caller closes it. Never for a database in memory."""
+        """A new connection that can only read; the caller closes it, at the latest the file's last `close`.
+        Never for a database in memory."""
         if self.path is None:
             raise UsageError("a database in memory has one connection: use `read`", slug="database-in-memory")
-        return connect_reader(self.path)
+        connection = connect_reader(self.path)
+        self._readers.add(connection)
+        return connection
 
     def read(self, job: Callable[[apsw.Connection], R]) -> R:
         """What `job` returns, run on a connection that sees what is committed; in memory on the writing
@@ -130,7 +136,7 @@ class EmbeddedFile:
             if self._users == 0:
                 raise StoreError(f"{self.path} is closed", slug="database-closed")
             if self._reader is None:
-                self._reader = connect_reader(self.path)
+                self._reader = self.reader()
             try:
                 return job(self._reader)
             except apsw.Error as error:
@@ -168,12 +174,12 @@ class EmbeddedFile:
                 return
             # In the registry until it is closed: who opens it now waits, instead of being a second writer.
             with self._reader_lock:
-                if self._reader is not None:
-                    self._reader.close()
-                    self._reader = None
+                self._reader = None
+                for reader in list(self._readers):
+                    reader.close(force=True)
             self.writer.close()
-            if self.path is not None:
-                _files.pop(self.path, None)
+            if self.path is not None and _files.get(self.path) is self:  # not so in a forked child
+                del _files[self.path]
                 guard.unprotect(self.path)
 
     def _tell_listeners(self, _connection: apsw.Connection) -> Callable[[], None] | None:
@@ -231,6 +237,7 @@ def _forget_parent() -> None:
     if _files_lock.locked():  # by another thread of the parent, which is not here to release it
         _files_lock.release()
     guard.forget_parent(inherited=bool(_files))
+    _inherited.extend(_files.values())
     _files.clear()
 
 

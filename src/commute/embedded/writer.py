@@ -288,6 +288,7 @@ class Writer:
             jobs, self._jobs = self._jobs, []
             self._due_s = _NEVER
         if self.failure is not None:
+            self._roll_back(self.failure)
             return [partial(job.refuse, self.failure) for job in jobs]
         connection = self.connection
         try:
@@ -308,15 +309,18 @@ class Writer:
         if made is None:
             made = StoreError(f"{self.name}: the group commit failed: {error!r}", slug="commit-failed")
             made.__cause__ = error
-        try:
-            if self.connection.in_transaction:
-                self.connection.execute(_ROLLBACK)
-        except apsw.Error as second:
-            made.add_note(f"and the rollback failed: {second!r}")
+        self._roll_back(made)
         self.failure = made
         self.current_commit += 1
         self._news = True
         return made
+
+    def _roll_back(self, why: StoreError) -> None:
+        try:
+            if self.connection.in_transaction:
+                self.connection.execute(_ROLLBACK)
+        except apsw.Error as second:
+            why.add_note(f"and the rollback failed: {second!r}")
 
     def tell_news(self) -> None:
         """Tell the listeners of a failure, once."""

@@ -59,8 +59,8 @@ class Relation:
 
     @property
     def symbol(self) -> Symbol:
-        """For matrices: ``=`` a field of each has the same value, ``~`` they share an element of a list, ``?`` other
-        data or a function decides, ``.`` never, ``!`` always."""
+        """For matrices: ``=`` a field of each has the same value, ``~`` they share an element of a list,
+        ``?`` other data or a function decides, ``.`` never, ``!`` always."""
         if self.kind != "when":
             return "." if self.kind == "never" else "!"
         if any(condition.equalities and not condition.element for condition in self.conditions):

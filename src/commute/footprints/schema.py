@@ -186,17 +186,29 @@ def may_be_null(cls: type | None, path: Sequence[str]) -> bool:
     """
     if cls is None:
         return True
+    members, missing = _at(cls, path)
+    return missing or any(member in _NULLS or member in (Any, object) for member in members)
+
+
+def is_enum(cls: type | None, path: Sequence[str]) -> bool:
+    """Whether the value at `path` is a member of an enum, or null."""
+    members = [member for member in _at(cls, path)[0] if member not in _NULLS] if cls is not None else []
+    return bool(members) and all(isinstance(member, enum.EnumType) for member in members)
+
+
+def _at(cls: type, path: Sequence[str]) -> tuple[list[object], bool]:
+    """The annotations of the value at `path`, unions taken apart, and whether it may be missing."""
     current: list[object] = [cls]
     missing = False
     for name in path:
         below: list[object] = []
         missing = False
         for member in _members(current):
-            if member in (Any, object):
-                return True
             owner = get_origin(member) or member
             fields = fields_of(owner) if isinstance(owner, type) else None
-            if fields is not None and name in fields:
+            if member in (Any, object):
+                below.append(member)
+            elif fields is not None and name in fields:
                 below.append(fields[name].annotation)
                 missing = missing or fields[name].may_be_missing
             elif isinstance(owner, type) and issubclass(owner, Mapping):
@@ -205,7 +217,7 @@ def may_be_null(cls: type | None, path: Sequence[str]) -> bool:
             elif name == "*":
                 below += [item for item in get_args(member) if item is not Ellipsis]
         current = below
-    return missing or any(member in _NULLS for member in _members(current))
+    return _members(current), missing
 
 
 def _members(annotations: Sequence[object]) -> list[object]:

@@ -22,11 +22,12 @@ from typing import Any, NoReturn, TypeAlias
 
 from commute.errors import UsageError
 from commute.footprints.opaque import opaque_test
-from commute.footprints.schema import NoKeyError, UnknownFieldError, may_be_null, place
+from commute.footprints.schema import NoKeyError, UnknownFieldError, is_enum, may_be_null, place
 from commute.footprints.template import Field, Site, Template, optional_field, parse
 
 _VARIATIONS_MAX = 8  # lists and nullable fields; twice as many runs for each more
-_MARK = re.compile("\x01([^\x01\x02]*)\x02([^\x02]*)\x02")
+_MARK = re.compile("\x01([^\x01\x02]*)\x02([^\x02]*)\x02")  # path, and the elements it leads through
+_PAD = "~" * 40
 _NAME = re.compile(r"[^\s.*?{}/%|\x00-\x1f]+")
 
 Path: TypeAlias = tuple[str, ...]
@@ -75,6 +76,8 @@ class _Run:
     empty: frozenset[Path] = frozenset()
     null: frozenset[Path] = frozenset()
     elements: int = 1
+    blank: bool = False  # every placeholder is formatted as an empty text
+    pad: str = ""  # makes marks longer
     lists: dict[Path, None] = field(default_factory=dict)
     fields: dict[Path, None] = field(default_factory=dict)
     iterations: int = 0
@@ -84,7 +87,9 @@ class _Run:
         self.stopped = self.stopped or why  # kept, should the function swallow what we raise
         raise _Stop(why)
 
-    def child(self, parent: Recorder, name: str, *, missing_is_null: bool = False) -> object:
+    def child(self, parent: Recorder, name: str) -> object:
+        if name == "value" and is_enum(self.cls, parent._commute_path):
+            return parent  # a key has the value of the member anyway
         path = (*parent._commute_path, name)
         if not _NAME.fullmatch(name):
             self.stop(f"the name {name!r} cannot stand in a template")
@@ -147,8 +152,10 @@ class Recorder:
     def __str__(self) -> str:
         if not self._commute_path:
             self._commute_run.stop("it formats the whole event")
+        if self._commute_run.blank:
+            return ""
         ids = ",".join(map(str, self._commute_ids))
-        return f"\x01{'.'.join(self._commute_path)}\x02{ids}\x02"
+        return f"\x01{'.'.join(self._commute_path)}\x02{ids}{self._commute_run.pad}\x02"
 
     def __format__(self, spec: str) -> str:
         if spec:
@@ -258,6 +265,7 @@ class _Trace:
             seen.update(chosen)
             runs = [self.check_without(subset, known) for subset in chosen]
         self.check_twice(known)
+        self.check_text(known)
         return tuple((mode, _with_optional(template, optional)) for mode, template in known)
 
     def is_optional(self, path: Path, known: tuple[Keyed, ...]) -> bool:
@@ -298,6 +306,17 @@ class _Trace:
         if {keyed for keyed, _ in spelled} != set(known):
             raise _Stop("it does not treat all elements of a list alike")
 
+    def check_text(self, known: tuple[Keyed, ...]) -> None:
+        """Nothing depends on the text of placeholders: with longer marks the same, without any just the
+        rest.
+        """
+        _, longer = self.run(_Run(self.cls, pad=_PAD))
+        if {keyed for keyed, _ in longer} != set(known):
+            raise _Stop("it looks at formatted text")
+        wanted = {(mode, _MARK.sub("", text)) for mode, text in self.texts(_Run(self.cls))}
+        if set(self.texts(_Run(self.cls, blank=True))) != wanted:
+            raise _Stop("it looks at formatted text")
+
     def run(self, run: _Run, *, first: bool = False) -> tuple[_Run, list[_Spelled]]:
         """What the function gives under the conditions of `run`. Raises _Stop, and _Failed if the function
         raises.
@@ -305,20 +324,31 @@ class _Trace:
         In the first run a template that cannot be parsed is an error of the user's.
         """
         try:
-            spelled = [self.spell(mode, key) for mode, key in self.call(run)]
-        except _Stop:
-            raise
+            return run, [self.spell(mode, text) for mode, text in self.texts(run)]
         except UsageError as error:
             if first:
                 raise
             raise _Stop(f"it gives no key: {error.message}") from error
+
+    def texts(self, run: _Run) -> list[tuple[str, str]]:
+        """Mode and text of each key that the function gives, marks in it."""
+        try:
+            given = list(self.call(run))
+        except _Stop:
+            raise
         except Exception as error:
             if run.stopped:
                 raise _Stop(run.stopped) from error
             raise _Failed(f"it raised {type(error).__name__}: {error}") from error
         if run.stopped:
             raise _Stop(run.stopped)
-        return run, spelled
+        found = []
+        for mode, key in given:
+            text = str(key) if type(key) is Recorder else key
+            if type(text) is not str or type(mode) is not str:
+                raise _Stop(f"it gave {type(text).__name__} for a key")
+            found.append((mode, text))
+        return found
 
     def call(self, run: _Run) -> Iterable[tuple[str, object]]:
         given = self.function(Recorder(run, (), ()))
@@ -327,7 +357,8 @@ class _Trace:
         # By exact type: isinstance would ask a recorder for its class.
         if type(given) is str or (type(given) is Recorder and not self.is_list(given)):
             return [(self.mode, given)]
-        return [(self.mode, key) for key in given]  # type: ignore[attr-defined]
+        keys: Iterable[Any] = sorted(given) if type(given) in (set, frozenset) else given  # type: ignore
+        return [(self.mode, key) for key in keys]
 
     def is_list(self, recorder: Recorder) -> bool:
         try:
@@ -338,18 +369,17 @@ class _Trace:
             return False
         return False
 
-    def spell(self, mode: str, key: object) -> _Spelled:
+    def spell(self, mode: str, text: str) -> _Spelled:
         """The template in a text with marks, and the elements that its fields came from."""
-        text = str(key) if type(key) is Recorder else key
-        if type(text) is not str or type(mode) is not str:
-            raise _Stop(f"it gave {type(text).__name__} for a key")
+        if {"\x01", "\x02"} & set(_MARK.sub("", text)):
+            raise _Stop("it takes formatted text apart")
         if "{" in text or "}" in text or "%" in text or "?" in text:
             raise _Stop("its text has { } % or ?")
         origin: dict[Path, int] = {}
         for match in _MARK.finditer(text):
             path = tuple(match[1].split("."))
             stars = [path[: i + 1] for i, name in enumerate(path) if name == "*"]
-            for star, element in zip(stars, filter(None, match[2].split(",")), strict=True):
+            for star, element in zip(stars, filter(None, match[2].rstrip("~").split(",")), strict=True):
                 if origin.setdefault(star, int(element)) != int(element):
                     raise _Stop(f"it combines elements of {'.'.join(star[:-1])} with each other")
         template = parse(_MARK.sub(lambda match: f"{{{match[1]}}}", text), self.site)

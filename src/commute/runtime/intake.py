@@ -67,6 +67,7 @@ class Intake:
             self.full_since_s = None
             deliveries = await engine.transport.receive(min(room, RECEIVE_EVENTS_MAX))
             self._now_s = engine.loop.time()
+            wanted = engine.wiring.concurrency - engine.running  # handlers that stand idle now
             for index, delivery in enumerate(deliveries):
                 self.take(delivery)
                 recovery = engine.recovery
@@ -74,7 +75,8 @@ class Intake:
                     engine.end_recovery()
                 if partition_paused(engine, delivery.partition):
                     break  # the rest comes again with the next start
-                if index % YIELD_EVENTS == YIELD_EVENTS - 1:
+                if index % YIELD_EVENTS == YIELD_EVENTS - 1 or 0 < wanted <= len(engine.ready):
+                    wanted = 0  # all have something to do: let them begin before the rest is taken in
                     await asyncio.sleep(0)
 
     def _room(self) -> int:

@@ -229,7 +229,7 @@ class Store:
             case Relayed():
                 connection.executemany("DELETE FROM outbox WHERE n=?", [(n,) for n in record.numbers])
             case Asked():
-                self._write_asked(connection, record)
+                self.do_as_asked(connection, record)
             case Finished():  # `drain` writes these itself
                 raise AssertionError("Finished is written by drain")
 
@@ -266,12 +266,14 @@ class Store:
         if record.position not in progress.done and record.position >= progress.watermark.position:
             progress.settle(record.position)
 
-    def _write_asked(self, connection: apsw.Connection, record: Asked) -> None:
+    def do_as_asked(self, connection: apsw.Connection, record: Asked) -> str:
+        """Do one retry, skip or drop in the running transaction; returns what was done, or ``refused: why``."""
         answer = record.refusal or apply_request(
             connection, self.scope, record.verb, record.partition, record.position, record.at_s, self._append_again
         )
         if record.number:
             connection.execute("UPDATE request SET answer=? WHERE n=?", (answer, record.number))
+        return answer
 
     def _write_progress(self, connection: apsw.Connection, progress: _Progress) -> None:
         where = (self.scope, progress.partition)

@@ -1,0 +1,197 @@
+"""publish, status, dead and groups as a person uses them: beside a running worker, and after one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHOP = """
+import asyncio, os
+from commute import App, Event, Retry
+
+class Step(Event):
+    key: str
+    n: int
+
+app = App("shop")
+
+@app.on(Step, writes="key/{key}", retry=Retry(attempts=1))
+async def step(event: Step) -> None:
+    if event.n == 13 and not os.path.exists("mended"):
+        raise KeyError("tea-9\\x1b[31m")
+    with open("ran.txt", "a") as file:
+        file.write(f"{event.n}\\n")
+"""
+SECONDS_MAX = 30.0
+
+
+class Shell:
+    """A directory with an app, and the command line in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "shop.py").write_text(SHOP)
+        self.workers: list[subprocess.Popen[str]] = []
+
+    def __call__(self, *arguments: str, stdin: str | None = None, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "commute", *arguments], cwd=self.folder, capture_output=True, text=True,
+            input=stdin if stdin is not None else "", timeout=SECONDS_MAX, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, (arguments, done.returncode, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def json(self, *arguments: str, status: int = 0) -> Any:
+        text = self(*arguments, "--json", status=status)
+        return json.loads(text.splitlines()[0])
+
+    def run(self, *arguments: str) -> subprocess.Popen[str]:
+        """A worker that is ready."""
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "commute", "run", "shop:app", *arguments], cwd=self.folder,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.workers.append(worker)
+        assert worker.stdout is not None
+        for line in worker.stdout:
+            if "ready in" in line or "stands by" in line:
+                break
+        return worker
+
+    def until(self, condition: str, *arguments: str) -> Any:
+        """The JSON of a command once the expression over it holds."""
+        end_s = time.monotonic() + SECONDS_MAX
+        while time.monotonic() < end_s:
+            found = self.json(*arguments)
+            if eval(condition, {"found": found}):
+                return found
+            time.sleep(0.05)
+        raise AssertionError((condition, found))
+
+    def ran(self) -> list[int]:
+        path = self.folder / "ran.txt"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    made = Shell(tmp_path)
+    yield made
+    for worker in made.workers:
+        worker.kill()
+        worker.communicate()
+
+
+def end(worker: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
+    worker.send_signal(number)
+    return worker.communicate(timeout=SECONDS_MAX)[0]
+
+
+def test_publish_checks_waits_and_takes_files_and_lines(shell: Shell) -> None:
+    assert "position 1" in shell("publish", "shop:app", "step", '{"key": "a", "n": 1}', "--id", "one")
+    assert "was there already" in shell("publish", "shop:app", "step", '{"key": "a", "n": 1}', "--id", "one")
+    assert "$.n" in shell("publish", "shop:app", "step", '{"key": "a", "n": "1"}', status=2)
+    assert "neither JSON nor a file" in shell("publish", "shop:app", "step", "nothing", status=2)
+    lines = "".join(json.dumps({"key": "k", "n": n}) + "\n" for n in range(100, 1_300))
+    assert "1,200 events" in shell("publish", "shop:app", "step", "-", stdin=lines)
+    (shell.folder / "event.json").write_text('{"key": "b", "n": 2}')
+    shell("publish", "shop:app", "step", "event.json", "--wait", "0.05", status=4)
+    worker = shell.run()
+    found = shell.json("publish", "shop:app", "step", '{"key": "b", "n": 3}', "--wait", "20")
+    assert found["events"][0]["outcome"] == "processed"
+    assert "drained" in end(worker)
+    assert worker.returncode == 0
+    assert sorted(shell.ran()) == [1, 2, 3, *range(100, 1_300)]
+    assert [n for n in shell.ran() if n >= 100] == list(range(100, 1_300))
+    assert "seen by its own process" in shell("publish", "memory://", "step", "{}", status=2)
+
+
+def test_status_before_beside_and_after_a_worker(shell: Shell) -> None:
+    assert "not-reachable" in shell("status", "shop:app", status=3)
+    shell("publish", "shop:app", "step", '{"key": "a", "n": 1}')
+    assert shell.json("status", "shop:app")["to_do"] == 1
+    worker = shell.run()
+    found = shell.until("found['to_do'] == 0 and found['worker'] and 'done' in found['worker']", "status", "shop:app")
+    assert found["worker"]["pid"] == worker.pid
+    assert shell.json("groups", "list", "shop:app")["groups"][0]["running"] is True
+    assert "stop it first" in shell("groups", "drop", "shop:app", "--yes", status=2)
+    end(worker)
+    assert shell.json("status", "shop:app")["worker"] is None
+    assert "none runs" in shell("status", f"sqlite:///{shell.folder}/shop.db")
+    shell("groups", "drop", "shop:app", "--yes")
+    assert shell.json("groups", "list", "shop:app")["groups"] == []
+
+
+def test_dead_letters_beside_a_worker(shell: Shell) -> None:
+    for key, n in (("a", 13), ("a", 14), ("b", 15)):
+        shell("publish", "shop:app", "step", json.dumps({"key": key, "n": n}))
+    worker = shell.run()
+    shell.until("found['parked'] == 1 and found['held'] == 1", "status", "shop:app")
+    rows = shell.json("dead", "list", "shop:app")["dead"]
+    assert [row["status"] for row in rows] == ["parked", "held"]
+    shown = shell("dead", "show", "shop:app", rows[0]["id"])
+    assert '{"key": "a", "n": 13}'.replace(" ", "") in shown.replace(" ", "")
+    assert "KeyError" in shown and "\x1b" not in shown
+    assert rows[1]["id"] in shown  # what it holds
+    assert "refused" in shell("dead", "skip", "shop:app", rows[1]["id"], status=1)
+    (shell.folder / "mended").touch()
+    assert "in its place" in shell("dead", "retry", "shop:app", rows[0]["id"])
+    shell.until("found['dead'] == []", "dead", "list", "shop:app")
+    end(worker)
+    assert shell.ran() == [15, 13, 14]
+
+
+def test_dead_letters_without_a_worker(shell: Shell) -> None:
+    for key, n in (("a", 13), ("a", 14), ("b", 13), ("c", 13)):
+        shell("publish", "shop:app", "step", json.dumps({"key": key, "n": n}))
+    worker = shell.run()
+    shell.until("found['parked'] == 3", "status", "shop:app")
+    end(worker)
+    rows = shell.json("dead", "list", "shop:app")["dead"]
+    first, _, second, third = (row["id"] for row in rows)
+    assert "would drop" in shell("dead", "drop", "shop:app", "--all", "--dry-run")
+    assert "say --yes" in shell("dead", "drop", "shop:app", second, status=2)
+    assert "dropped" in shell("dead", "drop", "shop:app", second, "--yes")
+    assert "skipped" in shell("dead", "skip", "shop:app", third)
+    (shell.folder / "mended").touch()
+    shell("dead", "retry", "shop:app", first)
+    assert "sent again" in shell("dead", "retry", "shop:app", third)  # a skipped one comes back as a new event
+    assert "is no dead letter" in shell("dead", "show", "shop:app", "nonsense", status=2)
+    worker = shell.run()
+    shell.until("found['to_do'] == 0 and found['parked'] + found['held'] == 0", "status", "shop:app")
+    end(worker)
+    assert sorted(shell.ran()) == [13, 13, 14]
+    assert shell.ran().index(14) > shell.ran().index(13)
+
+
+def test_a_second_worker_stands_by_and_takes_over_from_a_killed_one(shell: Shell) -> None:
+    first = shell.run()
+    second = shell.run()
+    first.kill()
+    first.wait()
+    os.stat(shell.folder / "shop.db")
+    found = shell.json("publish", "shop:app", "step", '{"key": "a", "n": 1}', "--wait", "20")
+    assert found["events"][0]["outcome"] == "processed"
+    assert shell.ran() == [1]
+    assert "takes over" in end(second)
+
+
+def test_reload_begins_anew_when_a_file_changes(shell: Shell) -> None:
+    worker = shell.run("--reload")
+    assert worker.stdout is not None
+    (shell.folder / "shop.py").write_text(SHOP.replace('file.write(f"{event.n}', 'file.write(f"{event.n + 1000}'))
+    for line in worker.stdout:
+        if "ready in" in line:
+            break
+    shell("publish", "shop:app", "step", '{"key": "a", "n": 1}', "--wait", "20")
+    assert shell.ran() == [1001]
+    end(worker)
