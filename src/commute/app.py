@@ -1,9 +1,9 @@
 """The app: handlers, a broker, and what they are run with. The composition root: all rooms meet here.
 
-    app = App("shop")                        nothing is opened until it is needed
-    @app.on(OrderCreated, writes="…")        registration, with all import-time checks
-    await app.publish(OrderCreated(…))       connects at first use
-    app.run() / async with app.running()     a worker
+app = App("shop")                        nothing is opened until it is needed
+@app.on(OrderCreated, writes="…")        registration, with all import-time checks
+await app.publish(OrderCreated(…))       connects at first use
+app.run() / async with app.running()     a worker
 """
 
 from __future__ import annotations
@@ -259,9 +259,7 @@ class App(Router[S]):
             messages.append(Message(id or new_id(), source, type_, now_s, data))
         return messages
 
-    def _receipts(
-        self, kind: type[_R], messages: Sequence[Message], sent: Sequence[Sent], to: str | None
-    ) -> list[_R]:
+    def _receipts(self, kind: type[_R], messages: Sequence[Message], sent: Sequence[Sent], to: str | None) -> list[_R]:
         desk = self.desk
         if to is not None and to != self.url.stream and self._link is not None:
             desk = Desk(
@@ -304,7 +302,7 @@ class App(Router[S]):
 
     def run(self) -> None:
         """Run a worker until a signal: the same as ``commute run``. Returns when it has drained."""
-        from commute.cli.run import run_app  # noqa: PLC0415 - the command line is not loaded unless it is used
+        from commute.cli.run import run_app
 
         raise SystemExit(run_app(self))
 
@@ -331,4 +329,3 @@ def _seconds(name: str, value: object) -> float:
     if not 0 < seconds < float("inf"):
         raise UsageError(f"{name}={value!r}: give seconds, more than 0", slug="option")
     return seconds
-

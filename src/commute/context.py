@@ -30,7 +30,7 @@ class Rows(Protocol):
     """An open block of the embedded store."""
 
     def execute(self, sql: str, params: Sequence[SqlValue] | Mapping[str, SqlValue] = ()) -> list[tuple[SqlValue, ...]]:
-        """All rows of one statement; a plain call, in `async` handlers too. DDL is allowed, BEGIN and COMMIT are not."""
+        """All rows of one statement; a plain call, in `async` handlers too. DDL is allowed, COMMIT is not."""
 
     @property
     def changes(self) -> int:

@@ -67,7 +67,9 @@ def parse_url(text: str) -> BrokerUrl:
             raise _refused(text, "memory:// has no path")
         return BrokerUrl("memory", None, stream)
     if parts.scheme != "sqlite":
-        raise _refused(text, f"this version has no {parts.scheme or 'such'} broker; it has sqlite:///FILE and memory://")
+        raise _refused(
+            text, f"this version has no {parts.scheme or 'such'} broker; it has sqlite:///FILE and memory://"
+        )
     if parts.netloc or len(parts.path) < 2:
         raise _refused(text, "write sqlite:///FILE (relative) or sqlite:////FILE (absolute)")
     return BrokerUrl("sqlite", os.path.realpath(Path(unquote(parts.path[1:]))), stream)
@@ -80,8 +82,14 @@ def _refused(text: str, why: str) -> UsageError:
 class Link:
     """One app's broker and store, open. Use `open`; close it when the last user has gone. Thread-safe to share."""
 
-    def __init__(self, url: BrokerUrl, broker_file: EmbeddedFile | None, file: EmbeddedFile, memory: MemoryBroker | None,
-                 limits: Limits) -> None:  # fmt: skip
+    def __init__(
+        self,
+        url: BrokerUrl,
+        broker_file: EmbeddedFile | None,
+        file: EmbeddedFile,
+        memory: MemoryBroker | None,
+        limits: Limits,
+    ) -> None:
         self.url = url
         self.file = file  # the store
         self._broker_file = broker_file
@@ -113,10 +121,10 @@ class Link:
         """A new view of the stream, or of another one of the same broker; each user opens and closes its own."""
         stream = stream or self.url.stream
         if self._broker_file is None:
-            from commute.transports.memory import MemoryTransport  # noqa: PLC0415 - only the broker in use is loaded
+            from commute.transports.memory import MemoryTransport
 
             return MemoryTransport(self._memory, stream, retain_s=self._limits.retain_s)
-        from commute.transports.sqlite import SqliteTransport  # noqa: PLC0415
+        from commute.transports.sqlite import SqliteTransport
 
         return SqliteTransport(self._broker_file, stream, retain_s=self._limits.retain_s)
 
@@ -124,7 +132,7 @@ class Link:
         """The transport as one that appends inside the store's transactions, if its log lies in the store's file."""
         if self._broker_file is None or self._broker_file is not self.file:
             return None
-        from commute.transports.sqlite import SqliteTransport  # noqa: PLC0415
+        from commute.transports.sqlite import SqliteTransport
 
         assert isinstance(transport, SqliteTransport)
         return transport

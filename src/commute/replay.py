@@ -1,4 +1,4 @@
-"""A log of events run through the real engine, recorded and judged: what its own dependences allow, and what was reached.
+"""A log of events run through the real engine, recorded and judged: what it allows, and what was reached.
 
     log ─▶ published to a broker of its own (a temporary file, or memory) ─▶ worker, handlers wait `service_s`
         ─▶ recorded: admissions, releases, starts, ends; measured service times
@@ -147,7 +147,7 @@ def replay(
         if app is None:
             app, messages = _plain_app(events, frozenset(read), frozenset(add), service_s, refused)
         else:
-            app, messages = app, _messages_for(app, events, refused)
+            messages = _messages_for(app, events, refused)
         app.override(broker=broker, db=broker, concurrency=concurrency, descriptors_max=lookahead)
         recording = Recording()
         dead = asyncio.run(run_messages(app, messages, recording, progress))
@@ -214,9 +214,7 @@ def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple
     return messages
 
 
-async def run_messages(
-    app: App[Any], messages: Sequence[Message], recording: Recording, progress: Progress
-) -> int:
+async def run_messages(app: App[Any], messages: Sequence[Message], recording: Recording, progress: Progress) -> int:
     """Publish the messages, run a worker until all have ended, recorded; returns how many are dead letters."""
     async with app:
         for start in range(0, len(messages), BATCH_EVENTS):
@@ -258,7 +256,9 @@ async def _until_done(worker: Worker, recording: Recording, count: int, progress
         if hash(now) != last or engine.running or engine.failing.retrying:
             last, since_s = hash(now), time.monotonic()
         elif time.monotonic() - since_s > STALL_S:
-            raise CommuteError(f"nothing has ended for {STALL_S:.0f} s, {len(engine.schedule)} events wait", slug="internal")
+            raise CommuteError(
+                f"nothing has ended for {STALL_S:.0f} s, {len(engine.schedule)} events wait", slug="internal"
+            )
 
 
 def _report(recording: Recording, verdict: Verdict, dead: int, concurrency: int) -> Report:

@@ -29,9 +29,7 @@ def demo(*arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def passes() -> tuple[Pass, Pass]:
     told: list[tuple[str, int]] = []
-    found = run_both(
-        Options(events=EVENTS, concurrency=CONCURRENCY, service_s=SERVICE_S), lambda *at: told.append(at)
-    )
+    found = run_both(Options(events=EVENTS, concurrency=CONCURRENCY, service_s=SERVICE_S), lambda *at: told.append(at))
     assert {name for name, _ in told} == {"serial", "parallel"}
     assert max(done for _, done in told) <= EVENTS
     return found
@@ -93,9 +91,7 @@ def test_one_seed_gives_one_traffic_and_orders_are_created_paid_and_shipped_in_s
 
 
 def test_every_handler_of_the_shop_says_what_it_touches() -> None:
-    assert {event.type for handler in shop.handlers for event in handler.events} == {
-        map_ for map_ in _types()
-    }
+    assert {event.type for handler in shop.handlers for event in handler.events} == set(_types())
     assert not any(declared.everything for declared in _declared())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -178,7 +177,6 @@ def test_a_second_worker_stands_by_and_takes_over_from_a_killed_one(shell: Shell
     second = shell.run()
     first.kill()
     first.wait()
-    os.stat(shell.folder / "shop.db")
     found = shell.json("publish", "shop:app", "step", '{"key": "a", "n": 1}', "--wait", "20")
     assert found["events"][0]["outcome"] == "processed"
     assert shell.ran() == [1]

@@ -15,10 +15,20 @@ from commute.core.footprint import Access
 from commute.logs import LogEvent
 from commute.replay import Recording, replay
 
-KEYS = (
-    "events chain_events bound lower_bound_s makespan_s efficiency speedup violations false_waits dead concurrency "
-    "peak_rss_mb"
-).split()
+KEYS = [
+    "events",
+    "chain_events",
+    "bound",
+    "lower_bound_s",
+    "makespan_s",
+    "efficiency",
+    "speedup",
+    "violations",
+    "false_waits",
+    "dead",
+    "concurrency",
+    "peak_rss_mb",
+]
 
 
 def lines(tmp_path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -54,7 +64,9 @@ def test_it_prints_what_the_log_allows_and_what_was_reached(tmp_path: Path, tran
 
 
 def test_modes_reads_adds_and_lookahead_change_what_waits(tmp_path: Path) -> None:
-    rows = [{"id": str(n), "type": "t", "ts": f"{n:04}", "objects": [["stock", "1"], ["own", str(n)]]} for n in range(40)]
+    rows = [
+        {"id": str(n), "type": "t", "ts": f"{n:04}", "objects": [["stock", "1"], ["own", str(n)]]} for n in range(40)
+    ]
     path = lines(tmp_path, rows)
     chains = {
         options: json.loads(run(path, "--service-ms", 1, "--json", *options).stdout)["chain_events"]
@@ -110,7 +122,9 @@ def test_an_app_of_ones_own_runs_on_the_log_and_its_failures_are_dead_letters(
 
 
 def test_a_planted_violation_and_a_planted_false_wait_are_found() -> None:
-    events = [LogEvent(number=n, id=str(n), type="t", time_s=float(n), objects=(("k", "1", None),), data={}) for n in range(6)]
+    events = [
+        LogEvent(number=n, id=str(n), type="t", time_s=float(n), objects=(("k", "1", None),), data={}) for n in range(6)
+    ]
     honest = replay(events, service_s=0.001, memory=True)
     assert honest.verdict.ok
     records = honest.verdict

@@ -44,7 +44,9 @@ async def test_effects_of_async_and_sync_handlers_commit_and_roll_back_with_the_
     async with app:
         await make_table(app)
         async with app.running():
-            receipts = await app.publish_many([Step(key="a", n=n) for n in range(20)] + [Child(key="b", n=n) for n in range(20)])
+            receipts = await app.publish_many(
+                [Step(key="a", n=n) for n in range(20)] + [Child(key="b", n=n) for n in range(20)]
+            )
             for receipt in receipts:
                 assert (await receipt.outcome(timeout_s=20)) is not None
         assert await rows(app, "SELECT * FROM total ORDER BY key") == [("a", 20, 19), ("b", 20, 19)]
@@ -116,7 +118,7 @@ async def test_one_block_an_attempt_and_no_publishing_around_the_context(url: st
         except UsageError as error:
             errors.append(error.slug)
         try:
-            await asyncio.create_task(app.publish(Child(key="x", n=1)))  # type: ignore[arg-type]
+            await asyncio.create_task(app.publish(Child(key="x", n=1)))
         except UsageError as error:
             errors.append(error.slug)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from commute import App, Context, DeadLetter, Retry
+import pytest
+
+from commute import App, Context, DeadLetter, Receipt, Retry
 from tests.runtime.shop import AT_ONCE, QUICK, Pair, Step, ask, state_of, until
 
 
@@ -56,9 +58,14 @@ async def test_an_exhausted_event_is_parked_and_holds_only_its_dependents(url: s
     bad.add(1)
     async with app, app.running():
         receipts = await app.publish_many(
-            [Step(key="a", n=1), Step(key="a", n=2), Pair(left="a", right="b", n=3), Step(key="b", n=4), Step(key="c", n=5)]
+            [
+                Step(key="a", n=1),
+                Step(key="a", n=2),
+                Pair(left="a", right="b", n=3),
+                Step(key="b", n=4),
+                Step(key="c", n=5),
+            ]
         )
-        states = [await receipt.state() for receipt in receipts]
         await until(lambda: 5 in ran)
         await until(lambda: _is(app, receipts[0].event_id, "parked"))
         late = await app.publish(Step(key="b", n=6))  # arrives behind what is held
@@ -83,7 +90,7 @@ async def test_dead_letters_survive_a_restart_and_come_back_in_sequence(url: str
     app, ran, bad = seen_app(url)
     bad.add(1)
     async with app:
-        receipts = []
+        receipts: list[Receipt] = []
         async with app.running():
             receipts += await app.publish_many([Step(key="a", n=n) for n in range(1, 6)])
             await until(lambda: _is(app, receipts[0].event_id, "parked"))
@@ -100,24 +107,23 @@ async def test_dead_letters_survive_a_restart_and_come_back_in_sequence(url: str
     assert ran == [7, 1, 2, 3, 4, 5, 6]
 
 
-async def test_skip_and_drop_free_what_only_that_event_held(url: str) -> None:
-    for verb, status in (("skip", "skipped"), ("drop", "dropped")):
-        app, ran, bad = seen_app(url)
-        app.override(group=verb, broker=url.replace("shop.db", f"{verb}.db"))
-        bad |= {1, 2}
-        async with app, app.running():
-            receipts = await app.publish_many(
-                [Step(key="a", n=1), Step(key="b", n=2), Step(key="a", n=3), Pair(left="a", right="b", n=4)]
-            )
-            await until(lambda: _is(app, receipts[3].event_id, "held"))
-            await ask(app, verb, receipts[0].event_id)
-            outcome = await receipts[0].outcome(timeout_s=10)
-            assert outcome is not None and outcome.status == status
-            await until(lambda: ran == [3])  # held by 1 alone
-            assert await state_of(app, receipts[3].event_id) == "held"  # 2 still holds it
-            await ask(app, verb, receipts[1].event_id)
-            assert (await receipts[3].outcome(timeout_s=10)) is not None
-        assert ran == [3, 4]
+@pytest.mark.parametrize(("verb", "status"), [("skip", "skipped"), ("drop", "dropped")])
+async def test_skip_and_drop_free_what_only_that_event_held(url: str, verb: str, status: str) -> None:
+    app, ran, bad = seen_app(url)
+    bad |= {1, 2}
+    async with app, app.running():
+        receipts = await app.publish_many(
+            [Step(key="a", n=1), Step(key="b", n=2), Step(key="a", n=3), Pair(left="a", right="b", n=4)]
+        )
+        await until(lambda: _is(app, receipts[3].event_id, "held"))
+        await ask(app, verb, receipts[0].event_id)
+        outcome = await receipts[0].outcome(timeout_s=10)
+        assert outcome is not None and outcome.status == status
+        await until(lambda: ran == [3])  # held by 1 alone
+        assert await state_of(app, receipts[3].event_id) == "held"  # 2 still holds it
+        await ask(app, verb, receipts[1].event_id)
+        assert (await receipts[3].outcome(timeout_s=10)) is not None
+    assert ran == [3, 4]
 
 
 async def test_skip_policy_lets_dependents_go_on(url: str) -> None:
@@ -236,7 +242,9 @@ async def test_an_everything_follower_pauses_the_partition_instead_of_filling_th
         ran.append(event.n)
 
     async with app, app.running():
-        receipts = await app.publish_many([Step(key="a", n=1), Step(key="a", n=2), Pair(left="x", right="y", n=3), Step(key="z", n=4)])
+        receipts = await app.publish_many(
+            [Step(key="a", n=1), Step(key="a", n=2), Pair(left="x", right="y", n=3), Step(key="z", n=4)]
+        )
         await until(lambda: _is(app, receipts[0].event_id, "parked"))
         assert await receipts[3].outcome(timeout_s=0.3) is None
         bad.clear()

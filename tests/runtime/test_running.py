@@ -1,4 +1,4 @@
-"""Several handlers, limits of one handler, timeouts, state, unordered handlers, rejects, drains, two apps on one log."""
+"""Several handlers, limits of one handler, timeouts, state, unordered handlers, rejects, drains, two groups."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ async def test_dependents_wait_and_independents_start(url: str) -> None:
         running.discard(event.n)
 
     async with app, app.running():
-        receipts = await app.publish_many([Step(key="a", n=1), Step(key="a", n=2), Step(key="b", n=3), Step(key="c", n=4)])
+        receipts = await app.publish_many(
+            [Step(key="a", n=1), Step(key="a", n=2), Step(key="b", n=3), Step(key="c", n=4)]
+        )
         await until(lambda: running == {1, 3, 4})
         gate.set()
         for receipt in receipts:
@@ -116,7 +118,9 @@ async def test_a_handlers_own_concurrency_does_not_hold_back_others(url: str) ->
         others.append(event.n)
 
     async with app, app.running():
-        receipts = await app.publish_many([Step(key="a", n=n) for n in range(10)] + [Child(key="b", n=n) for n in range(10)])
+        receipts = await app.publish_many(
+            [Step(key="a", n=n) for n in range(10)] + [Child(key="b", n=n) for n in range(10)]
+        )
         await until(lambda: len(others) == 10)
         gate.set()
         for receipt in receipts:
@@ -245,7 +249,9 @@ async def test_rejected_events_are_kept_hold_nothing_and_say_why(url: str) -> No
     }
     async with app, app.running():
         await app.log.send([*bad.values(), Message("6", "/x", "other.thing", 0.0, b"junk")])
-        await app.log.send([Message("7", "/x", "step", 0.0, b"\xff\xfe not json"), Message("7", "/x", "step", 0.0, b"{}")])
+        await app.log.send(
+            [Message("7", "/x", "step", 0.0, b"\xff\xfe not json"), Message("7", "/x", "step", 0.0, b"{}")]
+        )
         last = await app.publish(Step(key="a", n=1))
         assert (await last.outcome(timeout_s=10)) is not None
         for slug, message in bad.items():

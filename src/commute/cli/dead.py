@@ -74,7 +74,13 @@ def list_dead(
         say("no dead letters")
         return
     lines = [
-        [str(r.position), r.message.id, r.message.type, r.status + (", asked" if r.asked == "retry" else ""), r.reason[:90]]
+        [
+            str(r.position),
+            r.message.id,
+            r.message.type,
+            r.status + (", asked" if r.asked == "retry" else ""),
+            r.reason[:90],
+        ]
         for r in rows
     ]
     for line in table(["POSITION", "ID", "TYPE", "STATUS", "WHY"], lines, right=(0,)):
@@ -152,7 +158,9 @@ skip = _action(
     "commute dead skip shop:app 01J9A",
 )
 drop = _action(
-    "drop", "Give events up and delete their bytes; identity and reason are kept.", "commute dead drop shop:app 01J9A --yes"
+    "drop",
+    "Give events up and delete their bytes; identity and reason are kept.",
+    "commute dead drop shop:app 01J9A --yes",
 )
 
 
@@ -176,7 +184,9 @@ def _chosen(place: Place, ids: Sequence[str], type_: str | None, *, everything: 
 def _one(rows: Sequence[DeadRow], text: str) -> DeadRow:
     source, _, identity = text.rpartition("#")
     found = [r for r in rows if r.message.id == identity and source in ("", r.message.source)]
-    found = found or [r for r in rows if identity and r.message.id.startswith(identity) and source in ("", r.message.source)]
+    found = found or [
+        r for r in rows if identity and r.message.id.startswith(identity) and source in ("", r.message.source)
+    ]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -230,20 +240,16 @@ def _leave_requests(place: Place, scope: int, verb: str, rows: Sequence[DeadRow]
     end_s = time.monotonic() + ANSWER_S_MAX
     marks = ",".join("?" * len(numbers))
     while True:
-        found: dict[object, object] = {
-            number: answer
-            for number, answer in place.store.read(
-                lambda c: c.execute(f"SELECT n, answer FROM request WHERE n IN ({marks})", numbers).fetchall()
-            )
-        }
+        rows_found = place.store.read(
+            lambda c: c.execute(f"SELECT n, answer FROM request WHERE n IN ({marks})", numbers).fetchall()
+        )
+        found = {row[0]: row[1] for row in rows_found}
         if all(found.get(n) is not None for n in numbers) or time.monotonic() > end_s:
             return [str(found.get(n) or "not yet: the worker has not answered") for n in numbers]
         time.sleep(POLL_S)
 
 
-def _say_answers(
-    verb: str, rows: Sequence[DeadRow], answers: Sequence[str], *, dry_run: bool, as_json: bool
-) -> None:
+def _say_answers(verb: str, rows: Sequence[DeadRow], answers: Sequence[str], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         done = [{**_head(row), "answer": answer or None} for row, answer in zip(rows, answers, strict=True)]
         say_json({"verb": verb, "dry_run": dry_run, "dead": done})
@@ -259,7 +265,7 @@ def _behind(place: Place, row: DeadRow) -> list[str]:
     """The ids of the held events that wait for this one, directly or through others."""
     if row.status != "parked":
         return []
-    from commute.core.cone import Cone  # noqa: PLC0415
+    from commute.core.cone import Cone
 
     cone = Cone(place.limits.held_events_max)
     names: dict[int, str] = {}

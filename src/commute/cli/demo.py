@@ -50,9 +50,7 @@ class _Bar:
 
 @click.command(epilog=EPILOG)
 @click.option("--events", type=click.IntRange(1), default=2_000, show_default=True, help="How many.")
-@click.option(
-    "--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Handlers at once."
-)
+@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Handlers at once.")
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed, the same events.")
 @click.option(
     "--service-ms",
@@ -67,9 +65,7 @@ class _Bar:
     help="Where the parallel run goes: sqlite:///FILE, memory://.  [default: a temporary file]",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def demo(
-    events: int, concurrency: int, seed: int, service_ms: float, broker: str | None, as_json: bool
-) -> None:
+def demo(events: int, concurrency: int, seed: int, service_ms: float, broker: str | None, as_json: bool) -> None:
     """Run a shop serially and in parallel, and compare the two databases row by row.
 
     Orders, payments, shipments, restocking and customers that move, some of them hot. Each handler waits as
@@ -117,9 +113,7 @@ def _say(found: Comparison, concurrency: int) -> None:
     chain = found.bounds.chain_key()
     through = "" if chain is None else f": {clean(chain[0])}"
     most = min(report.bound, concurrency)
-    why = (
-        "bound" if report.bound <= concurrency else f"{concurrency} at once; the bound is {report.bound:.1f}"
-    )
+    why = "bound" if report.bound <= concurrency else f"{concurrency} at once; the bound is {report.bound:.1f}"
     say(
         f"{'speed-up':{MARGIN}}{report.speedup:.1f} x of at most {most:.1f} x ({why}; the longest chain has "
         f"{plural(found.bounds.chain_events, 'event')}{through}); efficiency {report.efficiency:.2f}"

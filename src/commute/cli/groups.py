@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +12,9 @@ from commute.cli.commands import NO
 from commute.cli.output import clean, say, say_json, table
 from commute.cli.place import Place, is_owned, json_option, known_groups, open_place, where_options
 from commute.errors import UsageError
+
+if TYPE_CHECKING:
+    import apsw
 
 EPILOG = """\b
 Examples:
@@ -56,7 +61,6 @@ def _row(place: Place, name: str) -> dict[str, object]:
 
 
 def _running(place: Place, name: str) -> bool:
-    from pathlib import Path  # noqa: PLC0415
 
     return is_owned(Path(place.store.side_path(name, "owner")))
 
@@ -86,19 +90,20 @@ def drop_group(
             raise UsageError(f"a worker runs group {name}: stop it first", slug="group-in-use")
         confirm(f"forget group {name}, its progress and its dead letters?", yes=yes)
         file, scope = place.link().file, place.scope
-        place.link().file.writer.submit(
+        place.broker.writer.submit(
             lambda c: c.execute(
-                "delete from commute_groups where name = ? and stream = (select number from commute_streams where name = ?)",
+                "delete from commute_groups where name = ? and stream = "
+                "(select number from commute_streams where name = ?)",
                 (name, place.stream),
             ).fetchall()
-        ).result() if place.store is place.broker else None
+        ).result()
         if scope is not None:
             tables = ("progress", "done", "inbox", "outbox", "attempt", "dead", "request")
 
-            def forget(connection: object) -> None:
+            def forget(connection: apsw.Connection) -> None:
                 for one in tables:
-                    connection.execute(f"DELETE FROM {one} WHERE scope=?", (scope,))  # type: ignore[attr-defined]
-                connection.execute("DELETE FROM scope WHERE id=?", (scope,))  # type: ignore[attr-defined]
+                    connection.execute(f"DELETE FROM {one} WHERE scope=?", (scope,))
+                connection.execute("DELETE FROM scope WHERE id=?", (scope,))
 
             file.writer.submit(forget).result()
     if as_json:

@@ -56,7 +56,7 @@ def publish(
 ) -> None:
     """Put events of one TYPE into the log; returns when they are on disk.
 
-    The data is JSON, or a file, or - for stdin; files and stdin hold one JSON document, or JSON lines: one event a line.
+    The data is JSON, or a file, or - for stdin; files and stdin hold one JSON document, or one event a line.
     With TARGET they are checked by the app's own classes first. Exit status with --wait: 0 all processed, 1 another
     outcome, 4 not yet.
     """
@@ -68,7 +68,9 @@ def publish(
     finally:
         app.close()
     if as_json:
-        say_json({"events": [_document(*row) for row in zip(messages, sent, outcomes or [None] * len(sent), strict=True)]})
+        say_json(
+            {"events": [_document(*row) for row in zip(messages, sent, outcomes or [None] * len(sent), strict=True)]}
+        )
     else:
         _say(type_, messages, sent, outcomes)
     if outcomes is None:
@@ -83,7 +85,7 @@ def _app(target: str, app_dir: str | None, broker: str | None, db: str | None, g
         app = load(target, app_dir).app
         app.override(broker=broker, db=db, group=group)
     else:
-        from commute.app import App  # noqa: PLC0415 - only a URL needs an app of its own
+        from commute.app import App
 
         app = App("cli", target)
         app.override(db=db, group=group)
@@ -151,7 +153,7 @@ def _send(app: App[Any], messages: list[Message], to: str | None) -> list[Sent]:
 
 
 def _wait(app: App[Any], messages: list[Message], sent: list[Sent], wait_s: float) -> list[Outcome | None]:
-    import time  # noqa: PLC0415
+    import time
 
     end_s = time.monotonic() + wait_s
     return [
@@ -178,7 +180,8 @@ def _say(type_: str, messages: list[Message], sent: list[Sent], outcomes: list[O
             again = f" (id used twice: other bytes than at {sent[0].duplicate_of}; it will be rejected)"
         say(f"{clean(type_)} {clean(messages[0].id)} at position {sent[0].position}{again}")
     else:
-        say(f"{plural(len(messages), 'event')} of type {clean(type_)}, positions {sent[0].position} to {sent[-1].position}")
+        where = f"positions {sent[0].position} to {sent[-1].position}"
+        say(f"{plural(len(messages), 'event')} of type {clean(type_)}, {where}")
     if outcomes is None:
         return
     counts: dict[str, int] = {}

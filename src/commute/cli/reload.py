@@ -24,7 +24,7 @@ def run_reloading(folder: Path, *, grace_s: float) -> int:
     Raises UsageError (``no-extra``) where watchfiles is not installed.
     """
     try:
-        from watchfiles import PythonFilter, watch  # noqa: PLC0415 - an extra
+        from watchfiles import PythonFilter, watch
     except ImportError as error:
         raise UsageError(
             '--reload needs a package that is not installed: pip install "commute[reload]"', slug="no-extra"

@@ -57,7 +57,9 @@ class _Bar:
 @click.option("--key", "key", multiple=True, metavar="FIELD", help="This field of each event is a key; repeatable.")
 @click.option("--type-field", metavar="F", help="The field that holds the event's type.")
 @click.option("--time-field", metavar="F", help="The field that holds the event's time.")
-@click.option("--service-ms", type=click.FloatRange(0), default=5.0, show_default=True, help="How long each handler waits.")
+@click.option(
+    "--service-ms", type=click.FloatRange(0), default=5.0, show_default=True, help="How long each handler waits."
+)
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Handlers at once.")
 @click.option("--lookahead", type=click.IntRange(1), help="Events looked ahead (descriptors_max).  [default: 50000]")
 @click.option("--memory", is_flag=True, help="On the memory transport instead of a temporary SQLite file.")
@@ -80,9 +82,9 @@ def replay(
 ) -> None:
     """Run a log of events through the real engine and judge the run.
 
-    LOG is a file, or - for stdin: JSON lines, CSV, OCEL 1.0 (jsonocel), OCEL 2.0 (SQLite, JSON), gzipped or not. Without
-    TARGET every object that an event names is a written key, unless --read or --add says otherwise or the log carries
-    modes. Exit status 1 if dependent events overtook each other or independent ones waited.
+    LOG is a file, or - for stdin: JSON lines, CSV, OCEL 1.0 (jsonocel), OCEL 2.0 (SQLite, JSON), gzipped or not.
+    Without TARGET every object that an event names is a written key, unless --read or --add says otherwise or the
+    log carries modes. Exit status 1 if dependent events overtake each other or independent ones waited.
     """
     if not math.isfinite(service_ms):
         raise click.BadParameter("give a number of milliseconds", param_hint="--service-ms")

@@ -68,7 +68,9 @@ def look(place: Place) -> dict[str, Any]:
     mark = 1 if state is None else state.watermark
     last = log.last_position()
     settled = 0 if scope is None else place.store.read(lambda c: settled_beyond(c, scope, mark))
-    paused = [] if scope is None else place.store.read(lambda c: [p.paused for p in read_partitions(c, scope) if p.paused])
+    paused = (
+        [] if scope is None else place.store.read(lambda c: [p.paused for p in read_partitions(c, scope) if p.paused])
+    )
     return {
         "broker": place.url.text,
         "stream": place.stream,
@@ -96,8 +98,8 @@ def _worker(place: Place) -> dict[str, Any] | None:
 def _say(place: Place, found: dict[str, Any]) -> None:
     say(f"{clean(place.shown)}  group {clean(place.group)} on {clean(place.url.text)}, stream {clean(place.stream)}")
     say(
-        f"  to do     {found['to_do']:,} of {found['last_position']:,}    parked {found['parked']:,}, held {found['held']:,}, "
-        f"skipped {found['skipped']:,}, rejected {found['rejected']:,}"
+        f"  to do     {found['to_do']:,} of {found['last_position']:,}    parked {found['parked']:,}, "
+        f"held {found['held']:,}, skipped {found['skipped']:,}, rejected {found['rejected']:,}"
     )
     for why in found["paused"]:
         say(paint(f"  paused    {clean(why)}   go on: commute run {clean(place.shown)} --resume", "error", sys.stdout))
@@ -107,7 +109,13 @@ def _say(place: Place, found: dict[str, Any]) -> None:
     elif not worker:
         say("  worker    is starting, or has not said anything yet")
     elif worker.get("silent"):
-        say(paint(f"  worker    pid {worker['pid']} has been silent for {FRESH_S:.0f} s: stopped, or blocked", "warning", sys.stdout))
+        say(
+            paint(
+                f"  worker    pid {worker['pid']} has been silent for {FRESH_S:.0f} s: stopped, or blocked",
+                "warning",
+                sys.stdout,
+            )
+        )
     else:
         _say_worker(worker)
     if found["parked"]:
@@ -116,20 +124,33 @@ def _say(place: Place, found: dict[str, Any]) -> None:
 
 def _say_worker(worker: dict[str, Any]) -> None:
     say(
-        f"  worker    pid {worker['pid']}: done {worker['done']:,}, running {worker['running']}, ready {worker['ready']:,}, "
-        f"waiting {worker['waiting']:,}, retrying {worker['retrying']}"
+        f"  worker    pid {worker['pid']}: done {worker['done']:,}, running {worker['running']}, "
+        f"ready {worker['ready']:,}, waiting {worker['waiting']:,}, retrying {worker['retrying']}"
     )
     for number, why in worker["paused"].items():
         say(paint(f"  paused    partition {clean(number)}: {clean(why)}", "error", sys.stdout))
     if worker["full"]:
-        say(paint(f"  full      {plural(worker['admitted'], 'event')} looked ahead: the limit; the intake waits", "warning", sys.stdout))
+        say(
+            paint(
+                f"  full      {plural(worker['admitted'], 'event')} looked ahead: the limit; the intake waits",
+                "warning",
+                sys.stdout,
+            )
+        )
     for key, count in worker["keys"][:KEYS_SHOWN_MAX]:
         say(f"  waited for  {clean(key) or 'EVERYTHING'}: {plural(count, 'event')}")
     for name, count in worker["behind_breakers"].items():
-        say(paint(f"  breaker   {clean(name)} fails always: {plural(count, 'event')} wait, one is tried at a time", "error", sys.stdout))
+        say(
+            paint(
+                f"  breaker   {clean(name)} fails always: {plural(count, 'event')} wait, one is tried at a time",
+                "error",
+                sys.stdout,
+            )
+        )
     for one in worker["handlers"][:KEYS_SHOWN_MAX]:
         late = ", overdue" if one["overdue"] else ""
-        say(f"  running   {clean(one['handler'])} on {clean(one['type'])} {clean(one['event'])} for {span(one['running_s'])}{late}")
+        event = f"{clean(one['type'])} {clean(one['event'])}"
+        say(f"  running   {clean(one['handler'])} on {event} for {span(one['running_s'])}{late}")
     for one in worker["retries"][:KEYS_SHOWN_MAX]:
         say(
             f"  retrying  {clean(one['handler'])} on {clean(one['type'])} {clean(one['event'])}: attempt "

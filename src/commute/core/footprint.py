@@ -33,7 +33,7 @@ EVERYTHING: Footprint = (Access("", WRITE),)
 
 
 def overlap(a: str, b: str) -> bool:
-    """Whether one key is the other or lies below it. ``order`` and ``order/42`` do, ``order/4`` and ``order/42`` do not."""
+    """Whether one key is the other or lies below it: ``order`` and ``order/42``, not ``order/4`` and ``order/42``."""
     if len(a) > len(b):
         a, b = b, a
     return b.startswith(a) and (len(a) == len(b) or not a or b[len(a)] == "/")

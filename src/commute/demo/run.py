@@ -112,9 +112,7 @@ def _stores(broker: str | None) -> Iterator[dict[str, str]]:
     """A fresh store's URL for each pass."""
     url = None if broker is None else parse_url(broker)
     if url is not None and url.path is not None and Path(url.path).exists():
-        raise UsageError(
-            f"{url.path} exists already: the demo needs a fresh file, and deletes none", slug="option"
-        )
+        raise UsageError(f"{url.path} exists already: the demo needs a fresh file, and deletes none", slug="option")
     with tempfile.TemporaryDirectory(prefix="commute-demo-") as folder:
         urls = {name: f"sqlite:///{Path(folder) / name}.db" for name in ("serial", "parallel")}
         if broker is not None and url is not None:

@@ -32,8 +32,7 @@ _SCHEMA = (
     "total INTEGER NOT NULL, paid INTEGER NOT NULL, parcel TEXT)",
     "CREATE TABLE line(orders INTEGER, sku INTEGER, quantity INTEGER NOT NULL, price INTEGER NOT NULL, "
     "PRIMARY KEY(orders, sku)) WITHOUT ROWID",
-    "CREATE TABLE trail(orders INTEGER, step INTEGER, what TEXT NOT NULL, "
-    "PRIMARY KEY(orders, step)) WITHOUT ROWID",
+    "CREATE TABLE trail(orders INTEGER, step INTEGER, what TEXT NOT NULL, PRIMARY KEY(orders, step)) WITHOUT ROWID",
 )
 
 
@@ -119,9 +118,7 @@ async def create(event: OrderCreated, ctx: Context[Gateway]) -> None:
             ((price,),) = tx.execute("SELECT price FROM goods WHERE sku = ?", (line.sku,))
             assert isinstance(price, int)
             total += price * line.quantity
-            tx.execute(
-                "INSERT INTO line VALUES(?, ?, ?, ?)", (event.order_id, line.sku, line.quantity, price)
-            )
+            tx.execute("INSERT INTO line VALUES(?, ?, ?, ?)", (event.order_id, line.sku, line.quantity, price))
             tx.execute("UPDATE goods SET stock = stock - ? WHERE sku = ?", (line.quantity, line.sku))
         tx.execute(
             "INSERT INTO orders SELECT ?, id, address, ?, 0, NULL FROM customer WHERE id = ?",
@@ -148,14 +145,10 @@ async def ship(event: OrderShipped, ctx: Context[Gateway]) -> None:
 
 def note(tx: Rows, order_id: int, what: str) -> None:
     """The next step of an order's trail."""
-    tx.execute(
-        "INSERT INTO trail SELECT ?, count(*) + 1, ? FROM trail WHERE orders = ?", (order_id, what, order_id)
-    )
+    tx.execute("INSERT INTO trail SELECT ?, count(*) + 1, ? FROM trail WHERE orders = ?", (order_id, what, order_id))
 
 
-def make_app(
-    broker: str, *, service_s: float, concurrency: int, router: Router[Gateway] = shop
-) -> App[Gateway]:
+def make_app(broker: str, *, service_s: float, concurrency: int, router: Router[Gateway] = shop) -> App[Gateway]:
     """The shop on a broker; `router` takes the place of its handlers."""
 
     @asynccontextmanager

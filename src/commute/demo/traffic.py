@@ -61,9 +61,7 @@ def make_traffic(events: int, seed: int) -> Sequence[Event]:
                 traffic.append(OrderShipped(order_id=order_id, parcel=f"P{random.randrange(10**6):06}"))
             else:
                 open_orders.append((order_id, True))
-                traffic.append(
-                    PaymentProcessed(order_id=order_id, reference=f"R{random.randrange(10**6):06}")
-                )
+                traffic.append(PaymentProcessed(order_id=order_id, reference=f"R{random.randrange(10**6):06}"))
     return traffic
 
 

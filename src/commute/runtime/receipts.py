@@ -1,9 +1,9 @@
 """What has become of an event: read from the durable state alone, so it is the same from any process.
 
-    in the log ─ not settled ── waiting
-               ├ dead row ───── parked (why), held (behind which), skipped, dropped, rejected
-               └ settled ────── processed
-    not in the log ──────────── too old (its id says that it has been deleted), else unknown
+in the log ─ not settled ── waiting
+           ├ dead row ───── parked (why), held (behind which), skipped, dropped, rejected
+           └ settled ────── processed
+not in the log ──────────── too old (its id says that it has been deleted), else unknown
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Desk:
         return State("processed", position=position, handlers=dict.fromkeys(names, "processed"))
 
     def _dead(self, row: DeadRow) -> State:
-        handlers: dict[str, str] = {name: row.status for name in self._handlers_of(row.message.type)}
+        handlers: dict[str, str] = dict.fromkeys(self._handlers_of(row.message.type), row.status)
         handlers |= dict.fromkeys(row.handlers_done, "processed")
         return State(row.status, row.reason, row.position, handlers)
 

@@ -1,4 +1,4 @@
-"""What a worker is doing at this moment, as plain data: for its own terminal line and for `commute status` beside it."""
+"""What a worker is doing at this moment, as plain data: for its own terminal line and for `commute status`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ JOBS_SHOWN_MAX = 40
 
 
 def snapshot(session: Session, now_s: float) -> dict[str, Any]:
-    """Counts, the keys that most events wait for, what runs and what waits for a retry. Cheap enough for each second."""
+    """Counts, the keys that most events wait for, what runs and what waits for a retry. Cheap: once a second."""
     engine, intake = session.engine, session.intake
     monotonic_s = engine.loop.time()
     running = [slot for slot in engine.slots if slot.job is not None]
@@ -56,7 +56,12 @@ def snapshot(session: Session, now_s: float) -> dict[str, Any]:
 
 
 def _job(job: Job) -> dict[str, Any]:
-    return {"event": job.entry.id, "type": job.entry.kind.type, "position": job.entry.position, "handler": job.bound.name}
+    return {
+        "event": job.entry.id,
+        "type": job.entry.kind.type,
+        "position": job.entry.position,
+        "handler": job.bound.name,
+    }
 
 
 def _retry(job: Job) -> dict[str, Any]:

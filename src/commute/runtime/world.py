@@ -13,6 +13,7 @@ from typing import Protocol
 
 from commute.ids import CHANCE_BITS, DIGITS, ulid
 
+
 class World(Protocol):
     """Clock, randomness and ids of one worker or producer."""
 
@@ -53,7 +54,9 @@ class _Names:
             self._prefix = ulid(self._last_ms / 1000, self._random.getrandbits(CHANCE_BITS - 1))[:-4]
             self._chance = count = 1
         digits = DIGITS
-        return self._prefix + digits[count >> 15] + digits[count >> 10 & 31] + digits[count >> 5 & 31] + digits[count & 31]
+        return (
+            self._prefix + digits[count >> 15] + digits[count >> 10 & 31] + digits[count >> 5 & 31] + digits[count & 31]
+        )
 
 
 class SystemWorld:

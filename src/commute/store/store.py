@@ -87,11 +87,13 @@ class _Progress:
         admitted = self.admitted
         if admitted:
             watermark = self.watermark
-            position = self.admitted_max
+            position = -1
             while admitted:
                 position = admitted.popleft()
                 watermark.admit(position)
-            self.admitted_max = position
+            # After a restart, positions come again that an earlier life had passed: its mark must not go back, for
+            # up to it the inbox is asked what has been done already.
+            self.admitted_max = max(self.admitted_max, position)
             self.touched = True
 
 

@@ -193,9 +193,7 @@ class _Course:
         self._objects: dict[tuple[str, bytes], object] = {}  # what was given or published, by type and bytes
         plan = app.plan()
         self._encode = plan.encode
-        self._plan = replace(
-            plan, stream=STREAM, concurrency=concurrency, lifespan=None, encode=self._encode_child
-        )
+        self._plan = replace(plan, stream=STREAM, concurrency=concurrency, lifespan=None, encode=self._encode_child)
         self._given = [self._bytes_of(event) for event in events]
         self._log = _Log({event.type: event for handler in app.handlers for event in handler.events})
         self._ended: dict[int, bool] = {}  # position → whether a handler took it; in the sequence of the ends
@@ -209,9 +207,7 @@ class _Course:
     async def run(self) -> Result:
         world = SeededWorld(self._seed, self._loop.time)
         source = self._plan.source
-        self._log.given(
-            [Message(world.new_id(), source, type_, world.now_s(), data) for type_, data in self._given]
-        )
+        self._log.given([Message(world.new_id(), source, type_, world.now_s(), data) for type_, data in self._given])
         link = _Link(self._log, self._tables)
         self._worker = Worker(
             self._plan, link, world=world, state=self._state, on_outcome=self._outcome, inline_threads=True,
@@ -325,10 +321,7 @@ class _Course:
         scope = file.read(lambda connection: find_scope(connection, self._plan.group, STREAM))
         rows = [] if scope is None else file.read(lambda connection: read_dead(connection, scope))
         messages = {delivery.position: delivery.message for delivery in self._log.deliveries()}
-        buried = {
-            row.position: DeadEvent(self._object(messages[row.position]), row.status, row.reason)
-            for row in rows
-        }
+        buried = {row.position: DeadEvent(self._object(messages[row.position]), row.status, row.reason) for row in rows}
         dead = [
             buried.get(position) or DeadEvent(self._object(message), "waiting", reason)
             for position, message in messages.items()

@@ -131,6 +131,8 @@ class MemoryTransport:
         log = self._log if to is None else self.broker.log(to)
         now_s = self._clock()
         with self.broker.lock:
+            if log.stored_s:
+                now_s = max(now_s, log.stored_s[-1])  # the clock may have been set back
             sent = [_append(log, message, now_s) for message in messages]
             waiting, log.waiting = log.waiting, []
         for future in waiting:
@@ -196,7 +198,13 @@ class MemoryTransport:
             if self._log.last >= self._cursor:
                 return
             self._log.waiting.append(future)
-        await future
+        try:
+            await future
+        except asyncio.CancelledError:
+            with self.broker.lock:
+                if future in self._log.waiting:  # or one who sends has just taken it out
+                    self._log.waiting.remove(future)
+            raise
 
 
 def _append(log: _Log, message: Message, now_s: float) -> Sent:
