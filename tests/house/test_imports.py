@@ -45,7 +45,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app": (*RUNNING, "transports", "link", "cli.run"),  # App.run is the command, loaded when it is called
     "": (*RUNNING, "app"),
     "cli": (*ALL, "demo", "replay"),
-    "demo": (*ALL, "logs"),
+    "demo": (*ALL, "replay"),
     "replay": ALL,
     "testing": (*ALL, "demo", "replay", "cli"),
     "__main__": ("cli",),
