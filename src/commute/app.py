@@ -23,11 +23,11 @@ from commute.limits import Limits
 from commute.link import BrokerUrl, Link, Log, parse_url
 from commute.router import Router, S
 from commute.runtime.encoder import Encoder
-from commute.runtime.engine import Recorder
 from commute.runtime.plan import Plan
 from commute.runtime.receipts import Desk, Receipt, SyncReceipt
 from commute.runtime.setup import SetupTransaction
 from commute.runtime.slot import CURRENT
+from commute.runtime.wiring import Recorder
 from commute.runtime.worker import Worker
 from commute.runtime.world import SystemWorld, World
 from commute.transports.base import Message, Sent

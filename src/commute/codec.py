@@ -92,9 +92,7 @@ def codec_for(event: type | str, *, type_name: str | None = None) -> Codec:
     """
     if isinstance(event, str):
         if type_name is not None:
-            raise UsageError(
-                f"type= renames a class, and {event!r} is a type name already", slug="event-type"
-            )
+            raise UsageError(f"type= renames a class, and {event!r} is a type name already", slug="event-type")
         return Codec(check_type_name(event), None, "dict", *_msgspec_pair(dict))
     kind = kind_of(event)
     if type_name is not None and has_own_type(event):
@@ -162,9 +160,7 @@ def _msgspec_pair(cls: type) -> tuple[Callable[[bytes], object], Callable[[objec
 def _pydantic_pair(cls: type[BaseModel]) -> tuple[Callable[[bytes], object], Callable[[object], bytes]]:
     from pydantic import ValidationError
 
-    plain_json = (
-        msgspec.json.Decoder().decode
-    )  # refuses NaN, infinity and bombs, which pydantic's own parser takes
+    plain_json = msgspec.json.Decoder().decode  # refuses NaN, infinity and bombs, which pydantic's own parser takes
     validate_json = cls.model_validate_json
 
     def decode(data: bytes) -> object:

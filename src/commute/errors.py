@@ -61,7 +61,7 @@ class OwnershipLostError(StoreError):
     """Another worker owns this group now; what this one had not yet committed is left to it."""
 
 
-class DeadLetter(Exception):  # noqa: N818 - it is a verdict on an event, not an error of the program
+class DeadLetter(Exception):
     """Raise in a handler: this event gets no further attempts and is treated as exhausted.
 
     A business refusal is no failure: publish a ``PaymentRefused`` event instead.

@@ -36,9 +36,7 @@ def check_type_name(name: str) -> str:
     (``event-type``).
     """
     if not isinstance(name, str) or not name or _NOT_IN_TYPE.search(name):
-        raise UsageError(
-            f"{name!r} cannot be the type of an event: give one word, no spaces", slug="event-type"
-        )
+        raise UsageError(f"{name!r} cannot be the type of an event: give one word, no spaces", slug="event-type")
     return name
 
 

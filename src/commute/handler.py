@@ -87,9 +87,7 @@ def build_handler(
     ``handler-option``, ``event-class``, ``event-type``, ``type-twice`` and those of `compile_footprint`.
     """
     if not isinstance(function, types.FunctionType | types.MethodType):
-        raise UsageError(
-            f"{function!r} is no handler: decorate a function (async def or def)", slug="wrong-handler"
-        )
+        raise UsageError(f"{function!r} is no handler: decorate a function (async def or def)", slug="wrong-handler")
     name, where = function.__name__, location(function)
     try:
         takes_context = _check_signature(function, name)
@@ -175,14 +173,10 @@ def _instructions(code: types.CodeType) -> Iterable[dis.Instruction]:
 def _check_signature(function: HandlerFunction, name: str) -> bool:
     """Whether the function takes (event, ctx) rather than (event)."""
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        raise UsageError(
-            f"{name} yields: a handler returns None; publish with ctx.publish", slug="wrong-handler"
-        )
+        raise UsageError(f"{name} yields: a handler returns None; publish with ctx.publish", slug="wrong-handler")
     parameters = inspect.signature(function).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [
-        p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if len(positional) not in (1, 2) or not set(map(_name_of, needed)) <= set(map(_name_of, positional)):
         raise UsageError(
             f"{name}{inspect.signature(function)}: a handler takes (event) or (event, ctx)",
@@ -233,8 +227,7 @@ def _codecs(name: str, events: Sequence[type | str], type_name: str | None) -> l
     for codec in codecs:
         if codec.event_type in known:
             raise UsageError(
-                f"{name}: {known[codec.event_type].name} and {codec.name} both have the type "
-                f'"{codec.event_type}"',
+                f'{name}: {known[codec.event_type].name} and {codec.name} both have the type "{codec.event_type}"',
                 slug="type-twice",
             )
         known[codec.event_type] = codec

@@ -27,7 +27,7 @@ import msgspec
 from commute.app import App
 from commute.core.bounds import Bounds
 from commute.core.footprint import Access, Footprint
-from commute.core.history import History, Verdict
+from commute.core.history import Ending, History, Verdict
 from commute.errors import CommuteError, RejectedError, UsageError
 from commute.event import Event
 from commute.limits import Limits
@@ -86,9 +86,9 @@ class Recording:
         self.history.start(position)
         self.started_s[position] = self._clock()
 
-    def end(self, position: int, outcome: str) -> None:
+    def end(self, position: int, ending: Ending) -> None:
         self.last_s = now_s = self._clock()
-        self.history.end(position, "processed" if outcome == "processed" else "skipped")
+        self.history.end(position, ending)
         self.service_s[position] = now_s - self.started_s.pop(position, now_s)
         self.ended += 1
 

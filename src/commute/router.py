@@ -51,9 +51,7 @@ class Options(TypedDict, Generic[E], total=False):
     unordered: bool  # waits for no one, no one waits for it, its failure holds nothing
     publishes: Keys[E]  # children with equal keys leave in log order
     retry: Retry
-    timeout_s: (
-        float | None
-    )  # of one attempt, more than 0; the keys are kept until the handler has really ended
+    timeout_s: float | None  # of one attempt, more than 0; the keys are kept until the handler has really ended
     on_exhausted: Policy
     concurrency: int | None  # of this handler in one worker, at least 1
     executor: Executor  # auto: `async def` in the event loop, `def` in a thread
@@ -98,9 +96,7 @@ class Router(Generic[S]):
     @overload
     def on(self, e1: type[E1], /, **options: Unpack[Options[E1]]) -> Registrar[E1, S]: ...
     @overload
-    def on(
-        self, e1: type[E1], e2: type[E2], /, **options: Unpack[Options[E1 | E2]]
-    ) -> Registrar[E1 | E2, S]: ...
+    def on(self, e1: type[E1], e2: type[E2], /, **options: Unpack[Options[E1 | E2]]) -> Registrar[E1 | E2, S]: ...
     @overload
     def on(
         self, e1: type[E1], e2: type[E2], e3: type[E3], /, **options: Unpack[Options[E1 | E2 | E3]]
@@ -116,9 +112,7 @@ class Router(Generic[S]):
         **options: Unpack[Options[E1 | E2 | E3 | E4]],
     ) -> Registrar[E1 | E2 | E3 | E4, S]: ...
     @overload
-    def on(
-        self, *types: str, **options: Unpack[Options[dict[str, object]]]
-    ) -> Registrar[dict[str, object], S]: ...
+    def on(self, *types: str, **options: Unpack[Options[dict[str, object]]]) -> Registrar[dict[str, object], S]: ...
     def on(self, *events: type | str, **options: Any) -> Any:
         """A decorator that registers a handler, ``(event)`` or ``(event, ctx)``, `async def` or `def`, for
         events.

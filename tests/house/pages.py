@@ -40,9 +40,7 @@ def snippets(page: Path) -> Iterator[Snippet]:
     for found in FENCE.finditer(whole):
         mark = MARK.search(whole, 0, found.start())
         indent = len(found["indent"])
-        body = "".join(
-            line[indent:] if line.strip() else line for line in found["body"].splitlines(keepends=True)
-        )
+        body = "".join(line[indent:] if line.strip() else line for line in found["body"].splitlines(keepends=True))
         line = whole.count("\n", 0, found.start()) + 2
         yield Snippet(page, line, found["language"], body, mark["name"] if mark else None)
 

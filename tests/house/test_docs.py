@@ -18,6 +18,7 @@ import pytest
 from tests.house.pages import Snippet, anchor, headings, links, snippets
 from tests.house.tree import ROOT, functions, markdown_files, python_files, text, tree
 
+LOGGED = re.compile(r"(?:error|warning)\[(?!slug)([a-z][a-z0-9-]+)\] ")
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 ERRORS = Path("docs/errors.md")
 
@@ -62,8 +63,8 @@ def in_table(node: ast.Assign | ast.AnnAssign) -> Iterator[str]:
 def slugs_of(module: ast.Module, places: dict[str, int]) -> Iterator[tuple[int, str]]:
     """Every slug that this module names, with its line.
 
-    Seen are ``slug="..."`` in a call or as a default, tables of slugs, and literals where a function
-    of `places` takes its slug.
+    Seen are ``slug="..."`` in a call or as a default, tables of slugs, literals where a function of
+    `places` takes its slug, and the slugs of texts that are logged: ``warning[slug] ...``.
     """
     for _, function in functions(module):
         paired = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
@@ -74,6 +75,8 @@ def slugs_of(module: ast.Module, places: dict[str, int]) -> Iterator[tuple[int, 
             for slug in literals(default)
         )
     for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from ((node.lineno, slug) for slug in LOGGED.findall(node.value))
         if isinstance(node, ast.Assign | ast.AnnAssign):
             yield from ((node.lineno, slug) for slug in in_table(node))
         elif isinstance(node, ast.Call):
@@ -167,16 +170,12 @@ def test_every_command_has_a_heading() -> None:
 
 def test_every_heading_has_a_command() -> None:
     written = {heading.replace("`", "") for heading in headings(Path("docs/cli.md"))}
-    gone = [
-        heading for heading in written if heading.startswith("commute ") and heading[8:] not in commands()
-    ]
+    gone = [heading for heading in written if heading.startswith("commute ") and heading[8:] not in commands()]
     assert not gone, f"docs/cli.md describes what is not there: {sorted(gone)}"
 
 
 def test_every_help_has_an_example() -> None:
-    missing = [
-        name for name, lines in commands().items() if not any(f"commute {name}" in line for line in lines[1:])
-    ]
+    missing = [name for name, lines in commands().items() if not any(f"commute {name}" in line for line in lines[1:])]
     assert not missing, f"--help without an example: {missing}"
 
 

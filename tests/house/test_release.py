@@ -35,9 +35,7 @@ def test_the_change_log_names_this_version() -> None:
 
 def test_an_extra_is_named_only_when_its_code_exists() -> None:
     extras = project()["project"]["optional-dependencies"]
-    brokers = {name.rsplit(".", 1)[1] for name in modules() if name.startswith("commute.transports.")} - {
-        "base"
-    }
+    brokers = {name.rsplit(".", 1)[1] for name in modules() if name.startswith("commute.transports.")} - {"base"}
     assert extras.keys() - OTHER_EXTRAS <= brokers
     for module, imported in (("pydantic", "codec"), ("reload", "cli")):
         assert module in extras, f"{imported} needs the extra {module}"
@@ -78,9 +76,7 @@ def version(written: str) -> tuple[int, ...]:
 def test_the_makefile_is_small() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)$", text(Path("Makefile")), re.MULTILINE)
     assert len(phony.split()) <= TARGETS_MAX
-    assert re.search(r"^all: lint types test$", text(Path("Makefile")), re.MULTILINE), (
-        "bare make = lint types test"
-    )
+    assert re.search(r"^all: lint types test$", text(Path("Makefile")), re.MULTILINE), "bare make = lint types test"
 
 
 def test_ci_can_be_run() -> None:

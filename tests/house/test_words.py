@@ -16,13 +16,9 @@ from tests.house.tree import files, python_files, text, tree
 
 LATER = re.compile(r"\bTO" + r"DO\b(?!\(#\d+\))")  # allowed with an issue: (#12)
 NEVER = re.compile(r"\bFIX" + r"ME\b")
-MACHINE = re.compile(
-    r"(?<![\w.~*}>-])/(?:(?:root|work|workspace)/|(?:home|Users)/(?!me\b))\w|\b[A-Z]:\\\\?Users\b"
-)
+MACHINE = re.compile(r"(?<![\w.~*}>-])/(?:(?:root|work|workspace)/|(?:home|Users)/(?!me\b))\w|\b[A-Z]:\\\\?Users\b")
 INDEX = re.compile(
-    "|".join(
-        ["py" + r"pi\.org", "python" + r"hosted\.org", "--(?:extra-)?index" + "-url", "--find" + "-links"]
-    )
+    "|".join(["py" + r"pi\.org", "python" + r"hosted\.org", "--(?:extra-)?index" + "-url", "--find" + "-links"])
 )
 EMPTY_NOUNS = frozenset(word + end for word in ("util", "manager", "helper") for end in ("", "s"))
 TAKEN_WORDS = frozenset({"window"})  # streaming's
@@ -118,9 +114,7 @@ def test_names_say_what_a_thing_is() -> None:
     bad = [f"{path}: the file's name" for path in python_files() if words_of(path.stem) & forbidden]
     for path in python_files():
         own_words = EMPTY_NOUNS | TAKEN_WORDS if path.parts[0] == "src" else EMPTY_NOUNS
-        bad += [
-            f"{path}:{line}: {name}" for line, name in defined_names(tree(path)) if words_of(name) & own_words
-        ]
+        bad += [f"{path}:{line}: {name}" for line, name in defined_names(tree(path)) if words_of(name) & own_words]
     assert not bad, "\n".join(bad)
 
 

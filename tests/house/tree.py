@@ -34,9 +34,7 @@ def files() -> tuple[Path, ...]:
         return tuple(sorted(Path(name) for name in names if (ROOT / name).is_file()))
     # An unpacked source archive has no git: take what lies in the known folders.
     folders = [path for folder in (*CODE_FOLDERS, "docs") for path in (ROOT / folder).rglob("*")]
-    found = [
-        path for path in (*folders, *ROOT.glob("*")) if path.is_file() and "__pycache__" not in path.parts
-    ]
+    found = [path for path in (*folders, *ROOT.glob("*")) if path.is_file() and "__pycache__" not in path.parts]
     return tuple(sorted(path.relative_to(ROOT) for path in found))
 
 

@@ -110,14 +110,14 @@ def undeclared(handlers: Sequence[Handler]) -> Iterator[str]:
         for event in handler.events:
             if event.declared.everything:
                 head = (
-                    f"{word} {handler.name} ({clean(event.type)}) declares nothing, so each run waits for all before it "
-                    "and holds all after it. If it touches only"
+                    f"{word} {handler.name} ({clean(event.type)}) declares nothing, so each run waits for all before "
+                    "it and holds all after it. If it touches only"
                 )
                 cls = event.codec.cls
                 name = cls.__name__ if cls is not None else f'"{clean(event.type)}"'
                 found = _likely(event, handlers)
                 if found is None:
-                    yield f"{head}\n  some keys: @app.on({name}, writes=\"...\")   {clean(handler.where)}"
+                    yield f'{head}\n  some keys: @app.on({name}, writes="...")   {clean(handler.where)}'
                 else:
                     noun = found.segments[0][0]
                     yield f'{head} its\n  {noun}: @app.on({name}, writes="{found}")   {clean(handler.where)}'

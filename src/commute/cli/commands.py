@@ -70,9 +70,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):
             with formatter.section(section):
-                formatter.write_dl(
-                    [(name, entry.help) for name, entry in COMMANDS.items() if entry.section == section]
-                )
+                formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.section == section])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Command names out of the table, so that a press of Tab imports no command."""

@@ -80,7 +80,9 @@ def say_json(document: object) -> None:
     sys.stdout.flush()
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "  ", right: Sequence[int] = ()) -> list[str]:
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "  ", right: Sequence[int] = ()
+) -> list[str]:
     """Lines of aligned columns, the head first; columns in `right` are numbers. Cells are cleaned."""
     cells = [[clean(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]

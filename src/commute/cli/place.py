@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,7 @@ from commute.cli.target import is_url, load
 from commute.embedded.file import EmbeddedFile
 from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, parse_url
+from commute.link import BrokerUrl, Link, Log, parse_url
 from commute.runtime.receipts import Desk
 from commute.store.reading import find_scope, scopes
 from commute.store.schema import SCHEMA as STORE_SCHEMA
@@ -56,7 +56,9 @@ def json_option(command: F) -> F:
 class Place:
     """One group's log and store. `app` is None where only a URL was given; `shown` is what a person types again."""
 
-    def __init__(self, app: App[Any] | None, shown: str, url: BrokerUrl, db: BrokerUrl | None, group: str | None) -> None:
+    def __init__(
+        self, app: App[Any] | None, shown: str, url: BrokerUrl, db: BrokerUrl | None, group: str | None
+    ) -> None:
         self.app = app
         self.shown = shown
         self.url = url
@@ -100,9 +102,7 @@ class Place:
             return [] if app is None else [h.name for h in app.handlers if h.event(type_) is not None]
 
         log = self.link().transport(self.stream)
-        return Desk(
-            self.store, log, self.group, self.stream, retain_s=self.limits.retain_s, handlers_of=handlers_of
-        )
+        return Desk(self.store, log, self.group, self.stream, retain_s=self.limits.retain_s, handlers_of=handlers_of)
 
     def close(self) -> None:
         if self._link is not None:
@@ -118,20 +118,7 @@ class Place:
         self.close()
 
     def _only_group(self) -> str:
-        groups = known_groups(self)
-        if len(groups) == 1:
-            return groups[0]
-        if not groups:
-            raise UsageError(
-                f"stream {self.stream} of {self.url.text} has no group yet: no worker has run. Which one do you mean? "
-                "--group NAME",
-                slug="which-group",
-            )
-        raise UsageError(
-            f"stream {self.stream} of {self.url.text} has {len(groups)} groups: {', '.join(groups)}. Which one do you "
-            "mean? --group NAME",
-            slug="which-group",
-        )
+        return only_one(known_groups(self), self.stream)
 
 
 def known_groups(place: Place) -> list[str]:
@@ -144,6 +131,27 @@ def known_groups(place: Place) -> list[str]:
     )
     stored = place.store.read(lambda c: [group for _, group, stream in scopes(c) if stream == place.stream])
     return sorted({str(name) for (name,) in read} | set(stored))
+
+
+def only_group_of(link: Link, log: Log) -> str:
+    """The only group of the log's stream. Raises UsageError (``which-group``)."""
+    stored = link.file.read(lambda c: [group for _, group, stream in scopes(c) if stream == log.stream])
+    return only_one(sorted({state.group for state in log.groups()} | set(stored)), log.stream)
+
+
+def only_one(groups: Sequence[str], stream: str) -> str:
+    """The group, if there is just one. Raises UsageError (``which-group``), with those that there are."""
+    if len(groups) == 1:
+        return groups[0]
+    if not groups:
+        raise UsageError(
+            f"stream {stream} has no group yet: no worker has run on it. Which one do you mean? --group NAME",
+            slug="which-group",
+        )
+    raise UsageError(
+        f"stream {stream} has {len(groups)} groups: {', '.join(groups)}. Which one do you mean? --group NAME",
+        slug="which-group",
+    )
 
 
 def open_place(

@@ -1,193 +1,401 @@
-"""`commute publish`: one event or many, from the command line, a file or a pipe; checked before anything is sent."""
+"""``commute publish``: one event from the command line, or many from a file or stdin, one JSON object a line.
+
+A file is checked whole before its first event is sent, so that a bad line in the middle leaves nothing behind. Lines
+from stdin cannot be read twice: there each batch is all or nothing, and the message says how many went out before.
+
+Invariant: what is reported as published has been confirmed by the broker.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import BinaryIO
 
 import click
-import msgspec
 
 from commute.cli.commands import NO, NOT_YET, YES
-from commute.cli.output import clean, note, plural, say, say_json
-from commute.cli.place import where_options
-from commute.cli.target import is_url, load
+from commute.cli.output import clean, note, plural, say, say_json, span
+from commute.cli.place import BUSY_S_MAX, json_option, only_group_of
+from commute.cli.target import is_target, is_url, load
+from commute.embedded.file import EmbeddedFile
 from commute.errors import RejectedError, UsageError
-
-if TYPE_CHECKING:
-    from commute.app import App
-    from commute.runtime.receipts import Outcome
-    from commute.transports.base import Message, Sent
+from commute.limits import Limits
+from commute.link import BrokerUrl, Link, Log, parse_url
+from commute.runtime.encoder import Encoder
+from commute.runtime.receipts import Desk, State
+from commute.runtime.world import SystemWorld
+from commute.transports.base import Message, Sent
 
 BATCH_EVENTS = 1_000
-
-EPILOG = """\b
-Examples:
-  commute publish shop:app order_created '{"order_id": 42, "customer_id": 7}'
-  commute publish shop:app payment_processed payment.json --wait 5
-  zcat orders.jsonl.gz | commute publish shop:app order_created -
-  commute publish sqlite:///shop.db order_created '{"order_id": 42}'
-"""
+SOURCE = "/commute"  # of events that are published by a URL: there is no app whose name they could carry
+POLL_S = 0.02
 
 
-@click.command(epilog=EPILOG)
-@click.argument("target", metavar="TARGET|URL")
-@click.argument("type_", metavar="TYPE")
-@click.argument("data", metavar="JSON|FILE|-")
-@click.option("--id", "identity", metavar="ID", help="The event's id: publishing it again changes nothing.")
+@click.command()
+@click.argument("arguments", nargs=-1, metavar="[TARGET|URL] TYPE JSON|FILE|-")
+@click.option("--app-dir", metavar="DIR", type=click.Path(), help="Where the app's module lies.")
+@click.option("--broker", metavar="URL", help="The broker, instead of the app's.")
+@click.option("--db", metavar="URL", help="Where the group keeps its progress, for --wait.")
+@click.option("--group", metavar="NAME", help="Whose outcome --wait waits for; default: the app's.")
+@click.option("--id", "event_id", metavar="ID", help="The event's id: the same one again stores nothing twice.")
 @click.option("--to", metavar="STREAM", help="Another stream of the same broker.")
-@click.option("--wait", "wait_s", type=click.FloatRange(0), metavar="S", help="Wait so long for the outcome of all.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@where_options
+@click.option("--wait", "wait_s", metavar="S", type=click.FloatRange(min=0), help="Wait for the outcome, in seconds.")
+@json_option
 def publish(
-    target: str,
-    type_: str,
-    data: str,
-    identity: str | None,
-    to: str | None,
-    wait_s: float | None,
-    as_json: bool,
+    arguments: tuple[str, ...],
     app_dir: str | None,
     broker: str | None,
     db: str | None,
     group: str | None,
+    event_id: str | None,
+    to: str | None,
+    wait_s: float | None,
+    as_json: bool,
 ) -> None:
-    """Put events of one TYPE into the log; returns when they are on disk.
+    """Put events of TYPE into the log: a JSON object, a FILE, or - for stdin, with one object a line.
 
-    The data is JSON, or a file, or - for stdin; files and stdin hold one JSON document, or one event a line.
-    With TARGET they are checked by the app's own classes first. Exit status with --wait: 0 all processed, 1 another
-    outcome, 4 not yet.
+    With a TARGET the data is checked by the app's classes before anything is sent. With --wait the exit status is 0
+    for processed, 1 for another outcome, 4 for not yet.
+
+    \b
+    Example:
+      commute publish shop:app order_created '{"order_id": 42, "sku": "tea-9"}' --wait 5
+      commute publish sqlite:///shop.db order_created orders.jsonl
     """
-    app = _app(target, app_dir, broker, db, group)
-    try:
-        messages = _messages(app, type_, data, identity)
-        sent = _send(app, messages, to)
-        outcomes = None if wait_s is None else _wait(app, messages, sent, wait_s)
-    finally:
-        app.close()
-    if as_json:
-        say_json(
-            {"events": [_document(*row) for row in zip(messages, sent, outcomes or [None] * len(sent), strict=True)]}
-        )
-    else:
-        _say(type_, messages, sent, outcomes)
-    if outcomes is None:
-        return
-    if any(one is None for one in outcomes):
-        sys.exit(NOT_YET)
-    sys.exit(YES if all(one is not None and one.status == "processed" for one in outcomes) else NO)
+    target, type_, what = _split(arguments)
+    if event_id is not None and not 0 < len(event_id) <= 256:
+        raise UsageError("an event's id has 1 to 256 characters", slug="event-id")
+    producer = _producer(target, app_dir, broker, db, group, to)
+    with _opened(producer):
+        source = _Lines.of(what)
+        if source.single is not None:
+            messages = [producer.message(type_, source.single, event_id)]
+            status = _one(producer, messages, wait_s, as_json=as_json)
+        elif event_id is not None:
+            raise UsageError("--id names one event; a file or stdin may hold many", slug="event-id")
+        else:
+            status = _many(producer, source, type_, wait_s, as_json=as_json)
+    sys.exit(status)
 
 
-def _app(target: str, app_dir: str | None, broker: str | None, db: str | None, group: str | None) -> App[Any]:
-    if not is_url(target):
-        app = load(target, app_dir).app
-        app.override(broker=broker, db=db, group=group)
-    else:
-        from commute.app import App
+def _split(arguments: Sequence[str]) -> tuple[str | None, str, str]:
+    if len(arguments) == 3:
+        return arguments[0], arguments[1], arguments[2]
+    if len(arguments) == 2 and not is_target(arguments[0]):
+        return None, arguments[0], arguments[1]
+    raise click.UsageError("give [TARGET|URL] TYPE JSON|FILE|-, such as: shop:app order_created '{\"order_id\": 42}'")
 
-        app = App("cli", target)
-        app.override(db=db, group=group)
-    if app.url.path is None:
+
+# -- what sends -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Producer:
+    """Where events go and how they are checked. The link is open while `_opened` is entered."""
+
+    url: BrokerUrl
+    db: BrokerUrl | None
+    group: str | None
+    stream: str
+    source: str
+    limits: Limits
+    encoder: Encoder
+    unhandled: str | None  # says that nobody in the app takes the type; formatted with it
+    known: frozenset[str] = frozenset()
+    ignored: tuple[str, ...] = ()
+    handlers: dict[str, list[str]] | None = None
+    link: Link | None = None
+    log: Log | None = None
+    world: SystemWorld | None = None
+
+    def message(self, type_: str, data: bytes, event_id: str | None = None) -> Message:
+        """One checked message. Raises RejectedError."""
+        assert self.world is not None
+        type_, data = self.encoder.encode_named(type_, data)
+        return Message(event_id or self.world.new_id(), self.source, type_, self.world.now_s(), data)
+
+    def send(self, messages: Sequence[Message]) -> Sequence[Sent]:
+        assert self.log is not None
+        return self.log.send_sync(messages)
+
+    def desk(self) -> Desk:
+        """Who knows the outcome. Raises UsageError where no group was named and several read the stream."""
+        assert self.link is not None
+        assert self.log is not None
+        group = self.group or only_group_of(self.link, self.log)
+        handlers = self.handlers or {}
+        return Desk(
+            self.link.file, self.log, group, self.stream, retain_s=self.limits.retain_s,
+            handlers_of=lambda type_: handlers.get(type_, []),
+        )  # fmt: skip
+
+
+def _producer(
+    target: str | None, app_dir: str | None, broker: str | None, db: str | None, group: str | None, to: str | None
+) -> _Producer:
+    if target is not None and is_url(target):
+        if broker is not None:
+            raise UsageError(f"two brokers: {target} and --broker {broker}. Give one", slug="broker-url")
+        limits, url = Limits(), parse_url(target)
+        store = None if db is None else parse_url(db)
+        return _Producer(url, store, group, to or url.stream, SOURCE, limits, Encoder([], limits), None)
+    app = load(target, app_dir).app
+    app.override(broker=broker, db=db, group=group)
+    handlers: dict[str, list[str]] = {}
+    for handler in app.handlers:
+        for event in handler.events:
+            handlers.setdefault(event.type, []).append(handler.name)
+    return _Producer(
+        app.url, app.db, app.group, to or app.url.stream, app.source, app.limits, app.encoder, app.name,
+        frozenset(handlers), app.ignore, handlers,
+    )  # fmt: skip
+
+
+@contextmanager
+def _opened(producer: _Producer) -> Iterator[None]:
+    url = producer.url
+    if url.path is None:
         raise UsageError(
-            "memory:// is seen by its own process alone: an event published from here would be gone at once. Give a "
-            "file, such as --broker sqlite:///shop.db",
+            "memory:// ends with this process, so nobody would ever see the event. Name a file, such as --broker "
+            "sqlite:///shop.db",
             slug="database-in-memory",
         )
-    return app
-
-
-def _messages(app: App[Any], type_: str, data: str, identity: str | None) -> list[Message]:
-    documents = list(_documents(data))
-    if identity is not None and len(documents) > 1:
-        raise UsageError(f"--id names one event, and there are {len(documents):,}", slug="event-id")
-    messages = []
-    for number, document in enumerate(documents, 1):
-        try:
-            messages.append(app.message(type_, document, id=identity))
-        except RejectedError as error:
-            where = f"event {number} of {len(documents):,}: " if len(documents) > 1 else ""
-            raise RejectedError(f"{where}{error} Nothing was sent.", slug=error.slug) from error
-    return messages
-
-
-def _documents(data: str) -> Iterator[bytes]:
-    """The JSON documents that an argument, a file or stdin holds. Raises UsageError."""
-    if data == "-":
-        raw, name = sys.stdin.buffer.read(), "stdin"
-    elif data.lstrip()[:1] in ("{", "["):
-        yield data.encode()
-        return
-    else:
-        path = Path(data)
-        if not path.is_file():
-            raise UsageError(f"{data!r} is neither JSON nor a file", slug="event-data")
-        raw, name = path.read_bytes(), data
-    if _is_document(raw):
-        yield raw
-        return
-    lines = [line for line in raw.splitlines() if line.strip()]
-    if not lines:
-        raise UsageError(f"{name} holds no event", slug="event-data")
-    yield from lines
-
-
-def _is_document(raw: bytes) -> bool:
+    new = not Path(url.path).exists()
+    file = EmbeddedFile.open(url.path, busy_s_max=BUSY_S_MAX)  # shared with the link, which would wait for longer
     try:
-        msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
+        producer.link = Link.open(url, producer.db, producer.limits)
+        try:
+            producer.log = producer.link.transport(producer.stream)
+            producer.world = SystemWorld()
+            if new:
+                note(f"made {clean(url.path)}")
+            yield
+        finally:
+            producer.link.close()
+    finally:
+        file.close()
 
 
-def _send(app: App[Any], messages: list[Message], to: str | None) -> list[Sent]:
-    sent: list[Sent] = []
-    starts = range(0, len(messages), BATCH_EVENTS)
-    if len(starts) < 2:
-        return list(app.log.send_sync(messages, to=to))
-    with click.progressbar(starts, label="  publish", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        for start in bar:
-            sent.extend(app.log.send_sync(messages[start : start + BATCH_EVENTS], to=to))
-    return sent
+def _warn_unhandled(producer: _Producer, type_: str) -> None:
+    """The type may be for another group; it may also be misspelt."""
+    from difflib import get_close_matches
+    from fnmatch import fnmatchcase
 
-
-def _wait(app: App[Any], messages: list[Message], sent: list[Sent], wait_s: float) -> list[Outcome | None]:
-    import time
-
-    end_s = time.monotonic() + wait_s
-    return [
-        app.desk.wait_sync(message.id, one.position, message.type, max(0.0, end_s - time.monotonic()))
-        for message, one in zip(messages, sent, strict=True)
-    ]
-
-
-def _document(message: Message, sent: Sent, outcome: Outcome | None) -> dict[str, object]:
-    return {
-        "id": message.id,
-        "type": message.type,
-        "position": sent.position,
-        "duplicate_of": sent.duplicate_of,
-        "outcome": None if outcome is None else outcome.status,
-        "reason": None if outcome is None else outcome.reason,
-    }
-
-
-def _say(type_: str, messages: list[Message], sent: list[Sent], outcomes: list[Outcome | None] | None) -> None:
-    if len(messages) == 1:
-        again = " (it was there already)" if sent[0].duplicate_of == sent[0].position else ""
-        if sent[0].duplicate_of is not None and not again:
-            again = f" (id used twice: other bytes than at {sent[0].duplicate_of}; it will be rejected)"
-        say(f"{clean(type_)} {clean(messages[0].id)} at position {sent[0].position}{again}")
-    else:
-        where = f"positions {sent[0].position} to {sent[-1].position}"
-        say(f"{plural(len(messages), 'event')} of type {clean(type_)}, {where}")
-    if outcomes is None:
+    if producer.unhandled is None or type_ in producer.known or any(fnmatchcase(type_, p) for p in producer.ignored):
         return
+    like = get_close_matches(type_, producer.known, 1)
+    hint = f" (did you mean {clean(like[0])}?)" if like else ""
+    note(
+        f'warning[unknown-type] "{clean(type_)}": no handler of {clean(producer.unhandled)} takes it{hint}; its '
+        f'workers '
+        "will reject it"
+    )
+
+
+# -- what is read ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Lines:
+    """JSON objects, one a line. `single`: there is just one, given on the command line or filling a whole file."""
+
+    path: Path | None = None  # None: stdin
+    single: bytes | None = None
+
+    @classmethod
+    def of(cls, what: str) -> _Lines:
+        """What the argument means: JSON text, a file, or ``-``. Raises UsageError."""
+        if what == "-":
+            return cls()
+        if what.lstrip().startswith("{"):
+            return cls(single=what.encode("utf-8", "surrogateescape"))
+        path = Path(what)
+        if not path.is_file():
+            raise UsageError(
+                f"{what!r} is neither a JSON object nor a file here. Write '{{\"field\": 1}}' in single quotes",
+                slug="invalid-data",
+            )
+        text = _whole_document(path)
+        return cls(single=text) if text is not None else cls(path)
+
+    def open(self) -> BinaryIO:
+        return sys.stdin.buffer if self.path is None else self.path.open("rb")
+
+
+def _whole_document(path: Path) -> bytes | None:
+    """The file's bytes if it is one JSON object over several lines; None if it has one object a line."""
+    with path.open("rb") as file:
+        first = next((line for line in file if line.strip()), b"")
+    if first.strip() and not first.rstrip().endswith(b"}"):
+        return path.read_bytes()
+    return None
+
+
+def _numbered(file: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(file, start=1):
+        text = line.strip()
+        if text:
+            yield number, text
+
+
+def _checked(producer: _Producer, type_: str, lines: Iterable[tuple[int, bytes]], sent: int) -> Iterator[Message]:
+    for number, text in lines:
+        try:
+            yield producer.message(type_, text)
+        except RejectedError as error:
+            before = (
+                f"{plural(sent, 'event')} before it went out; this and the rest did not" if sent else "nothing was sent"
+            )
+            raise RejectedError(f"line {number:,}: {error}. {before}", slug=error.slug) from error
+
+
+# -- sending ----------------------------------------------------------------------------------------------------------
+
+
+def _one(producer: _Producer, messages: Sequence[Message], wait_s: float | None, *, as_json: bool) -> int:
+    message = messages[0]
+    _warn_unhandled(producer, message.type)
+    sent = producer.send(messages)[0]
+    same = sent.duplicate_of is not None and sent.position == sent.duplicate_of
+    told: dict[str, object] = {
+        "id": message.id, "type": message.type, "source": message.source, "stream": producer.stream,
+        "position": sent.position, "duplicate": same,
+    }  # fmt: skip
+    if not as_json:
+        text = f"{clean(message.type)} {clean(message.id)} at position {sent.position:,}"
+        say(f"{text}: there already, nothing stored" if same else text)
+    if sent.duplicate_of is not None and not same:
+        note(
+            f"warning[id-twice] this id is at position {sent.duplicate_of:,} with other bytes: workers will reject "
+            f"the new "
+            "event. Ids must be unique per source."
+        )
+    status = YES
+    if wait_s is not None:
+        state = _waited(producer.desk(), message, sent.position, wait_s)
+        status = _status(state)
+        told |= {"status": state.status, "reason": state.reason, "handlers": dict(state.handlers)}
+        if not as_json:
+            say(_told(state, wait_s))
+    if as_json:
+        say_json(told)
+    return status
+
+
+def _many(producer: _Producer, source: _Lines, type_: str, wait_s: float | None, *, as_json: bool) -> int:
+    began_s = time.monotonic()
+    _warn_unhandled(producer, type_)
+    if source.path is not None:
+        with source.open() as file:
+            for _ in _checked(producer, type_, _numbered(file), 0):
+                pass
+    first: int | None = None
+    last: int | None = None
+    count = 0
+    pending: list[tuple[Message, int | None]] = []
+    file = source.open()
+    try:
+        with _Progress(source.path) as progress:
+            lines = _numbered(progress.watching(file))
+            while chunk := list(islice(lines, BATCH_EVENTS)):
+                messages = list(_checked(producer, type_, chunk, count))
+                sent = producer.send(messages)
+                first = sent[0].position if first is None else first
+                last = sent[-1].position
+                count += len(messages)
+                progress.sent(count)
+                if wait_s is not None:
+                    pending += [(m, one.position) for m, one in zip(messages, sent, strict=True)]
+    finally:
+        if source.path is not None:
+            file.close()
+    took_s = time.monotonic() - began_s
+    outcomes, status = _outcomes(producer, pending, wait_s)
+    if as_json:
+        told: dict[str, object] = {"events": count, "first": first, "last": last, "took_s": round(took_s, 3)}
+        say_json(told | ({"outcomes": outcomes} if wait_s is not None else {}))
+    else:
+        where = f", positions {first:,} to {last:,}" if first is not None and last is not None else ""
+        say(f"{plural(count, 'event')} published{where}, in {span(took_s)}")
+        if wait_s is not None:
+            say(", ".join(f"{number:,} {name}" for name, number in outcomes.items()) or "nothing to wait for")
+    return status
+
+
+class _Progress:
+    """A bar on a terminal, on stderr; nothing elsewhere."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._shown = sys.stderr.isatty()
+        self._size_bytes = 0 if path is None else os.path.getsize(path)  # noqa: PTH202
+        self._read_bytes = 0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True, color=True)
+
+    def watching(self, file: Iterable[bytes]) -> Iterator[bytes]:
+        for line in file:
+            self._read_bytes += len(line)
+            yield line
+
+    def sent(self, count: int) -> None:
+        if not self._shown:
+            return
+        bar = ""
+        if self._size_bytes:
+            part = min(1.0, self._read_bytes / self._size_bytes)
+            bar = f"{'#' * round(20 * part):<20} {part:4.0%}  "
+        click.echo(f"\r\x1b[K  {bar}{count:,} events", nl=False, err=True, color=True)
+
+
+# -- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def _waited(desk: Desk, message: Message, position: int | None, wait_s: float) -> State:
+    end_s = time.monotonic() + wait_s
+    while True:
+        state = desk.state(message.id, position, message.type)
+        left_s = end_s - time.monotonic()
+        if state.outcome is not None or left_s <= 0:
+            return state
+        time.sleep(min(POLL_S, left_s))
+
+
+def _outcomes(
+    producer: _Producer, pending: Sequence[tuple[Message, int | None]], wait_s: float | None
+) -> tuple[dict[str, int], int]:
+    """How many events ended how, and the exit status for all together."""
+    if wait_s is None or not pending:
+        return {}, YES
+    desk, end_s = producer.desk(), time.monotonic() + wait_s
     counts: dict[str, int] = {}
-    for outcome in outcomes:
-        name = "not yet" if outcome is None else outcome.status
-        counts[name] = counts.get(name, 0) + 1
-        if outcome is not None and outcome.reason:
-            note(f"  {outcome.status}: {clean(outcome.reason)}")
-    say("  " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    statuses = {YES}
+    for message, position in pending:
+        state = _waited(desk, message, position, max(0.0, end_s - time.monotonic()))
+        counts[state.status] = counts.get(state.status, 0) + 1
+        statuses.add(_status(state))
+    return counts, NO if NO in statuses else max(statuses)
+
+
+def _status(state: State) -> int:
+    if state.outcome is None:
+        return NOT_YET
+    return YES if state.status == "processed" else NO
+
+
+def _told(state: State, wait_s: float) -> str:
+    reason = f": {clean(state.reason)}" if state.reason else ""
+    if state.outcome is not None:
+        return f"{state.status}{reason}"
+    return f"not yet after {span(wait_s)}: {state.status}{reason}"

@@ -83,9 +83,13 @@ def run(
         from commute.cli.reload import run_reloading
 
         sys.exit(run_reloading(Path(app_dir or "."), grace_s=Limits().grace_s))
+    began_s = time.monotonic()
     loaded = load(target, app_dir)
     loaded.app.override(broker=broker, db=db, group=group, concurrency=concurrency, **_limits(limits))
-    sys.exit(run_app(loaded.app, shown=loaded.shown, resume=resume, from_end=start == "end", as_json=as_json))
+    from_end = start == "end"
+    sys.exit(
+        run_app(loaded.app, shown=loaded.shown, resume=resume, from_end=from_end, as_json=as_json, began_s=began_s)
+    )
 
 
 def _limits(given: tuple[str, ...]) -> dict[str, str]:
@@ -96,9 +100,7 @@ def _limits(given: tuple[str, ...]) -> dict[str, str]:
         if name not in known or not equals:
             like = get_close_matches(name, known, 1)
             hint = f" Did you mean {like[0]}?" if like and name not in known else ""
-            raise UsageError(
-                f"--limit {text}: give NAME=VALUE.{hint} There are {', '.join(known)}", slug="option"
-            )
+            raise UsageError(f"--limit {text}: give NAME=VALUE.{hint} There are {', '.join(known)}", slug="option")
         found[name] = value
     return found
 
@@ -110,13 +112,14 @@ def run_app(
     resume: bool = False,
     from_end: bool = False,
     as_json: bool = False,
+    began_s: float | None = None,
 ) -> int:
     """Run a worker of `app` in this process until a signal; the exit status. What ``App.run`` calls.
 
     `shown`: what a person types to name the app, for the commands that messages recommend. Blocks; the main thread
     only, since signals arrive there.
     """
-    began_s = time.monotonic()
+    began_s = time.monotonic() if began_s is None else began_s
     live = Live()
     name = shown or _name_of(app)
     route_logs(live, name)
@@ -231,7 +234,8 @@ class _Run:
             say_json({"what": "end", "drained": drained, "done": done})
         if not drained:
             names = "; ".join(self._running()) or "some handlers"
-            end_now(NO, f"not drained: still running after {span(grace_s)}: {names}. They are run again by the next worker")
+            still = f"not drained: still running after {span(grace_s)}: {names}."
+            end_now(NO, f"{still} They are run again by the next worker")
         ran_s = time.monotonic() - self._began_s
         note(f"drained: {plural(done, 'event')} done in {span(ran_s)}")
         return YES

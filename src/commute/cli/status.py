@@ -1,159 +1,239 @@
-"""`commute status`: what is done, what waits and why; beside a running worker, or after one."""
+"""``commute status``: what a group has done, what it does, what waits and why; beside a worker or after it.
+
+Two sources are put together: the store, which is exact and always there, and the file that a running worker writes
+every second. Where no worker runs, the second part says so instead of showing what was once true.
+
+Invariant: looking changes nothing and takes no lock that a worker waits for.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from commute.cli.banner import settled_beyond
-from commute.cli.commands import YES
-from commute.cli.dead import dead_counts
-from commute.cli.output import clean, clock, paint, plural, say, say_json, span
+from commute.cli.output import clean, clock, paint, plural, say, say_json, size, span, table
 from commute.cli.place import Place, is_owned, json_option, open_place, where_options
-from commute.store.reading import read_partitions
+from commute.store.reading import count_dead, find_scope, read_attempts, read_partitions
+from commute.transports.rows import find_stream
 
-FRESH_S = 5.0  # a worker writes what it does each second; older than this is not the present
-KEYS_SHOWN_MAX = 5
+if TYPE_CHECKING:
+    import apsw
 
-EPILOG = """\b
-Examples:
-  commute status shop:app
-  commute status sqlite:///shop.db --group shop --json
-  commute status shop:app --watch
-"""
+WATCH_S = 1.0
+STALE_S = 5.0  # a worker that has not reported for so long is stopped, or its loop is blocked
+SHOWN_MAX = 10  # keys, handlers, retries
 
 
-@click.command(epilog=EPILOG)
+@click.command()
 @click.argument("target", required=False, metavar="[TARGET|URL]")
-@click.option("--watch", is_flag=True, help="Again each second, until Ctrl-C.")
 @where_options
+@click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
 @json_option
 def status(
     target: str | None,
-    watch: bool,
     app_dir: str | None,
     broker: str | None,
     db: str | None,
     group: str | None,
+    watch: bool,
     as_json: bool,
 ) -> None:
-    """Progress, dead letters, what runs and waits, which keys most events wait for."""
+    """What is done, running, waiting, retrying and parked, and which keys most events wait for.
+
+    Works beside a running worker, after it, and from a broker URL alone.
+
+    \b
+    Example:
+      commute status shop:app --watch
+      commute status sqlite:///shop.db --group shop --json
+    """
     with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
         while True:
             found = look(place)
             if as_json:
                 say_json(found)
             else:
+                lines = show(found, place.shown)
                 if watch and sys.stdout.isatty():
-                    click.clear()
-                _say(place, found)
+                    lines = [f"\x1b[H\x1b[2J{lines[0]}", *lines[1:]]
+                say("\n".join(lines))
             if not watch:
-                break
-            try:
-                time.sleep(1.0)
-            except KeyboardInterrupt:
-                break
-    sys.exit(YES)
+                return
+            time.sleep(WATCH_S)
 
 
 def look(place: Place) -> dict[str, Any]:
-    """What there is to know about a group, as plain data."""
-    log = place.link().transport()
-    state = next((one for one in log.groups() if one.group == place.group), None)
-    scope = place.scope
-    mark = 1 if state is None else state.watermark
-    last = log.last_position()
-    settled = 0 if scope is None else place.store.read(lambda c: settled_beyond(c, scope, mark))
-    paused = (
-        [] if scope is None else place.store.read(lambda c: [p.paused for p in read_partitions(c, scope) if p.paused])
-    )
-    return {
+    """Everything that status knows, as plain data: what ``--json`` prints."""
+    last, floor, mark = place.broker.read(lambda c: _stream(c, place))
+    found: dict[str, Any] = {
+        "at_s": time.time(),
         "broker": place.url.text,
         "stream": place.stream,
         "group": place.group,
-        "to_do": max(0, last - mark + 1 - settled),
-        "last_position": last,
-        "watermark": mark,
-        "paused": paused,
-        **{name: dead_counts(place).get(name, 0) for name in ("parked", "held", "skipped", "rejected", "dropped")},
-        "worker": _worker(place),
+        "last": last,
+        **place.store.read(lambda c: _progress(c, place, last, mark if mark is not None else floor + 1)),
     }
+    found["worker"] = worker(place)
+    return found
 
 
-def _worker(place: Place) -> dict[str, Any] | None:
-    """What the group's worker said last, or None if none runs."""
-    if not is_owned(place.side_path("owner")):
+def _stream(connection: apsw.Connection, place: Place) -> tuple[int, int, int | None]:
+    """(last position, deleted up to, the group's first unsettled position)."""
+    stream = find_stream(connection, place.stream)
+    if stream is None:
+        return 0, 0, None
+    rows = connection.execute(
+        "select watermark from commute_groups where stream = ? and name = ?", (stream.number, place.group)
+    ).fetchall()
+    return stream.last, stream.floor, int(str(rows[0][0])) if rows else None
+
+
+def _progress(connection: apsw.Connection, place: Place, last: int, watermark: int) -> dict[str, Any]:
+    scope = find_scope(connection, place.group, place.stream)
+    if scope is None:
+        return {
+            "to_do": max(0, last - watermark + 1), "watermark": watermark, "dead": {}, "retrying": 0, "paused": None,
+            "known": False,
+        }  # fmt: skip
+    settled = settled_beyond(connection, scope, watermark)
+    dead = count_dead(connection, scope)
+    paused = next((state.paused for state in read_partitions(connection, scope) if state.paused is not None), None)
+    stopped = connection.execute(
+        "select type, id from dead where scope = ? and stopped and status = 'parked' limit 1", (scope,)
+    ).fetchall()
+    if stopped:
+        paused = f"stopped at {stopped[0][0]} {stopped[0][1]}"
+    return {
+        "to_do": max(0, last - watermark + 1 - settled), "watermark": watermark, "dead": dead,
+        "retrying": len({(row.partition, row.position) for row in read_attempts(connection, scope)}), "paused": paused,
+        "known": True,
+    }  # fmt: skip
+
+
+def worker(place: Place) -> dict[str, Any] | None:
+    """What the running worker last wrote, with ``pid``, ``host`` and ``stale_s``; None while none runs."""
+    owner = place.side_path("owner")
+    if not is_owned(owner):
         return None
+    pid, _, host = owner.read_text(errors="replace").strip().partition(" ")
+    found: dict[str, Any] = {"pid": int(pid) if pid.isdecimal() else None, "host": host, "stale_s": None}
+    told = read_report(place.side_path("status"))
+    if told is not None and told.get("pid") == found["pid"]:
+        found |= told
+        found["stale_s"] = max(0.0, time.time() - float(told["at_s"]))
+    return found
+
+
+def read_report(path: Path) -> dict[str, Any] | None:
+    """The worker's own file; None where there is none, or one of another version."""
     try:
-        found: dict[str, Any] = json.loads(place.side_path("status").read_text())
+        told = json.loads(path.read_text())
     except (OSError, ValueError):
-        return {}
-    return found if time.time() - found.get("at_s", 0.0) < FRESH_S else {"pid": found.get("pid"), "silent": True}
+        return None
+    return told if isinstance(told, dict) and isinstance(told.get("at_s"), int | float) else None
 
 
-def _say(place: Place, found: dict[str, Any]) -> None:
-    say(f"{clean(place.shown)}  group {clean(place.group)} on {clean(place.url.text)}, stream {clean(place.stream)}")
-    say(
-        f"  to do     {found['to_do']:,} of {found['last_position']:,}    parked {found['parked']:,}, "
-        f"held {found['held']:,}, skipped {found['skipped']:,}, rejected {found['rejected']:,}"
+# -- for people -------------------------------------------------------------------------------------------------------
+
+
+def show(found: Mapping[str, Any], shown: str) -> list[str]:
+    """The lines that status prints."""
+    dead: Mapping[str, int] = found["dead"]
+    head = (
+        f"group {clean(found['group'])} on {clean(found['broker'])}, stream {clean(found['stream'])}: "
+        f"{found['to_do']:,} to do, {dead.get('parked', 0):,} parked"
     )
-    for why in found["paused"]:
-        say(paint(f"  paused    {clean(why)}   go on: commute run {clean(place.shown)} --resume", "error", sys.stdout))
-    worker = found["worker"]
-    if worker is None:
-        say("  worker    none runs")
-    elif not worker:
-        say("  worker    is starting, or has not said anything yet")
-    elif worker.get("silent"):
-        say(
-            paint(
-                f"  worker    pid {worker['pid']} has been silent for {FRESH_S:.0f} s: stopped, or blocked",
-                "warning",
-                sys.stdout,
-            )
-        )
+    lines = [head]
+    told = found["worker"]
+    if told is None:
+        lines.append(f"  worker   none runs. Start one: commute run {clean(shown)}" + _target_hint(shown))
+    elif told["stale_s"] is None:
+        lines.append(f"  worker   pid {told['pid']} on {clean(told['host'])}, starting")
     else:
-        _say_worker(worker)
-    if found["parked"]:
-        say(f"  look      commute dead list {clean(place.shown)}")
+        lines += _worker_lines(told)
+    if found["paused"]:
+        lines.append(f"  {paint('paused', 'error', sys.stdout)}   {clean(found['paused'])}{_how_on(found, shown)}")
+    elif told is not None:
+        lines += [f"  {paint('paused', 'error', sys.stdout)}   {clean(why)}" for why in told.get("paused", {}).values()]
+    if dead:
+        counts = ", ".join(f"{number:,} {clean(name)}" for name, number in sorted(dead.items()))
+        lines.append(f"  dead     {counts}.  commute dead list {clean(shown)}")
+    if told is None and found["retrying"]:
+        lines.append(f"  retries  {plural(found['retrying'], 'event')} failed; the next worker tries again")
+    if not found["known"] and told is None:
+        lines.append("           no worker of this group has run yet")
+    return lines
 
 
-def _say_worker(worker: dict[str, Any]) -> None:
-    say(
-        f"  worker    pid {worker['pid']}: done {worker['done']:,}, running {worker['running']}, "
-        f"ready {worker['ready']:,}, waiting {worker['waiting']:,}, retrying {worker['retrying']}"
-    )
-    for number, why in worker["paused"].items():
-        say(paint(f"  paused    partition {clean(number)}: {clean(why)}", "error", sys.stdout))
-    if worker["full"]:
-        say(
-            paint(
-                f"  full      {plural(worker['admitted'], 'event')} looked ahead: the limit; the intake waits",
-                "warning",
-                sys.stdout,
-            )
-        )
-    for key, count in worker["keys"][:KEYS_SHOWN_MAX]:
-        say(f"  waited for  {clean(key) or 'EVERYTHING'}: {plural(count, 'event')}")
-    for name, count in worker["behind_breakers"].items():
-        say(
-            paint(
-                f"  breaker   {clean(name)} fails always: {plural(count, 'event')} wait, one is tried at a time",
-                "error",
-                sys.stdout,
-            )
-        )
-    for one in worker["handlers"][:KEYS_SHOWN_MAX]:
-        late = ", overdue" if one["overdue"] else ""
-        event = f"{clean(one['type'])} {clean(one['event'])}"
-        say(f"  running   {clean(one['handler'])} on {event} for {span(one['running_s'])}{late}")
-    for one in worker["retries"][:KEYS_SHOWN_MAX]:
-        say(
-            f"  retrying  {clean(one['handler'])} on {clean(one['type'])} {clean(one['event'])}: attempt "
-            f"{one.get('attempt', 0)} of {one.get('attempts_max', 0)} failed, again {clock(one.get('due_s', 0.0))}: "
-            f"{clean(one.get('error', ''))}"
-        )
+def _target_hint(shown: str) -> str:
+    return "" if "://" not in shown else "  (with the app's MODULE:APP)"
+
+
+def _how_on(found: Mapping[str, Any], shown: str) -> str:
+    if str(found["paused"]).startswith("stopped at"):
+        return f".  commute dead retry, skip or drop {clean(shown)} {clean(str(found['paused']).rpartition(' ')[2])}"
+    return f".  Go on: commute run {clean(shown)} --resume"
+
+
+def _worker_lines(told: Mapping[str, Any]) -> list[str]:
+    stale_s = float(told["stale_s"])
+    late = f", {paint(f'silent for {span(stale_s)}', 'error', sys.stdout)}" if stale_s > STALE_S else ""
+    lines = [
+        f"  worker   pid {told['pid']} on {clean(told['host'])}{late}",
+        f"  now      done {told['done']:,}  running {told['running']:,}  ready {told['ready']:,}  waiting "
+        f"{told['waiting']:,}  retrying {told['retrying']:,}" + _oldest(told),
+        f"  ahead    {plural(told['admitted'], 'event')}, {size(told['payload_bytes'])}"
+        + (f"; {paint('full', 'warning', sys.stdout)}: nothing more comes in until some end" if told["full"] else ""),
+    ]
+    if told["overdue"]:
+        lines.append(f"  overdue  {plural(told['overdue'], 'handler')} past the timeout and not ended")
+    for name, waiting in told["behind_breakers"].items():
+        lines.append(f"  breaker  {clean(name)} fails always: {plural(waiting, 'event')} wait, one is tried at a time")
+    if told["keys"]:
+        rows = [[key or "everything", f"{count:,}"] for key, count in told["keys"][:SHOWN_MAX]]
+        lines += table(["KEY", "WAITING"], rows, right=[1])
+    lines += _handler_lines(told["handlers"], told["running"])
+    lines += _retry_lines(told["retries"], told["retrying"])
+    return lines
+
+
+def _oldest(told: Mapping[str, Any]) -> str:
+    if told.get("oldest_s") is None:
+        return ""
+    key = told.get("oldest_key")
+    return f"  oldest {span(told['oldest_s'])}" + (f" ({clean(key)})" if key else "")
+
+
+def _handler_lines(handlers: Sequence[Mapping[str, Any]], count: int) -> list[str]:
+    longest = sorted(handlers, key=lambda one: -float(one["running_s"]))[:SHOWN_MAX]
+    rows = [
+        [one["handler"], f"{one['type']} {one['event']}", span(one["running_s"]) + " overdue" * one["overdue"]]
+        for one in longest
+    ]
+    return [*table(["RUNNING", "EVENT", "FOR"], rows), *_more(count - len(rows))] if rows else []
+
+
+def _retry_lines(retries: Sequence[Mapping[str, Any]], count: int) -> list[str]:
+    rows = [
+        [
+            one["handler"],
+            f"{one['type']} {one['event']}",
+            f"{one.get('attempt', 0) + 1} of {one.get('attempts_max', '?')}",
+            clock(one["due_s"]) if one.get("due_s") else "",
+            str(one.get("error", "")),
+        ]
+        for one in retries[:SHOWN_MAX]
+    ]
+    head = ["RETRYING", "EVENT", "ATTEMPT", "AT", "ERROR"]
+    return [*table(head, rows), *_more(count - len(rows))] if rows else []
+
+
+def _more(count: int) -> list[str]:
+    return [f"  and {count:,} more"] if count > 0 else []

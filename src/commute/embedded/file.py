@@ -144,9 +144,7 @@ class EmbeddedFile:
 
     def data_version(self) -> int:
         """A number that differs from the last one when any connection has committed since. Blocks shortly."""
-        return self.read(
-            lambda connection: int(str(connection.execute("pragma data_version").fetchall()[0][0]))
-        )
+        return self.read(lambda connection: int(str(connection.execute("pragma data_version").fetchall()[0][0])))
 
     def announce(self, topic: str) -> None:
         """Inside a job, source or block: those who `listen` to `topic` are called after the sync of this
@@ -199,17 +197,14 @@ def check_place(path: str) -> None:
     """Raise UsageError where no database may lie at `path`: its directory is missing, or is on a network."""
     parent = Path(path).parent
     if not parent.is_dir():
-        raise UsageError(
-            f"{path}: there is no directory {parent}; make it, or name another file", slug="no-directory"
-        )
+        raise UsageError(f"{path}: there is no directory {parent}; make it, or name another file", slug="no-directory")
     if Path(path).is_dir():
         raise UsageError(f"{path} is a directory; name a file in it", slug="no-directory")
     if _MOUNTS.exists():
         kind = mount_type(str(parent), _MOUNTS.read_text(errors="surrogateescape"))
         if kind in _NETWORK_TYPES:
             raise UsageError(
-                f"{path} is on a network file system ({kind}), whose locks cannot be trusted; use a"
-                " local disk",
+                f"{path} is on a network file system ({kind}), whose locks cannot be trusted; use a local disk",
                 slug="network-file",
             )
 

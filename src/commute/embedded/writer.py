@@ -94,9 +94,7 @@ class Writer:
         self.transaction_s_max = transaction_s_max
         self.name = path or "the database in memory"
         self.commits = 0  # successful syncs so far
-        self.current_commit = (
-            1  # number of the group transaction that now gathers; failed numbers are not used again
-        )
+        self.current_commit = 1  # number of the group transaction that now gathers; failed numbers are not used again
         self.failure: StoreError | None = None  # set: everything is refused until `reset`
         self.guarded = False  # a statement of a block is being prepared or run
         self.turn = Turn()
@@ -218,9 +216,7 @@ class Writer:
         self._begin_for = waiter
         self._bell.set()
 
-    def enter(
-        self, error: StoreError | None, before: Callable[[apsw.Connection], None] | None = None
-    ) -> Block:
+    def enter(self, error: StoreError | None, before: Callable[[apsw.Connection], None] | None = None) -> Block:
         """A block, once the transaction is open; `error`: why it is not. Gives the turn back where it
         raises. `before` writes in the group transaction, outside the block: it stays when the block is
         undone; a failure of it breaks the group."""
@@ -270,9 +266,7 @@ class Writer:
         task) would wait for its first for ever."""
         block = self._open
         if block is not None and owner in (block.thread, block.owner):
-            raise UsageError(
-                "a block is open on this thread: end it before the next begins", slug="block-inside"
-            )
+            raise UsageError("a block is open on this thread: end it before the next begins", slug="block-inside")
 
     def leave_to_parent(self) -> None:
         """In a forked child: the connection is the parent's, and is neither used nor closed here."""

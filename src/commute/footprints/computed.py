@@ -56,9 +56,7 @@ def computed_accesses(computed: Computed, event: object, accesses_max: int) -> l
             raise _not_a_key(computed, access)
         key, mode = access
         found[key_path(key), mode] = None
-        if (
-            len(found) > 2 * accesses_max
-        ):  # a key may come in several modes; the joined ones are counted later
+        if len(found) > 2 * accesses_max:  # a key may come in several modes; the joined ones are counted later
             raise too_many(accesses_max)
     return list(found)
 

@@ -194,9 +194,7 @@ def _collect(found: _Found, mode: str, way: AnyKeys, cls: type | None, site: Sit
         found.add(mode, template, check(template, cls, site))
 
 
-def _collect_accesses(
-    found: _Found, way: Callable[[Any], Iterable[Access]], cls: type | None, site: Site
-) -> None:
+def _collect_accesses(found: _Found, way: Callable[[Any], Iterable[Access]], cls: type | None, site: Site) -> None:
     if not callable(way):
         raise site.error("accesses= takes a function of the event that gives Access(key, mode)", "template")
     traced = trace_accesses(way, cls, site)
@@ -212,9 +210,7 @@ def _texts(way: str | Sequence[str], site: Site) -> Collection[str]:
         return (way,)
     if isinstance(way, Iterable) and not isinstance(way, Mapping | bytes):
         return tuple(way)
-    raise site.error(
-        f"{site.argument}={way!r}: give a template, several, or a function of the event", "template"
-    )
+    raise site.error(f"{site.argument}={way!r}: give a template, several, or a function of the event", "template")
 
 
 def _publishing(
@@ -247,9 +243,7 @@ def _compiled(declared: Declared, accesses_max: int) -> Declared:
     plain = _plain(declared, accesses_max)
     fast = None
     if not declared.computed and len(declared.templates) <= accesses_max:
-        parts = [
-            (*access, places) for access, places in zip(declared.templates, declared.places, strict=True)
-        ]
+        parts = [(*access, places) for access, places in zip(declared.templates, declared.places, strict=True)]
         fast = compile_fast(parts, plain, joined_accesses, accesses_max)
     return replace(declared, footprint=fast or plain)
 

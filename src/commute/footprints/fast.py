@@ -118,9 +118,7 @@ class _Code:
                 if len(known.path) > 1 or len(fields) > 1:
                     return False
                 variable = "v"
-                get = (
-                    f"event.get({known.path[0]!r})" if found.steps == ("entry",) else f"event.{known.path[0]}"
-                )
+                get = f"event.get({known.path[0]!r})" if found.steps == ("entry",) else f"event.{known.path[0]}"
                 self.lines.append(f"v = {get}")
                 opening = "if v is not None and v is not UNSET:"
                 loads += self.load("v", "", found.kinds - {ABSENT})
@@ -153,9 +151,7 @@ class _Code:
         """
         lines = [f"{variable} = {expression}"] if expression else []
         number = f"{variable}.__class__ is int and {-_NUMBER_MAX} < {variable} < {_NUMBER_MAX}"
-        encode = (
-            f"if not ({variable}.isalnum() and {variable}.isascii()): {variable} = text_segment({variable})"
-        )
+        encode = f"if not ({variable}.isalnum() and {variable}.isascii()): {variable} = text_segment({variable})"
         if kinds == {"int"}:
             return [*lines, f"if not ({number}): {_PLAIN}"]
         if kinds == {"str"}:

@@ -54,7 +54,8 @@ def opaque_test(function: Callable[[Any], object]) -> str:
             return f"it is a {type(current).__name__}, whose code cannot be read"
         if depth > _DEPTH_MAX:
             return "it calls functions too deep to follow"
-        values = {"a bound argument": bound, "a default": (current.__defaults__, current.__kwdefaults__)}
+        defaults = (*(current.__defaults__ or ()), *(current.__kwdefaults__ or {}).values())
+        values = {"a bound argument": bound, "a default": defaults}
         for code in _codes(current.__code__):
             if code in seen:
                 continue
@@ -85,9 +86,7 @@ def _opaque_operation(code: CodeType) -> str:
         name = instruction.opname
         if name in _OPERATIONS:
             return f"it {_OPERATIONS[name]}"
-        if name == "IS_OP" and not (
-            before is not None and before.opname == "LOAD_CONST" and before.argval is None
-        ):
+        if name == "IS_OP" and not (before is not None and before.opname == "LOAD_CONST" and before.argval is None):
             return "it compares with `is`"
         before = instruction
     return ""

@@ -95,9 +95,7 @@ def _conditions(a: Declared, b: Declared) -> Iterator[Condition]:
             equalities = unify(left, right)
             if equalities is not None:
                 key = max(left, right, key=lambda template: len(template.segments))
-                yield Condition(
-                    equalities, str(key), (left_mode, right_mode), _presence(left, right, equalities)
-                )
+                yield Condition(equalities, str(key), (left_mode, right_mode), _presence(left, right, equalities))
     for modes in _computed_modes(a, b):
         yield Condition((), "", modes, "computed per event")
 
@@ -153,9 +151,7 @@ def _shortest(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
     for condition in ranked:
         wanted = set(condition.equalities)
         included = any(
-            set(known.equalities) <= wanted
-            and known.why in ("", condition.why)
-            and (known.equalities or known.why)
+            set(known.equalities) <= wanted and known.why in ("", condition.why) and (known.equalities or known.why)
             for known in kept
         )
         if not included:

@@ -107,13 +107,8 @@ def fields_of(cls: type) -> Mapping[str, FieldHint] | None:
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except (NameError, TypeError) as error:
-        raise UsageError(
-            f"the annotations of {cls.__name__} cannot be read: {error}", slug="event-class"
-        ) from error
-    return {
-        name: FieldHint(hints.get(name, Any), _may_be_missing(hints.get(name), name in optional))
-        for name in names
-    }
+        raise UsageError(f"the annotations of {cls.__name__} cannot be read: {error}", slug="event-class") from error
+    return {name: FieldHint(hints.get(name, Any), _may_be_missing(hints.get(name), name in optional)) for name in names}
 
 
 def _may_be_missing(hint: object, optional: bool) -> bool:

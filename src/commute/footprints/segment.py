@@ -64,9 +64,7 @@ def check_length(text: str, *, at: str = "") -> None:
     try:
         size_bytes = len(text.encode())
     except UnicodeEncodeError as error:
-        raise RejectedError(
-            f"{_named(at)}text that is not UTF-8 cannot be a key", slug="key-value"
-        ) from error
+        raise RejectedError(f"{_named(at)}text that is not UTF-8 cannot be a key", slug="key-value") from error
     if size_bytes > SEGMENT_BYTES_MAX:
         raise _too_long(at, size_bytes)
 
@@ -107,9 +105,7 @@ def _integer(value: int, at: str) -> str:
 
 def _instant(value: datetime, at: str) -> str:
     if value.utcoffset() is None:
-        raise RejectedError(
-            f"{_named(at)}a datetime without a time zone names no instant: use UTC", slug="key-value"
-        )
+        raise RejectedError(f"{_named(at)}a datetime without a time zone names no instant: use UTC", slug="key-value")
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

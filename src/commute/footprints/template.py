@@ -104,9 +104,7 @@ def parse(text: str, site: Site) -> Template:
         raise wrong("a segment is empty; an access to everything is *")
     segments = tuple(_parse_segment(part, wrong) for part in raw)
     if len(segments) > DEPTH_MAX:
-        raise site.error(
-            f'{site.argument}="{text}": {len(segments)} segments, {DEPTH_MAX} are allowed', "key-too-deep"
-        )
+        raise site.error(f'{site.argument}="{text}": {len(segments)} segments, {DEPTH_MAX} are allowed', "key-too-deep")
     return Template(segments, subtree)
 
 
@@ -237,9 +235,7 @@ def _combinations(wanted: _Wanted, base: object, accesses_max: int) -> list[list
             distinct.update(dict.fromkeys(map(tuple, _combinations(members, element, accesses_max))))
         if len(combinations) * len(distinct) > accesses_max:
             raise too_many(accesses_max)
-        combinations = [
-            known | dict(zip(slots, values, strict=True)) for known in combinations for values in distinct
-        ]
+        combinations = [known | dict(zip(slots, values, strict=True)) for known in combinations for values in distinct]
     return [[chosen[slot] for slot, _, _ in wanted] for chosen in combinations]
 
 

@@ -43,9 +43,7 @@ class Untraceable:
     why: str
 
 
-def trace_keys(
-    function: Callable[[Any], object], cls: type | None, site: Site
-) -> tuple[Template, ...] | Untraceable:
+def trace_keys(function: Callable[[Any], object], cls: type | None, site: Site) -> tuple[Template, ...] | Untraceable:
     """The templates of a function that gives one key or several, or why there are none.
 
     Calls it a few times with a recorder of `cls` (None: a dict). Raises UsageError (``optional-field``,
@@ -55,9 +53,7 @@ def trace_keys(
     return traced if isinstance(traced, Untraceable) else tuple(template for _, template in traced)
 
 
-def trace_accesses(
-    function: Callable[[Any], object], cls: type | None, site: Site
-) -> tuple[Keyed, ...] | Untraceable:
+def trace_accesses(function: Callable[[Any], object], cls: type | None, site: Site) -> tuple[Keyed, ...] | Untraceable:
     """As `trace_keys`, for a function that gives Access(key, mode)."""
     return _trace(function, cls, site, None)
 
@@ -232,12 +228,17 @@ def _trace(
     function: Callable[[Any], object], cls: type | None, site: Site, mode: str | None
 ) -> tuple[Keyed, ...] | Untraceable:
     hidden = opaque_test(function)
-    if hidden:
-        return Untraceable(hidden)
     try:
-        return _Trace(function, cls, site, mode).result()
-    except _Stop as stop:
+        found = _Trace(function, cls, site, mode).result()
+    except _Failed as failed:
+        return Untraceable(hidden or str(failed))
+    except _Stop as stop:  # says more than `hidden` does: which field was looked at
         return Untraceable(str(stop))
+    except UsageError:
+        if not hidden:
+            raise
+        return Untraceable(hidden)
+    return Untraceable(hidden) if hidden else found
 
 
 @dataclass(slots=True)

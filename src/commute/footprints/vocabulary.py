@@ -34,9 +34,7 @@ class _Use:
         return f"{self.declared.handler} {_VERBS.get(self.mode, f'touches ({self.mode})')} {self.template}"
 
 
-def check_vocabulary(
-    declared: Sequence[Declared], keys: Collection[str] | None = None
-) -> tuple[CommuteWarning, ...]:
+def check_vocabulary(declared: Sequence[Declared], keys: Collection[str] | None = None) -> tuple[CommuteWarning, ...]:
     """Warnings ``lonely-key`` and ``key-types`` about the keys of all handlers of an app, each pair of
     names once.
 
@@ -123,9 +121,7 @@ def _key_types(uses: Sequence[_Use]) -> Iterator[CommuteWarning]:
             if len(kinds) < 2 or OPEN in kinds or (place, kinds) in seen:
                 continue
             seen.add((place, kinds))
-            yield CommuteWarning(
-                _types_text(a, left[1], b, right[1]), slug="key-types", where=b.declared.where
-            )
+            yield CommuteWarning(_types_text(a, left[1], b, right[1]), slug="key-types", where=b.declared.where)
 
 
 def _side_by_side(a: _Use, b: _Use) -> Iterator[tuple[tuple[Segment, str], tuple[Segment, str]]]:

@@ -17,77 +17,34 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
-
-import msgspec
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from commute.context import Context
 from commute.core.footprint import Footprint, conflicts
 from commute.core.schedule import Schedule, Ticket
 from commute.errors import CommuteError, StoreError
 from commute.executors.threads import Threads
-from commute.limits import Limits
 from commute.runtime.attempt import Attempt
 from commute.runtime.entry import Entry, Job
-from commute.runtime.kinds import Bound, Kinds
+from commute.runtime.kinds import Bound
 from commute.runtime.notes import Notes
 from commute.runtime.outbox import Chains
 from commute.runtime.ready import Ready
 from commute.runtime.slot import CURRENT, Slot
-from commute.runtime.world import World
+from commute.runtime.wiring import Wiring
 from commute.store.records import Ended, Finished, Handled, Record, Released
 
 if TYPE_CHECKING:
-    from commute.embedded.writer import Writer
     from commute.runtime.deadletters import Dead
     from commute.runtime.failing import Failing
     from commute.runtime.partition import Partition
     from commute.runtime.recovery import Recovery
-    from commute.store.store import Store
-    from commute.transports.base import Transport
 
 LOGGER = logging.getLogger("commute")
 
 TURN_S = 0.002  # how long handlers that never suspend may keep the loop before others get a turn
 TURN_CHECK_RUNS = 16  # runs between two looks at the clock for that
-
-
-class Recorder(Protocol):
-    """What a recorded run notes, for `core.history`."""
-
-    def admit(self, position: int, footprint: Footprint) -> None: ...
-    def release(self, position: int) -> None: ...
-    def start(self, position: int) -> None: ...
-    def end(self, position: int, outcome: str) -> None: ...
-    def hold(self, position: int, footprint: Footprint | None = None) -> None: ...
-
-
-class InFlight(Protocol):
-    """The record of running events that survives the process."""
-
-    def note(self, slot: int, partition: int, position: int, alone: bool = False) -> None: ...
-    def clear(self, slot: int) -> None: ...
-
-
-class Wiring(msgspec.Struct, frozen=True):
-    """Everything that an engine is put together from; made by `runtime.worker`."""
-
-    source: str
-    kinds: Kinds
-    limits: Limits
-    concurrency: int
-    world: World
-    transport: Transport
-    writer: Writer
-    store: Store
-    in_flight: InFlight
-    encode: Callable[[object], tuple[str, bytes]]
-    state: Any
-    recorder: Recorder | None = None
-    on_outcome: Callable[[Sequence[Record]], None] = lambda batch: None
-    in_memory: bool = False  # the store commits on the loop itself
-    inline_threads: bool = False  # `def` handlers run on the loop: tests in virtual time
 
 
 class Engine:
@@ -244,12 +201,7 @@ class Engine:
             else:
                 handler.function(*arguments)
         except asyncio.CancelledError as cancelled:
-            if not slot.timed_out or slot.work is None:
-                self._in_flight.clear(slot.index)
-                raise
-            slot.work.uncancel()
-            error = TimeoutError(f"longer than timeout_s={handler.timeout_s:g}")
-            error.__cause__ = cancelled
+            error = self._judge_cancelled(slot, handler.timeout_s, cancelled)
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # noqa: BLE001 - SystemExit in a handler is a failed attempt too
@@ -263,16 +215,27 @@ class Engine:
         if bound.queue and not bound.breaker.open:
             self.ready.release(bound.queue.popleft())
             self.wake(1)
-        if recovery is not None and alone and recovery.gone(entry):
+        if alone and self.recovery is not None and self.recovery.gone(entry):
             self.end_recovery()
         if error is None or (attempt is not None and attempt.committed):
-            if error is not None:
-                self.notes.failed_after_commit(job, error)
-            self._succeeded(job, attempt)
+            self._succeeded(job, attempt, error)
         else:
             await self.failing.failed(job, error)
         if self.recovery is not None:
             self.wake(1)
+
+    def _judge_cancelled(self, slot: Slot, timeout_s: float | None, cancelled: asyncio.CancelledError) -> BaseException:
+        """What a cancellation that came out of a handler means: a timeout, its own doing, or the end of the worker."""
+        assert slot.work is not None
+        if slot.timed_out:
+            slot.work.uncancel()
+            error = TimeoutError(f"longer than timeout_s={timeout_s:g}")
+            error.__cause__ = cancelled
+            return error
+        if slot.work.cancelling():
+            self._in_flight.clear(slot.index)
+            raise cancelled
+        return cancelled  # the handler awaited something that was cancelled: its own failure
 
     def end_recovery(self) -> None:
         """All suspects have been tried: everything else may start."""
@@ -360,8 +323,10 @@ class Engine:
 
     # -- ending -------------------------------------------------------------------------------------------------
 
-    def _succeeded(self, job: Job, attempt: Attempt | None) -> None:
+    def _succeeded(self, job: Job, attempt: Attempt | None, error: BaseException | None) -> None:
         entry, bound, ticket = job.entry, job.bound, job.ticket
+        if error is not None:
+            self.notes.failed_after_commit(job, error)
         committed = attempt is not None and attempt.committed
         if bound.breaker.open:
             self.failing.close_breaker(bound)

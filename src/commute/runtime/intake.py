@@ -175,9 +175,7 @@ class Intake:
         )  # fmt: skip
         if partition.rejected() and not partition.pause:
             partition.pause = "rejects"
-            partition.why = (
-                f"more than half of the last {len(partition.rejects)} events were rejected, last: {error}"
-            )
+            partition.why = f"more than half of the last {len(partition.rejects)} events were rejected, last: {error}"
             engine.post(Paused(partition.number, partition.why, self._fingerprint))
             LOGGER.error("error[too-many-rejects] intake paused: %s   Go on: commute run --resume", partition.why)
 

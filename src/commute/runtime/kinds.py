@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from commute.codec import Codec
 from commute.core.breaker import Breaker
 from commute.core.footprint import EVERYTHING, Footprint, conflicts, normalise
-from commute.codec import Codec
 from commute.footprints.declared import Declared
 from commute.handler import Handler
 from commute.runtime.entry import Job

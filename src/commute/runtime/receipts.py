@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import apsw
-
 from commute.core.watermark import BLOCK_SHIFT, Done
 from commute.ids import ulid_time_s
 from commute.store.reading import find_scope, read_dead
 from commute.store.records import DeadRow
 
 if TYPE_CHECKING:
+    import apsw
+
     from commute.embedded.file import EmbeddedFile
 
 OutcomeStatus = Literal["processed", "skipped", "dropped", "rejected"]

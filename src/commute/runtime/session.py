@@ -1,7 +1,7 @@
 """One engine with everything around it, from what is durable to a drained stop or a failure.
 
-    load: progress, cones, attempts, suspects → open transport → slots, intake, replay, relay, timers
-    end:  drained (what runs has ended, everything is synced), or failed (thrown away whole)
+load: progress, cones, attempts, suspects → open transport → slots, intake, replay, relay, timers
+end:  drained (what runs has ended, everything is synced), or failed (thrown away whole)
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import apsw
+from typing import TYPE_CHECKING, Any
 
 from commute.embedded.file import EmbeddedFile
 from commute.embedded.ownership import Ownership
 from commute.errors import CommuteError
 from commute.runtime.deadletters import Dead
-from commute.runtime.engine import Engine, InFlight, Recorder, Wiring
+from commute.runtime.engine import Engine
 from commute.runtime.entry import Failures
 from commute.runtime.failing import Failing
 from commute.runtime.intake import Intake
@@ -30,11 +28,15 @@ from commute.runtime.recovery import Recovery
 from commute.runtime.relay import Relay
 from commute.runtime.sweep import Sweep
 from commute.runtime.watchdog import Watchdog
+from commute.runtime.wiring import InFlight, Recorder, Wiring
 from commute.runtime.world import World
 from commute.store.reading import open_scope, read_attempts, read_dead, read_outbox_parents, read_partitions
 from commute.store.records import Failed, Paused, Record
 from commute.store.store import Appender, Store
 from commute.transports.base import Transport
+
+if TYPE_CHECKING:
+    import apsw
 
 LOGGER = logging.getLogger("commute")
 
@@ -125,9 +127,7 @@ class Session:
         limits = self._around.plan.limits
         for state in read_partitions(reader, scope):
             seen = store.open_partition(state.partition, state.watermark, state.admitted_max, state.blocks)
-            partition = Partition(
-                state.partition, limits.held_events_max, state.watermark, state.admitted_max, seen
-            )
+            partition = Partition(state.partition, limits.held_events_max, state.watermark, state.admitted_max, seen)
             engine.partitions[state.partition] = partition
             if state.paused is not None:
                 if self._around.resume or state.fingerprint != self._around.plan.fingerprint():
@@ -179,7 +179,8 @@ class Session:
                 self._count_death(partition, position)
         if suspects:
             LOGGER.warning(
-                "the last worker ended uncleanly with %d events running: they are run one at a time first", len(suspects)
+                "the last worker ended uncleanly with %d events running: they are run one at a time first",
+                len(suspects),
             )
             engine.recovery = Recovery(engine, suspects)
 

@@ -1,8 +1,8 @@
 """A worker: owns a group, runs one session after another, and ends in order.
 
-    stand by until the group is free → session … → store failed? the next session, from what is durable
-                                                 → asked to stop? drain, release
-                                                 → ownership lost, or a fault? stop with the error
+stand by until the group is free → session … → store failed? the next session, from what is durable
+                                             → asked to stop? drain, release
+                                             → ownership lost, or a fault? stop with the error
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +20,10 @@ from commute.embedded.file import EmbeddedFile
 from commute.embedded.inflight import InFlight, NoRecord
 from commute.embedded.ownership import Ownership
 from commute.errors import CommuteError, OwnershipLostError, StoreError
-from commute.runtime.engine import Recorder
 from commute.runtime.plan import Plan
 from commute.runtime.session import Session, Surroundings
 from commute.runtime.status import snapshot
+from commute.runtime.wiring import Recorder
 from commute.runtime.world import SystemWorld, World
 from commute.store.reading import forget
 from commute.store.records import Record

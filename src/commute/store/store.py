@@ -17,6 +17,7 @@ import apsw
 from commute.core.watermark import Done, Watermark
 from commute.errors import OwnershipLostError
 from commute.ids import derived_id
+from commute.store.reading import attributes_text, read_children, read_dead
 from commute.store.records import (
     Asked,
     Buried,
@@ -27,10 +28,9 @@ from commute.store.records import (
     Handled,
     Paused,
     Record,
-    Released,
     Relayed,
+    Released,
 )
-from commute.store.reading import attributes_text, read_children, read_dead
 from commute.store.schema import DEAD_COLUMNS
 from commute.transports.base import Message
 
@@ -138,7 +138,9 @@ class Store:
         """Sync what was posted as soon as the disk can."""
         self._writer.wake(urgent=True)
 
-    def open_partition(self, partition: int, watermark: int, admitted_max: int, blocks: Sequence[tuple[int, bytes]]) -> Done:
+    def open_partition(
+        self, partition: int, watermark: int, admitted_max: int, blocks: Sequence[tuple[int, bytes]]
+    ) -> Done:
         """Start a partition where it was left; returns the positions at or beyond the watermark that are settled."""
         done, seen = Done(), Done()
         for block, bits in blocks:
@@ -314,8 +316,8 @@ class Store:
             connection.execute(
                 "INSERT INTO outbox(scope, partition, position, chain, stream, source, id, type, time_s, data, "
                 "attributes) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-                (self.scope, partition, position, json.dumps(chain) if chain else None, child.to, m.source, m.id, m.type, m.time_s, m.data,
-                 attributes_text(m.attributes)),
+                (self.scope, partition, position, json.dumps(chain) if chain else None, child.to, m.source, m.id,
+                 m.type, m.time_s, m.data, attributes_text(m.attributes)),
             )  # fmt: skip
 
     def _release(self, connection: apsw.Connection, record: Released) -> None:
@@ -370,7 +372,9 @@ def apply_request(
     if row.status == "held":
         return "refused: it is held behind a parked event; act on that one"
     if verb == "retry" and row.status == "parked":
-        connection.execute("UPDATE dead SET asked='retry', stopped=0 WHERE scope=? AND partition=? AND position=?", where)
+        connection.execute(
+            "UPDATE dead SET asked='retry', stopped=0 WHERE scope=? AND partition=? AND position=?", where
+        )
         return "retry"
     if verb == "retry":
         if row.status == "dropped":
@@ -387,7 +391,8 @@ def apply_request(
         return f"refused: it is {row.status} already"
     if verb == "skip":
         connection.execute(
-            "UPDATE dead SET status='skipped', stopped=0, asked='', at_s=? WHERE scope=? AND partition=? AND position=?",
+            "UPDATE dead SET status='skipped', stopped=0, asked='', at_s=? "
+            "WHERE scope=? AND partition=? AND position=?",
             (at_s, *where),
         )
         return "skipped"
@@ -406,4 +411,3 @@ def again_message(message: Message, at_s: float) -> Message:
     attributes["causationid"] = message.id
     identity = derived_id(at_s, message.source, message.id, "again")
     return Message(identity, message.source, message.type, at_s, message.data, attributes)
-

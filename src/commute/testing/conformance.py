@@ -86,9 +86,7 @@ async def check_every_message_arrives_in_sequence(harness: Harness) -> None:
             await producer.send(messages[at : at + 50])
     async with Opened(harness, stream, "g") as consumer:
         arrived = await receive_all(consumer, 500)
-        require_equal(
-            [d.message for d in arrived], messages, "the deliveries are not the messages sent, in sequence"
-        )
+        require_equal([d.message for d in arrived], messages, "the deliveries are not the messages sent, in sequence")
         positions = [d.position for d in arrived]
         require(sorted(set(positions)) == positions, "positions do not ascend")
 
@@ -141,9 +139,7 @@ async def check_attributes_and_awkward_payloads(harness: Harness) -> None:
 
 async def check_large_payload(harness: Harness) -> None:
     """Five megabytes arrive unchanged, between small ones."""
-    small, large, after = make_messages(
-        3, data=lambda n: random.Random(n).randbytes(5_000_000 if n == 1 else 9)
-    )
+    small, large, after = make_messages(3, data=lambda n: random.Random(n).randbytes(5_000_000 if n == 1 else 9))
     async with Opened(harness, new_name(), "g") as transport:
         await transport.send([small, large])
         await transport.send([after])
@@ -183,9 +179,7 @@ async def check_receive_is_cancellable(harness: Harness) -> None:
                 except asyncio.CancelledError:
                     continue
         await sending
-    require_equal(
-        [d.message for d in arrived], messages, "cancelled receives lost, repeated or displaced deliveries"
-    )
+    require_equal([d.message for d in arrived], messages, "cancelled receives lost, repeated or displaced deliveries")
 
 
 async def check_unsettled_come_again(harness: Harness) -> None:
@@ -197,9 +191,7 @@ async def check_unsettled_come_again(harness: Harness) -> None:
     for _ in range(3):
         async with Opened(harness, stream, "g") as consumer:
             arrived = await receive_all(consumer, 30)
-            require_equal(
-                [d.message for d in arrived], messages, "unsettled deliveries did not all come again"
-            )
+            require_equal([d.message for d in arrived], messages, "unsettled deliveries did not all come again")
 
 
 async def check_settled_prefix_does_not_come_again(harness: Harness) -> None:
@@ -212,9 +204,7 @@ async def check_settled_prefix_does_not_come_again(harness: Harness) -> None:
         async with Opened(harness, stream, "g") as consumer:
             arrived = await receive_all(consumer, 40 if settled <= 15 else 25)
             begin = 0 if settled <= 15 else 15
-            require_equal(
-                [d.message for d in arrived], messages[begin:], f"after settling {begin} others came"
-            )
+            require_equal([d.message for d in arrived], messages[begin:], f"after settling {begin} others came")
             consumer.settle([d.handle for d in arrived[: settled - begin]])
     async with Opened(harness, stream, "g") as consumer:
         more = make_messages(1)
@@ -285,9 +275,7 @@ async def check_same_identity_other_bytes(harness: Harness) -> None:
         marks = [None, first, None, first, None]
         require_equal([d.duplicate_of for d in arrived], marks, "duplicates are not marked")
         require_equal([s.duplicate_of for s in sent], marks, "the producer is not told of duplicates")
-        require_equal(
-            [d.position for d in arrived], [s.position for s in sent], "positions differ from those told"
-        )
+        require_equal([d.position for d in arrived], [s.position for s in sent], "positions differ from those told")
 
 
 async def check_groups_are_independent(harness: Harness) -> None:
@@ -297,9 +285,7 @@ async def check_groups_are_independent(harness: Harness) -> None:
     async with Opened(harness, stream, "g") as one, Opened(harness, stream, "h") as two:
         await one.send(messages)
         first, second = await receive_all(one, 25), await receive_all(two, 25)
-        require_equal(
-            [d.message for d in first], [d.message for d in second], "two groups got different events"
-        )
+        require_equal([d.message for d in first], [d.message for d in second], "two groups got different events")
         one.settle([d.handle for d in first])
         two.settle([d.handle for d in second[:5]])
     async with Opened(harness, stream, "h") as two:
@@ -325,9 +311,7 @@ async def check_new_group_starts_at_the_oldest_or_at_the_end(harness: Harness) -
     require_equal([d.message for d in again], messages[6:], "from_end skipped what the group had not settled")
     await late.close()
     async with Opened(harness, stream, "early") as early:
-        require_equal(
-            [d.message for d in await receive_all(early, 10)], messages, "the oldest kept came not first"
-        )
+        require_equal([d.message for d in await receive_all(early, 10)], messages, "the oldest kept came not first")
 
 
 async def check_other_stream(harness: Harness) -> None:
@@ -337,13 +321,9 @@ async def check_other_stream(harness: Harness) -> None:
     async with Opened(harness, here, "g") as transport:
         await transport.send([away], to=there)
         await transport.send([home])
-        require_equal(
-            (await receive_all(transport, 1))[0].message, home, "a message for elsewhere arrived here"
-        )
+        require_equal((await receive_all(transport, 1))[0].message, home, "a message for elsewhere arrived here")
         async with Opened(harness, there, "g") as other:
-            require_equal(
-                (await receive_all(other, 1))[0].message, away, "the other stream got something else"
-            )
+            require_equal((await receive_all(other, 1))[0].message, away, "the other stream got something else")
 
 
 async def check_concurrent_producers(harness: Harness) -> None:
@@ -351,15 +331,11 @@ async def check_concurrent_producers(harness: Harness) -> None:
     stream = new_name()
     lots = [make_messages(60) for _ in range(4)]
     async with Opened(harness, stream, "g") as one, Opened(harness, stream, None) as two:
-        await asyncio.gather(
-            *(send_slowly(t, lot, 7) for t, lot in zip((one, two, one, two), lots, strict=True))
-        )
+        await asyncio.gather(*(send_slowly(t, lot, 7) for t, lot in zip((one, two, one, two), lots, strict=True)))
         arrived = [d.message for d in await receive_all(one, 240)]
     for lot in lots:
         mine = {m.id for m in lot}
-        require_equal(
-            [m for m in arrived if m.id in mine], lot, "one producer's messages came out of sequence"
-        )
+        require_equal([m for m in arrived if m.id in mine], lot, "one producer's messages came out of sequence")
     require_equal(len({m.id for m in arrived}), 240, "messages of concurrent producers were lost or repeated")
 
 
@@ -409,9 +385,7 @@ async def check_random_histories(harness: Harness) -> None:
             elif action == "receive" and expected < len(sent):
                 async with asyncio.timeout(BOUND_S):
                     for delivery in await transport.receive(chance.randint(1, 15)):
-                        require_equal(
-                            delivery.message, sent[expected], f"seed {seed}: another delivery was due"
-                        )
+                        require_equal(delivery.message, sent[expected], f"seed {seed}: another delivery was due")
                         expected += 1
                         if delivery.message.id in settled:
                             transport.settle([delivery.handle])
@@ -442,9 +416,7 @@ async def check_positions_are_stable(harness: Harness) -> None:
         async with Opened(harness, stream, group) as consumer:
             arrived = await receive_all(consumer, 20)
             require_equal([d.position for d in arrived], positions, "a position changed")
-            require_equal(
-                {d.partition for d in arrived}, {arrived[0].partition}, "one stream, several partitions"
-            )
+            require_equal({d.partition for d in arrived}, {arrived[0].partition}, "one stream, several partitions")
 
 
 async def check_reread(harness: Harness) -> None:
@@ -456,6 +428,4 @@ async def check_reread(harness: Harness) -> None:
         wanted = [arrived[n] for n in (29, 7, 8, 9, 5, 20)]
         again = await transport.reread(arrived[0].partition, [d.position for d in wanted])
         require_equal(list(again), wanted, "rereading gave something else")
-        require_equal(
-            list(await transport.reread(arrived[0].partition, [])), [], "rereading nothing gave something"
-        )
+        require_equal(list(await transport.reread(arrived[0].partition, [])), [], "rereading nothing gave something")

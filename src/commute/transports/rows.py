@@ -91,8 +91,7 @@ def make_stream(connection: apsw.Connection, name: str) -> Stream:
     number = cast("int", highest) + 1
     connection.execute(_STREAM_SCHEMA.format(n=number)).fetchall()
     connection.execute(
-        "insert into commute_streams (number, name, last, floor, checksum, marked_s)"
-        " values (?, ?, 0, 0, ?, 0)",
+        "insert into commute_streams (number, name, last, floor, checksum, marked_s) values (?, ?, 0, 0, ?, 0)",
         (number, name, _stream_checksum(name, number, 0, 0)),
     )
     return Stream(name, number, 0, 0, 0.0)
@@ -106,9 +105,7 @@ def move_stream(connection: apsw.Connection, found: Stream, *, last: int, floor:
     )
 
 
-def publish_rows(
-    connection: apsw.Connection, messages: Sequence[Message], stream: str, *, now_s: float
-) -> list[Sent]:
+def publish_rows(connection: apsw.Connection, messages: Sequence[Message], stream: str, *, now_s: float) -> list[Sent]:
     """Where each message lies, once the surrounding transaction is committed; in the sequence of
     `messages`.
 
@@ -207,9 +204,7 @@ def _stream_checksum(name: str, number: int, last: int, floor: int) -> int:
 
 
 def damaged(stream: str, what: str) -> StoreError:
-    return StoreError(
-        f"stream {stream}: {what}; the file is damaged, restore it from a copy", slug="database-damaged"
-    )
+    return StoreError(f"stream {stream}: {what}; the file is damaged, restore it from a copy", slug="database-damaged")
 
 
 def _publish_one_by_one(
@@ -220,8 +215,7 @@ def _publish_one_by_one(
     last = found.last
     for message in messages:
         known = connection.execute(
-            f"select position, type, data from {found.table}"
-            " where id = ? and source = ? and duplicate_of is null",
+            f"select position, type, data from {found.table} where id = ? and source = ? and duplicate_of is null",
             (message.id, message.source),
         ).fetchall()
         if not known:
@@ -276,8 +270,7 @@ def _rows(first: int, messages: Sequence[Message], duplicate_of: int | None) -> 
             flat.append(crc32(_pack(row)))
     except UnicodeEncodeError as error:
         raise UsageError(
-            f"event {message.id!r} cannot be stored: its id, source, type or attributes are not Unicode"
-            f" text ({error})",
+            f"event {message.id!r} cannot be stored: its id, source, type or attributes are not Unicode text ({error})",
             slug="invalid-text",
         ) from None
     return flat

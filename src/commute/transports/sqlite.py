@@ -70,9 +70,7 @@ class SqliteTransport:
         retain_s: float = 7 * 86_400.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        assert file.path is not None, (
-            "a database in memory has no second connection to read by: use MemoryTransport"
-        )
+        assert file.path is not None, "a database in memory has no second connection to read by: use MemoryTransport"
         self.file = file
         self.stream = stream
         self._poll_s = poll_s
@@ -164,9 +162,7 @@ class SqliteTransport:
 
     async def drop_group(self, group: str) -> bool:
         """Forget the group and its place; False if there was none. A running worker of it must have ended."""
-        return await asyncio.wrap_future(
-            self.file.writer.submit(partial(_drop_group, stream=self.stream, group=group))
-        )
+        return await asyncio.wrap_future(self.file.writer.submit(partial(_drop_group, stream=self.stream, group=group)))
 
     async def retain(self, now_s: float) -> int:
         """How many events were deleted: those below every group's watermark that have been stored for
@@ -179,9 +175,7 @@ class SqliteTransport:
             if count < _DELETED_ROWS_MAX:
                 return deleted
 
-    def _publishing(
-        self, messages: Sequence[Message], to: str | None
-    ) -> Callable[[apsw.Connection], list[Sent]]:
+    def _publishing(self, messages: Sequence[Message], to: str | None) -> Callable[[apsw.Connection], list[Sent]]:
         def job(connection: apsw.Connection) -> list[Sent]:
             try:
                 return self.publish_rows(connection, messages, to)
@@ -347,8 +341,7 @@ def _groups(connection: apsw.Connection, stream: str) -> list[GroupState]:
 
 def _drop_group(connection: apsw.Connection, stream: str, group: str) -> bool:
     connection.execute(
-        "delete from commute_groups"
-        " where name = ? and stream = (select number from commute_streams where name = ?)",
+        "delete from commute_groups where name = ? and stream = (select number from commute_streams where name = ?)",
         (group, stream),
     )
     return connection.changes() > 0
