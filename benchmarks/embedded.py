@@ -29,9 +29,7 @@ SINGLES = 1000
 
 def make_batches(events: int) -> list[list[Message]]:
     """Prepared messages in batches; the time to make them is not measured."""
-    data = (
-        b'{"order_id": %09d, "customer_id": %05d, "lines": [{"sku": "tea-%03d", "quantity": 2}], "pad": "%s"}'
-    )
+    data = b'{"order_id": %09d, "customer_id": %05d, "lines": [{"sku": "tea-%03d", "quantity": 2}], "pad": "%s"}'
     pad = b"x" * 102
     return [
         [
@@ -181,9 +179,7 @@ def show(runs: list[dict[str, float]]) -> None:
     for name in runs[0]:
         values = [run[name] for run in runs]
         ratio = statistics.median(run[name] / run[reference] for run in runs)
-        print(
-            f"{name:34}{statistics.median(values):12,.0f}{min(values):12,.0f}{max(values):12,.0f}{ratio:9.2f}"
-        )
+        print(f"{name:34}{statistics.median(values):12,.0f}{min(values):12,.0f}{max(values):12,.0f}{ratio:9.2f}")
 
 
 def pending(directory: Path, events: int, repeats: int) -> None:
@@ -196,9 +192,7 @@ def pending(directory: Path, events: int, repeats: int) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     integer: Callable[[str], int] = int
     parser.add_argument("--events", type=integer, default=200_000)
     parser.add_argument("--repeats", type=integer, default=5)

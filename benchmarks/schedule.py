@@ -3,8 +3,8 @@
 Times are of this process's processor, in microseconds for one `admit` and one `settle`; other programs on the
 machine disturb them less than wall time, but they do. So all rows are run in rounds and the medians over the
 rounds are quoted; `x_dict` is the median ratio, within a round, to storing and deleting two keys in a dict.
-Steps are byte-code instructions, counted by tracing a few events apart from any timing: they do not vary. Bytes
-are what the schedule allocates, tickets included; footprints and items are the caller's.
+Steps are byte-code instructions, counted by tracing a few events apart from any timing: they do not vary.
+Bytes are what the schedule allocates, tickets included; footprints and items are the caller's.
 
     python benchmarks/schedule.py [--json] [--repeats 9] [--queue 1000 10000 100000 1000000]
 """

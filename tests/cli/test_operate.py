@@ -111,7 +111,7 @@ def test_publish_checks_waits_and_takes_files_and_lines(shell: Shell) -> None:
     assert worker.returncode == 0
     assert sorted(shell.ran()) == [1, 2, 3, *range(100, 1_300)]
     assert [n for n in shell.ran() if n >= 100] == list(range(100, 1_300))
-    assert "seen by its own process" in shell("publish", "memory://", "step", "{}", status=2)
+    assert "ends with this process" in shell("publish", "memory://", "step", "{}", status=2)
 
 
 def test_status_before_beside_and_after_a_worker(shell: Shell) -> None:

@@ -46,13 +46,13 @@ class Address(msgspec.Struct, frozen=True):
 class OrderCreated(Event, type="shop.order.created"):
     order_id: int
     customer_id: str = "c7"
-    lines: list[Line] = []
-    gifts: list[Line] = []
+    lines: list[Line] = msgspec.field(default_factory=list)
+    gifts: list[Line] = msgspec.field(default_factory=list)
     coupon: str | None = None
     address: Address = Address("Rome")
     billing: Address | None = None
     tags: tuple[str, ...] = ()
-    marks: set[str] = set()
+    marks: set[str] = msgspec.field(default_factory=set)
 
 
 class PaymentProcessed(Event):
@@ -71,7 +71,7 @@ class Everything(Event):
     flag: bool = True
     uid: UUID = UUID(int=1)
     day: date = date(2024, 2, 29)
-    at: datetime = datetime(2024, 2, 29)  # noqa: DTZ001 - without a time zone on purpose
+    at: datetime = datetime(2024, 2, 29)  # without a time zone on purpose
     price: Decimal = Decimal("1.50")
     kind: Kind = Kind.BOOK
     level: Level = Level.LOW
@@ -79,7 +79,7 @@ class Everything(Event):
     marked: Annotated[str, msgspec.Meta(max_length=9)] = "m"
     ratio: float = 0.5
     raw: bytes = b""
-    table: dict[str, int] = {}
+    table: dict[str, int] = msgspec.field(default_factory=dict)
     line: Line = Line(Sku("tea-9"))
     anything: Any = None
     either: int | str = 1

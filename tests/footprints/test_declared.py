@@ -69,7 +69,8 @@ def test_nothing_declared_is_everything_and_anything_declared_is_complete() -> N
     assert declare().footprint(order()) == EVERYTHING
     assert declare().shown("write") == "EVERYTHING"
     for way in ("reads", "writes", "adds"):
-        declared = declare(**{way: ()})
+        nothing: dict[str, Any] = {way: ()}
+        declared = declare(**nothing)
         assert not declared.everything
         assert declared.unordered
         assert declared.footprint(order()) == ()
@@ -171,9 +172,7 @@ def test_computed_keys(way: Any, wanted: str) -> None:
     assert declared.computed
     assert declared.shown("write") == "computed per event"
     event = order(42, "t*", customer_id="A/B")
-    assert (
-        declared.footprint(event) == declared.footprint(event) == ((wanted, "write"),)
-    )  # pure: twice the same
+    assert declared.footprint(event) == declared.footprint(event) == ((wanted, "write"),)  # pure: twice the same
 
 
 @pytest.mark.parametrize(
@@ -249,9 +248,7 @@ def test_what_is_wrong_is_refused_at_import(given: dict[str, Any], slug: str) ->
     assert error.value.message.startswith("reserve: ")
 
 
-TEXTS = st.sampled_from(
-    ["a", "b7", "tea-9", "a/b", "*", "", "é", "e\u0301", "x" * 250, "x" * 257, "%", "\ud800"]
-)
+TEXTS = st.sampled_from(["a", "b7", "tea-9", "a/b", "*", "", "é", "e\u0301", "x" * 250, "x" * 257, "%", "\ud800"])
 NUMBERS = st.sampled_from([0, 7, -1, 10**18, -(10**18), 10**255, 10**256])
 LINES = st.lists(
     st.builds(Line, TEXTS.map(Sku), depot=TEXTS, serials=st.lists(NUMBERS, max_size=3).map(tuple)), max_size=3
@@ -379,13 +376,16 @@ def test_so_it_does_for_every_type_of_key(event: Everything) -> None:
         assert outcome(declared.footprint, event) == outcome(declared.plain, event)
 
 
-def test_common_shapes_are_compiled() -> None:
-    for cls, given in (
+@pytest.mark.parametrize(
+    ("cls", "templates"),
+    [
         (OrderCreated, {"reads": "customer/{customer_id}", "writes": "order/{order_id}"}),
         (OrderCreated, {"adds": "stock/{lines.*.sku}", "reads": "coupon/{coupon?}"}),
         (PlainClass, {"writes": "order/{order_id}"}),
         (Typed, {"writes": "order/{order_id}", "reads": "coupon/{coupon?}"}),
         (None, {"writes": "order/{a.b}", "adds": "stock/{lines.*.sku}"}),
-    ):
-        code = declare(cls, **given).footprint.__code__  # type: ignore[attr-defined]
-        assert code.co_filename == "<commute footprint>"
+    ],
+)
+def test_common_shapes_are_compiled(cls: type | None, templates: dict[str, Any]) -> None:
+    code: Any = declare(cls, **templates).footprint
+    assert code.__code__.co_filename == "<commute footprint>"

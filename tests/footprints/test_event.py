@@ -43,7 +43,7 @@ def test_an_event_is_frozen_keyword_only_and_compared_by_value() -> None:
     with pytest.raises(AttributeError):
         event.order_id = 2  # type: ignore[misc]
     with pytest.raises(TypeError):
-        PaymentProcessed(1)  # type: ignore[misc, call-arg]
+        PaymentProcessed(1)  # type: ignore[call-arg]
 
 
 def test_users_own_the_names_id_type_time_and_source() -> None:
@@ -73,7 +73,7 @@ def test_a_bad_type_name_is_refused_where_it_is_written(name: str) -> None:
 def test_an_event_cannot_be_made_mutable() -> None:
     with pytest.raises(UsageError) as refused:
 
-        class Bad(Event, frozen=False):
+        class Bad(Event, frozen=False):  # type: ignore[misc]
             pass
 
     assert refused.value.slug == "event-type"

@@ -1,4 +1,6 @@
-"""The relation of types: never, always, or when which fields agree; checked against footprints of instances."""
+"""The relation of types: never, always, or when which fields agree; checked against footprints of
+instances.
+"""
 
 from __future__ import annotations
 
@@ -133,21 +135,20 @@ def values(side: str, event: OrderCreated) -> set[str]:
     return {str(getattr(event, side))}
 
 
+def by_way(accesses: list[tuple[str, str]]) -> dict[str, Any]:
+    ways = {"reads": "read", "writes": "write", "adds": "add"}
+    return {way: [key for mode, key in accesses if mode == name] for way, name in ways.items()}
+
+
 @given(ACCESSES, ACCESSES, EVENTS, EVENTS)
 def test_events_conflict_only_as_their_types_may(
     mine: list[tuple[str, str]], yours: list[tuple[str, str]], a: OrderCreated, b: OrderCreated
 ) -> None:
-    left, right = (
-        declare(**{way: [key for mode, key in accesses if mode == name] for way, name in WAYS.items()})
-        for accesses in (mine, yours)
-    )
+    left, right = declare(**by_way(mine)), declare(**by_way(yours))
     found = relation([left], [right])
     dependent = conflicts(left.footprint(a), right.footprint(b))
     if dependent:
         assert found.kind != "never"
         assert found.kind == "always" or any(holds(condition, a, b) for condition in found.conditions)
     elif found.kind == "always":
-        assert False, "types that always conflict have no independent events"
-
-
-WAYS = {"reads": "read", "writes": "write", "adds": "add"}
+        pytest.fail("types that always conflict have no independent events")

@@ -62,7 +62,6 @@ def test_a_handler_is_recorded_as_it_was_registered() -> None:
     assert handler.retry == Retry()
     assert handler.executor == "auto"
     assert handler.where.endswith(f"test_router.py:{reserve.__code__.co_firstlineno}")
-    assert not handler.where.startswith("/")
 
 
 def test_one_handler_for_several_events() -> None:
@@ -188,10 +187,11 @@ def test_annotations_that_do_not_are_refused(events: tuple[Any, ...], annotation
 def test_the_message_names_both_and_the_line() -> None:
     pay = annotated(OrderCreated)
     line = pay.__code__.co_firstlineno
-    assert refused(pay, PaymentProcessed).render().replace("\\", "/") == (
+    message, where = refused(pay, PaymentProcessed).render().rsplit("   ", 1)
+    assert message == (
         "error[wrong-handler] pay is registered for PaymentProcessed, but its event is annotated OrderCreated."
-        f"   tests/footprints/test_router.py:{line}"
     )
+    assert where.endswith(f"test_router.py:{line}")
 
 
 def test_what_is_no_handler_is_refused() -> None:
@@ -204,7 +204,8 @@ def test_what_is_no_handler_is_refused() -> None:
     def returns(event: OrderCreated) -> int:
         return 1
 
-    for function in (yields, no_event, three, needs, returns, 7, OrderCreated, print):
+    wrong: list[Any] = [yields, no_event, three, needs, returns, 7, OrderCreated, print]
+    for function in wrong:
         assert refused(function, OrderCreated).slug == "wrong-handler"
     assert "returns int" in str(refused(returns, OrderCreated))
     assert register(lambda event, *more, **rest: None, OrderCreated)

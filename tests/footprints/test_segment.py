@@ -87,7 +87,7 @@ def test_a_number_and_its_text_are_the_same_key(number: int) -> None:
         ({}, "key-type"),
         ([], "key-type"),
         (None, "key-type"),
-        (datetime(2024, 1, 1), "key-value"),  # noqa: DTZ001 - without a time zone on purpose
+        (datetime(2024, 1, 1), "key-value"),  # without a time zone on purpose
         (Decimal("NaN"), "key-value"),
         (Decimal("Infinity"), "key-value"),
         ("\ud800", "key-value"),

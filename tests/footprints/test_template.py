@@ -1,4 +1,4 @@
-"""Templates: their grammar, the check against the event class, and the keys that they name (plain version)."""
+"""Templates: their grammar, the check against the event class, the keys that they name (plain version)."""
 
 from __future__ import annotations
 
@@ -169,7 +169,9 @@ def test_every_listed_type_can_be_a_key(name: str) -> None:
 
 def test_an_annotation_that_cannot_be_read_is_reported_as_such() -> None:
     cls = dataclasses.make_dataclass("Late", [("x", "NotDefined")])
-    assert refused("{x}", cls).slug == "event-class"
+    with pytest.raises(UsageError) as error:
+        check(of("{x}"), cls, SITE)
+    assert error.value.slug == "event-class"
 
 
 EVENT = OrderCreated(

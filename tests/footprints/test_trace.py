@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -25,8 +27,30 @@ def trace(function: Callable[[Any], object], cls: type | None = OrderCreated) ->
     return traced.why if isinstance(traced, Untraceable) else [str(template) for template in traced]
 
 
+PREFIX = "order"
+TABLE = {"book": "b"}
+
+
 def order_key(event: Any) -> str:
     return f"order/{event.order_id}"
+
+
+def stock_key(line: Any) -> str:
+    return f"stock/{line.sku}"
+
+
+def imported(event: Any) -> str:
+    from zlib import adler32
+
+    return f"shard/{adler32(bytes(event.order_id))}"
+
+
+def with_default(event: Any, table: dict[str, str] = TABLE) -> str:
+    return table.get(f"{event.customer_id}", "x")
+
+
+def with_table(table: dict[str, str], event: Any) -> str:
+    return table.get(f"{event.customer_id}", "x")
 
 
 def is_first(event: Any) -> bool:
@@ -53,7 +77,7 @@ TRACED: list[tuple[Callable[[Any], object], list[str]]] = [
     (lambda e: ("order/*", f"order/{e.order_id}/*"), ["order/*", "order/{order_id}/*"]),
     (lambda e: [f"stock/{line.sku}" for line in e.lines], ["stock/{lines.*.sku}"]),
     (lambda e: (f"stock/{line.sku}" for line in e.lines), ["stock/{lines.*.sku}"]),
-    (lambda e: map(lambda line: f"stock/{line.sku}", e.lines), ["stock/{lines.*.sku}"]),
+    (lambda e: map(stock_key, e.lines), ["stock/{lines.*.sku}"]),
     (lambda e: [f"{a.sku}/{b.sku}" for a in e.lines for b in e.gifts], ["{lines.*.sku}/{gifts.*.sku}"]),
     (lambda e: [f"n/{n}" for line in e.lines for n in line.serials], ["n/{lines.*.serials.*}"]),
     (
@@ -63,6 +87,11 @@ TRACED: list[tuple[Callable[[Any], object], list[str]]] = [
     (lambda e: [f"c/{e.coupon}"] if e.coupon is not None else [], ["c/{coupon?}"]),
     (lambda e: () if e.billing is None else (f"b/{e.billing.city}",), ["b/{billing.city?}"]),
     (lambda e: f"o/{e.order_id}" if isinstance(e, OrderCreated) else f"p/{e.payment}", ["o/{order_id}"]),
+    (lambda e: {f"a/{e.order_id}", "b"}, ["a/{order_id}", "b"]),
+    (lambda e: "/".join(["order", str(e.order_id)]), ["order/{order_id}"]),
+    (lambda e: f"{PREFIX}/{Sku(e.customer_id)}", ["order/{customer_id}"]),
+    (lambda e: f"order/{e.order_id}" * 1, ["order/{order_id}"]),
+    (lambda e: tuple(f"t/{tag}" for tag in list(e.tags)), ["t/{tags.*}"]),
     (lambda e: [], []),
     (lambda e: "audit", ["audit"]),
     (order_key, ["order/{order_id}"]),
@@ -86,9 +115,7 @@ EVENTS = st.builds(
     order_id=st.integers(0, 9),
     customer_id=safe(),
     lines=st.lists(
-        st.builds(
-            Line, safe().map(Sku), depot=safe(), serials=st.lists(st.integers(0, 9), max_size=2).map(tuple)
-        ),
+        st.builds(Line, safe().map(Sku), depot=safe(), serials=st.lists(st.integers(0, 9), max_size=2).map(tuple)),
         max_size=3,
     ),
     gifts=st.lists(st.builds(Line, safe().map(Sku)), max_size=3),
@@ -123,7 +150,7 @@ UNTRACEABLE: list[tuple[Callable[[Any], object], str]] = [
     (lambda e: f"order/{e.order_id % 16}", "calculates with order_id"),
     (lambda e: f"order/{e.order_id + 1}", "calculates with order_id"),
     (lambda e: f"order/{e.customer_id.lower()}", "uses .lower of customer_id"),
-    (lambda e: f"order/{len(e.lines)}", "calls len()"),
+    (lambda e: f"order/{len(e.lines)}", "uses len"),
     (lambda e: f"stock/{e.lines[0].sku}", "single elements of lines"),
     (lambda e: f"{e.address.label}", "uses Address.label"),
     (lambda e: [f"{i}/{line.sku}" for i, line in enumerate(e.lines)], "all elements of a list alike"),
@@ -133,9 +160,7 @@ UNTRACEABLE: list[tuple[Callable[[Any], object], str]] = [
     (lambda e: next((f"a/{line.sku}" for line in e.lines), "none"), "depend on whether lines"),
     (lambda e: [f"a/{line.sku}" for line in e.lines] or ["none"], "depend on whether lines"),
     (
-        lambda e: (
-            [f"a/{a.sku}" for a in e.lines] + [f"b/{b.sku}" for b in e.gifts] or [f"t/{t}" for t in e.tags]
-        ),
+        lambda e: [f"a/{a.sku}" for a in e.lines] + [f"b/{b.sku}" for b in e.gifts] or [f"t/{t}" for t in e.tags],
         "depend on whether",
     ),
     (lambda e: f"c/{e.coupon}" if e.coupon is not None else "none", "tests whether coupon is null"),
@@ -146,11 +171,33 @@ UNTRACEABLE: list[tuple[Callable[[Any], object], str]] = [
     ),
     (lambda e: "a" if e.customer_id is Kind.BOOK else "b", "compares with `is`"),
     (lambda e: "a" if is_first(e) else "b", "compares with `is`"),
-    (lambda e: f"a/{type(e).__name__}", "calls type()"),
+    (lambda e: f"a/{type(e).__name__}", "uses type"),
     (lambda e: "/".join(["order", e.customer_id]), "raised TypeError"),
     (lambda e: f"{e}", "formats the whole event"),
     (lambda e: "{weird}", "its text has"),
     (lambda e: f"{e.order_id}%", "its text has"),
+    (lambda e: "vip" if str(e.order_id) == "7" else "guest", "it compares"),
+    (lambda e: "vip" if "7" in f"{e.order_id}" else "guest", "in another"),
+    (lambda e: "vip" if f"{e.customer_id}".startswith("v") else "guest", "calls .startswith()"),
+    (lambda e: f"shard/{zlib.crc32(str(e.order_id).encode())}", "calls ."),
+    (lambda e: f"shard/{crc32(bytes(str(e.order_id), 'ascii'))}", "it uses"),
+    (lambda e: str(e.customer_id) or "none", "looks at formatted text"),
+    (lambda e: "c/" + (str(e.customer_id) and "some"), "looks at formatted text"),
+    (lambda e: f"c/{e.customer_id!s:>9}", "looks at formatted text"),
+    (lambda e: "c/%9s" % e.customer_id, "looks at formatted text"),  # noqa: UP031
+    (lambda e: f"c/{e.customer_id}/suffix"[:15], "takes formatted text apart"),
+    (lambda e: f"c/{e.customer_id}/suffix"[:40], "formatted text"),
+    (lambda e: f"c/{e.customer_id}"[:4], "takes formatted text apart"),
+    (lambda e: list(f"{e.customer_id}"), "takes formatted text apart"),
+    (lambda e: TABLE.get(f"{e.customer_id}", "x"), "uses TABLE, a dict"),
+    (lambda e: {"a": "b"}.get(f"{e.customer_id}", "x"), "builds a dict"),
+    (with_default, "uses a default, a dict"),
+    (lambda e: sorted([f"{e.customer_id}", "m"])[0], "uses sorted"),
+    (lambda e: min(f"{e.customer_id}", "m"), "uses min"),
+    (lambda e: f"x/{hash(f'{e.customer_id}')}", "uses hash"),
+    (lambda e: f"o/{e.order_id}" if hasattr(e, "order_id") else "none", "uses hasattr"),
+    (lambda e: imported(e), "imports"),
+    (functools.partial(with_table, TABLE), "a bound argument"),
     (str, "whose code cannot be read"),
     (lambda e: "x" if isinstance(e.customer_id, Kind) else "y", "asks for the class of customer_id"),
     (lambda e: 7, "raised TypeError"),
@@ -186,9 +233,7 @@ def test_data_without_a_class_and_typed_dicts() -> None:
     assert trace(lambda e: [f"{a}" for a in e], None) == "it iterates over the event"
     assert "cannot stand in a template" in trace(lambda e: f"a/{e['a.b']}", None)
     assert trace(lambda e: f"order/{e['order_id']}", Typed) == ["order/{order_id}"]
-    assert trace(lambda e: [f"c/{e.get('coupon')}"] if e.get("coupon") is not None else [], Typed) == [
-        "c/{coupon?}"
-    ]
+    assert trace(lambda e: [f"c/{e.get('coupon')}"] if e.get("coupon") is not None else [], Typed) == ["c/{coupon?}"]
 
 
 def test_mistakes_are_refused_whatever_the_event() -> None:
@@ -204,9 +249,7 @@ def test_mistakes_are_refused_whatever_the_event() -> None:
         compile_footprint(
             Given(writes=lambda e: f"order/{e.oder_id}"), cls=OrderCreated, event_type="t", handler="reserve"
         )
-    assert 'writes="order/{oder_id}": OrderCreated has no field oder_id; did you mean order_id?' in str(
-        error.value
-    )
+    assert 'writes="order/{oder_id}": OrderCreated has no field oder_id; did you mean order_id?' in str(error.value)
 
 
 def test_accesses_are_traced_with_their_modes() -> None:

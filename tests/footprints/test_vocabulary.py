@@ -25,8 +25,8 @@ def test_look_alikes_are_warned_of_once() -> None:
     pay = declare("pay", PaymentProcessed, writes="orders/{order_id}")
     (warning,) = check_vocabulary([reserve, pay])
     assert warning.render() == (
-        "warning[lonely-key] pay writes orders/{order_id}, reserve writes order/{order_id}: these never conflict. "
-        "Same thing? Use one name; else App(keys=[...]).   shop.py:30"
+        "warning[lonely-key] pay writes orders/{order_id}, reserve writes order/{order_id}: these never "
+        "conflict. Same thing? Use one name; else App(keys=[...]).   shop.py:30"
     )
 
 
@@ -54,9 +54,7 @@ def test_what_looks_alike(a: str, b: str, alike: bool) -> None:
 
 def test_look_alikes_deeper_down_and_within_one_handler() -> None:
     assert slugs(declare("x", writes="shop/order", adds="shop/orders/{order_id}")) == ["lonely-key"]
-    assert slugs(declare("x", writes="{order_id}/order"), declare("y", writes="{order_id}/orders")) == [
-        "lonely-key"
-    ]
+    assert slugs(declare("x", writes="{order_id}/order"), declare("y", writes="{order_id}/orders")) == ["lonely-key"]
     assert slugs(declare("x", writes="shop/order"), declare("y", writes="store/orders")) == []
     assert slugs(declare("x", commutes={"maximum": "high"}), declare("y", writes="highs")) == ["lonely-key"]
 

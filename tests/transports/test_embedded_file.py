@@ -201,9 +201,7 @@ def test_a_file_that_sqlite3_has_open_already_is_refused(tmp_path: Path) -> None
 # -- fork
 
 
-def _in_child(
-    path: str, pipe: "multiprocessing.connection.Connection[object, object]", inherited: object
-) -> None:
+def _in_child(path: str, pipe: "multiprocessing.connection.Connection[object, object]", inherited: object) -> None:
     file = inherited
     assert isinstance(file, EmbeddedFile)
     refused = file.writer.submit(lambda c: c.execute("insert into t values ('wrong')")).exception(10)

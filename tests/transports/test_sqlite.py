@@ -33,9 +33,7 @@ class Clock:
 
 def messages(first: int, number: int) -> list[Message]:
     return [
-        Message(
-            f"id-{n}", "/test", "made", n + 0.25, b'{"n": %d, "pad": "%s"}' % (n, b"x" * 100), {"k": str(n)}
-        )
+        Message(f"id-{n}", "/test", "made", n + 0.25, b'{"n": %d, "pad": "%s"}' % (n, b"x" * 100), {"k": str(n)})
         for n in range(first, first + number)
     ]
 
@@ -64,9 +62,7 @@ async def receive(transport: SqliteTransport, number: int) -> list[int]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 1)), max_size=8), max_size=6)
-)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 1)), max_size=8), max_size=6))
 def test_the_fast_way_in_gives_what_the_plain_one_gives(batches: list[list[tuple[int, bool, int]]]) -> None:
     """Few identities, several sources, types and data, so that all kinds of repetition are met."""
     fast, plain = connect_writer(None), connect_writer(None)
@@ -123,9 +119,7 @@ def test_find_read_and_range_look_without_a_group(file: EmbeddedFile) -> None:
     transport = SqliteTransport(file)
     assert transport.find("id-3") == [] and transport.read(1) is None and transport.last_position() == 0
     transport.send_sync(messages(0, 10))
-    transport.send_sync(
-        [Message("id-3", "/test", "other", 0.0, b""), Message("id-3", "/else", "made", 0.0, b"")]
-    )
+    transport.send_sync([Message("id-3", "/test", "other", 0.0, b""), Message("id-3", "/else", "made", 0.0, b"")])
     assert transport.find("id-3") == [4, 11, 12]
     assert transport.find("id-3", "/else") == [12]
     assert transport.find("id") == []
@@ -402,9 +396,7 @@ def test_a_copy_of_a_file_that_was_killed_is_whole(path: Path, tmp_path: Path) -
         if n % 5 == 4:
             copied = tmp_path / f"copy-{n}.db"
             # In another process: closing the files in this one would drop our locks.
-            program = (
-                f"import shutil; [shutil.copy({str(path)!r} + s, {str(copied)!r} + s) for s in ('', '-wal')]"
-            )
+            program = f"import shutil; [shutil.copy({str(path)!r} + s, {str(copied)!r} + s) for s in ('', '-wal')]"
             subprocess.run([sys.executable, "-c", program], check=True)
             again = EmbeddedFile.open(copied)
             assert SqliteTransport(again).last_position() == (n + 1) * 50

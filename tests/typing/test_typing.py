@@ -1,7 +1,7 @@
 """What type checkers say of user code: nothing of right code, and of wrong code exactly the lines marked so.
 
-Types are part of the interface: a decorator that accepts everything, or that turns handlers into `Any`, works at run
-time and fails its users. Both checkers are run once, strictly, over ``right`` and ``wrong``.
+Types are part of the interface: a decorator that accepts everything, or that turns handlers into `Any`,
+works at run time and fails its users. Both checkers are run once, strictly, over ``right`` and ``wrong``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def mypy() -> Lines:
     found: Lines = {}
     options = ("--strict", "--python-version=3.11", "--no-error-summary", "--config-file=", "--no-pretty")
-    done = run("mypy", *options, "--cache-dir", str(ROOT / ".mypy_cache" / "typing"), "-p", "right", "-p", "wrong")
+    done = run(
+        "mypy", *options, "--cache-dir", str(ROOT / ".mypy_cache" / "typing"), "-p", "right", "-p", "wrong"
+    )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     for line in done.stdout.splitlines():
         place, _, message = line.partition(": error: ")
@@ -53,7 +55,9 @@ def mypy() -> Lines:
 
 @cache
 def pyright() -> Lines:
-    done = run("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(HERE / "pyrightconfig.json"))
+    done = run(
+        "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(HERE / "pyrightconfig.json")
+    )
     try:
         report = json.loads(done.stdout)
     except json.JSONDecodeError:

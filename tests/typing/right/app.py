@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import assert_type
@@ -21,7 +21,7 @@ class Pool:
 
 
 @asynccontextmanager
-async def lifespan() -> AsyncIterator[Pool]:
+async def lifespan() -> AsyncGenerator[Pool, None]:
     yield Pool(size=4)
 
 

@@ -19,7 +19,7 @@ class Line(msgspec.Struct, frozen=True):
 class OrderCreated(Event, type="shop.order.created"):
     order_id: int
     customer_id: str
-    lines: list[Line] = []
+    lines: list[Line] = []  # noqa: RUF012
     coupon: str | None = None
     note: str = msgspec.field(default="", name="remark")
 

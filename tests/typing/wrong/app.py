@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from commute import App, Context, Event, Router
@@ -13,7 +13,7 @@ class OrderCreated(Event):
 
 
 @asynccontextmanager
-async def lifespan() -> AsyncIterator[int]:
+async def lifespan() -> AsyncGenerator[int, None]:
     yield 4
 
 

@@ -20,4 +20,4 @@ OrderCreated(1)  # error
 OrderCreated(order_id="1")  # error
 OrderCreated()  # error
 OrderCreated(order_id=1, oder_id=2)  # error
-event.oder_id  # error
+print(event.oder_id)  # error

@@ -110,7 +110,7 @@ def commutes(event: OrderCreated) -> None: ...
 
 @router.on(OrderCreated, writes="order/{order_id}")
 def right(event: OrderCreated, ctx: Context[State]) -> None:
-    ctx.state.nmae  # error
+    print(ctx.state.nmae)  # error
     Access("order", 7)  # error
 
 
