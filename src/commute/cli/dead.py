@@ -18,6 +18,7 @@ from commute.cli.groups import confirm
 from commute.cli.output import clean, clean_lines, clock, note, plural, say, say_json, table
 from commute.cli.place import Place, json_option, open_place, where_options
 from commute.cli.target import split_target
+from commute.core.cone import Cone
 from commute.embedded.ownership import Ownership
 from commute.errors import UsageError
 from commute.store.reading import count_dead, read_dead
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 ANSWER_S_MAX = 5.0  # how long a running worker may take to answer
 POLL_S = 0.05
 DATA_SHOWN_BYTES = 2_000
-LISTED = ("parked", "held", "skipped", "rejected", "dropped")
+NO_ANSWER = "not yet: the worker has not answered; commute dead list shows when it has"
 
 EPILOG = """\b
 Examples:
@@ -101,7 +102,7 @@ def show(
     target, ids = split_target(words)
     with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
         rows = _chosen(place, ids, None, everything=False, data=True)
-        behind = {row.position: _behind(place, row) for row in rows}
+        behind = _behind(place, rows)
     if as_json:
         say_json({"dead": [{**_head(row), **_body(row), "holds": behind[row.position]} for row in rows]})
         return
@@ -134,14 +135,15 @@ def _action(verb: str, help_text: str, example: str) -> click.Command:
         with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
             rows = _chosen(place, ids, type_, everything=everything, data=False)
             if dry_run:
-                answers = ["" for _ in rows]
+                answers = _would(place, verb, rows)
             else:
                 if rows and (verb == "drop" or (verb == "retry" and everything)):
                     confirm(f"{verb} {plural(len(rows), 'dead letter')}?", yes=yes)
                 answers = _ask(place, verb, rows)
         _say_answers(verb, rows, answers, dry_run=dry_run, as_json=as_json)
         refused = any(answer.startswith("refused") for answer in answers)
-        sys.exit(NOT_YET if None in answers else NO if refused else YES)
+        late = any(answer == NO_ANSWER for answer in answers)
+        sys.exit(NO if refused else NOT_YET if late else YES)
 
     return act
 
@@ -196,35 +198,60 @@ def _one(rows: Sequence[DeadRow], text: str) -> DeadRow:
 
 
 def _ask(place: Place, verb: str, rows: Sequence[DeadRow]) -> list[str]:
+    """What became of each request, beside a running worker or without one."""
     if not rows:
         return []
-    link, scope = place.link(), place.scope
+    scope = place.scope
     assert scope is not None
-    ownership = Ownership(link.file, place.group)
+    ownership = Ownership(place.link().file, place.group)
     if ownership.try_take():
-        try:
-            return _do_it(place, ownership, scope, verb, rows)
-        finally:
-            ownership.release()
-    return _leave_requests(place, scope, verb, rows)
+        return _do_it(place, ownership, scope, verb, rows)
+    numbers = _leave_requests(place, scope, verb, rows)
+    end_s = time.monotonic() + ANSWER_S_MAX
+    answered = 0
+    while True:
+        answers = _answers(place, numbers)
+        if len(answers) > answered:  # it is at work: many take their time
+            answered, end_s = len(answers), time.monotonic() + ANSWER_S_MAX
+        left = [(number, row) for number, row in zip(numbers, rows, strict=True) if number not in answers]
+        if left and ownership.try_take():  # the worker has ended without an answer
+            done = _do_it(place, ownership, scope, verb, [row for _, row in left], [number for number, _ in left])
+            answers |= zip((number for number, _ in left), done, strict=True)
+            left = []
+        if not left or time.monotonic() > end_s:
+            return [answers.get(number, NO_ANSWER) for number in numbers]
+        time.sleep(POLL_S)
 
 
-def _do_it(place: Place, ownership: Ownership, scope: int, verb: str, rows: Sequence[DeadRow]) -> list[str]:
-    """No worker runs: the same code that a worker's store uses, in one commit each."""
+def _do_it(
+    place: Place,
+    ownership: Ownership,
+    scope: int,
+    verb: str,
+    rows: Sequence[DeadRow],
+    numbers: Sequence[int] = (),
+) -> list[str]:
+    """No worker runs: the same code that a worker's store uses, in one commit; gives the group up again.
+
+    `numbers`: the requests' rows, where they have been left for a worker already.
+    """
     link = place.link()
-    transport = link.transport()
-    store = Store(link.file.writer, scope, appender=link.appender(transport), check_epoch=ownership.check_epoch)
-    answers = []
-    for row in rows:
-        asked = Asked(0, verb, row.partition, row.position, time.time())
-        answers.append(link.file.writer.submit(lambda c, asked=asked: store.do_as_asked(c, asked)).result())  # type: ignore[misc]
-    store.close()
-    link.file.writer.detach(store.source)
-    return answers
+    writer, now_s = link.file.writer, time.time()
+    store = Store(writer, scope, appender=link.appender(link.transport()), check_epoch=ownership.check_epoch)
+    asked = [
+        Asked(number, verb, row.partition, row.position, now_s)
+        for number, row in zip(numbers or [0] * len(rows), rows, strict=True)
+    ]
+    try:
+        return writer.submit(lambda c: [store.do_as_asked(c, one) for one in asked]).result()
+    finally:
+        store.close()
+        writer.detach(store.source)
+        ownership.release()
 
 
-def _leave_requests(place: Place, scope: int, verb: str, rows: Sequence[DeadRow]) -> list[str]:
-    writer = place.link().file.writer
+def _leave_requests(place: Place, scope: int, verb: str, rows: Sequence[DeadRow]) -> list[int]:
+    """Ask the running worker; returns the numbers of the requests."""
 
     def insert(connection: apsw.Connection) -> list[int]:
         numbers = []
@@ -236,17 +263,39 @@ def _leave_requests(place: Place, scope: int, verb: str, rows: Sequence[DeadRow]
             numbers.append(connection.last_insert_rowid())
         return numbers
 
-    numbers = writer.submit(insert).result()
-    end_s = time.monotonic() + ANSWER_S_MAX
-    marks = ",".join("?" * len(numbers))
-    while True:
-        rows_found = place.store.read(
-            lambda c: c.execute(f"SELECT n, answer FROM request WHERE n IN ({marks})", numbers).fetchall()
-        )
-        found = {row[0]: row[1] for row in rows_found}
-        if all(found.get(n) is not None for n in numbers) or time.monotonic() > end_s:
-            return [str(found.get(n) or "not yet: the worker has not answered") for n in numbers]
-        time.sleep(POLL_S)
+    return place.link().file.writer.submit(insert).result()
+
+
+def _answers(place: Place, numbers: Sequence[int]) -> dict[int, str]:
+    found = place.store.read(
+        lambda c: c.execute(
+            "SELECT n, answer FROM request WHERE n BETWEEN ? AND ? AND answer IS NOT NULL", (numbers[0], numbers[-1])
+        ).fetchall()
+    )
+    return {int(str(number)): str(answer) for number, answer in found}
+
+
+def _would(place: Place, verb: str, rows: Sequence[DeadRow]) -> list[str]:
+    """What each request would do, by today's state."""
+    cones = _cones(place)
+    answers = []
+    for row in rows:
+        cone, names = cones.get(row.partition, (None, {}))
+        if row.status == "held":
+            answers.append("refused: it is held behind a parked event; act on that one")
+        elif row.status != "parked" or cone is None:
+            answers.append(f"would {verb}")
+        elif verb == "retry":
+            answers.append(f"would retry it{_and(len(cone.behind(row.position)), 'then run', ', in order')}")
+        else:
+            freed = [names[position] for position in cone.freed_by(row.position)]
+            shown = f": {' '.join(freed[:5])}{' …' if len(freed) > 5 else ''}" if freed else ""
+            answers.append(f"would {verb} it{_and(len(freed), 'free', shown)}")
+    return answers
+
+
+def _and(count: int, verb: str, rest: str) -> str:
+    return f" and {verb} {plural(count, 'held event')}{rest}" if count else "; nothing is held behind it alone"
 
 
 def _say_answers(verb: str, rows: Sequence[DeadRow], answers: Sequence[str], *, dry_run: bool, as_json: bool) -> None:
@@ -257,24 +306,31 @@ def _say_answers(verb: str, rows: Sequence[DeadRow], answers: Sequence[str], *, 
     if not rows:
         say("no dead letters of that kind")
     for row, answer in zip(rows, answers, strict=True):
-        text = f"would {verb}" if dry_run else {"retry": "will be run again in its place"}.get(answer, answer)
+        text = {"retry": "will be run again in its place"}.get(answer, answer)
         say(f"{clean(row.message.type)} {clean(row.message.id)} (position {row.position}, {row.status}): {clean(text)}")
 
 
-def _behind(place: Place, row: DeadRow) -> list[str]:
-    """The ids of the held events that wait for this one, directly or through others."""
-    if row.status != "parked":
-        return []
-    from commute.core.cone import Cone
+def _cones(place: Place) -> dict[int, tuple[Cone, dict[int, str]]]:
+    """By partition: its parked and held events, and their ids."""
+    found: dict[int, tuple[Cone, dict[int, str]]] = {}
+    for row in _rows(place):
+        if row.status in ("parked", "held"):
+            cone, names = found.setdefault(row.partition, (Cone(place.limits.held_events_max), {}))
+            (cone.park if row.status == "parked" else cone.hold)(row.position, row.footprint)
+            names[row.position] = row.message.id
+    return found
 
-    cone = Cone(place.limits.held_events_max)
-    names: dict[int, str] = {}
-    for one in _rows(place):
-        if one.partition != row.partition or one.status not in ("parked", "held"):
-            continue
-        (cone.park if one.status == "parked" else cone.hold)(one.position, one.footprint)
-        names[one.position] = one.message.id
-    return [names[position] for position in cone.behind(row.position)]
+
+def _behind(place: Place, rows: Sequence[DeadRow]) -> dict[int, list[str]]:
+    """By position: the ids of the held events that wait for this one, directly or through others."""
+    cones = _cones(place)
+    behind: dict[int, list[str]] = {}
+    for row in rows:
+        behind[row.position] = []
+        if row.status == "parked":
+            cone, names = cones[row.partition]
+            behind[row.position] = [names[position] for position in cone.behind(row.position)]
+    return behind
 
 
 def _head(row: DeadRow) -> dict[str, object]:

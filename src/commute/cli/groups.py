@@ -11,6 +11,8 @@ import click
 from commute.cli.commands import NO
 from commute.cli.output import clean, say, say_json, table
 from commute.cli.place import Place, is_owned, json_option, known_groups, open_place, where_options
+from commute.cli.status import stream_ends
+from commute.embedded.ownership import Ownership
 from commute.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,18 +52,12 @@ def list_groups(
 
 
 def _row(place: Place, name: str) -> dict[str, object]:
-    log = place.link().transport()
-    state = next((one for one in log.groups() if one.group == name), None)
-    return {
-        "group": name,
-        "watermark": None if state is None else state.watermark,
-        "behind": log.last_position() if state is None else max(0, state.backlog),
-        "running": _running(place, name),
-    }
+    last, floor, mark = place.broker.read(lambda c: stream_ends(c, place.stream, name))
+    first = mark if mark is not None else floor + 1
+    return {"group": name, "watermark": mark, "behind": max(0, last - first + 1), "running": _running(place, name)}
 
 
 def _running(place: Place, name: str) -> bool:
-
     return is_owned(Path(place.store.side_path(name, "owner")))
 
 
@@ -86,30 +82,40 @@ def drop_group(
             raise UsageError(
                 f"there is no group {name}; there are {', '.join(known_groups(place)) or 'none'}", slug="which-group"
             )
-        if _running(place, name):
-            raise UsageError(f"a worker runs group {name}: stop it first", slug="group-in-use")
         confirm(f"forget group {name}, its progress and its dead letters?", yes=yes)
-        file, scope = place.link().file, place.scope
-        place.broker.writer.submit(
-            lambda c: c.execute(
-                "delete from commute_groups where name = ? and stream = "
-                "(select number from commute_streams where name = ?)",
-                (name, place.stream),
-            ).fetchall()
-        ).result()
-        if scope is not None:
-            tables = ("progress", "done", "inbox", "outbox", "attempt", "dead", "request")
-
-            def forget(connection: apsw.Connection) -> None:
-                for one in tables:
-                    connection.execute(f"DELETE FROM {one} WHERE scope=?", (scope,))
-                connection.execute("DELETE FROM scope WHERE id=?", (scope,))
-
-            file.writer.submit(forget).result()
+        ownership = Ownership(place.link().file, name)
+        if not ownership.try_take():
+            raise UsageError(f"a worker runs group {name}: stop it first", slug="group-in-use")
+        try:
+            _forget(place, name)
+        finally:
+            ownership.release()
     if as_json:
         say_json({"dropped": name})
     else:
         say(f"group {clean(name)} is forgotten")
+
+
+def _forget(place: Place, name: str) -> None:
+    """Progress and dead letters, then the place in the stream: in between, a new worker would only begin anew."""
+    scope = place.scope
+    if scope is not None:
+
+        def forget(connection: apsw.Connection) -> None:
+            for table_name in ("progress", "done", "inbox", "outbox", "attempt", "dead", "request"):
+                connection.execute(f"DELETE FROM {table_name} WHERE scope=?", (scope,))
+            connection.execute("DELETE FROM scope WHERE id=?", (scope,))
+
+        place.store.writer.submit(forget).result()
+    place.broker.writer.submit(
+        lambda c: c.execute(
+            "delete from commute_groups where name = ? and stream = "
+            "(select number from commute_streams where name = ?)",
+            (name, place.stream),
+        ).fetchall()
+    ).result()
+    for suffix in ("status", "running"):  # not the owner's file: whoever waits for it has it open
+        Path(place.store.side_path(name, suffix)).unlink(missing_ok=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:

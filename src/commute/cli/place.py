@@ -26,6 +26,7 @@ from commute.runtime.receipts import Desk
 from commute.store.reading import find_scope, scopes
 from commute.store.schema import SCHEMA as STORE_SCHEMA
 from commute.transports.rows import SCHEMA as LOG_SCHEMA
+from commute.transports.rows import find_positions
 
 if TYPE_CHECKING:
     from commute.app import App
@@ -101,8 +102,9 @@ class Place:
         def handlers_of(type_: str) -> list[str]:
             return [] if app is None else [h.name for h in app.handlers if h.event(type_) is not None]
 
-        log = self.link().transport(self.stream)
-        return Desk(self.store, log, self.group, self.stream, retain_s=self.limits.retain_s, handlers_of=handlers_of)
+        return Desk(
+            self.store, _Finder(self), self.group, self.stream, retain_s=self.limits.retain_s, handlers_of=handlers_of
+        )
 
     def close(self) -> None:
         if self._link is not None:
@@ -119,6 +121,17 @@ class Place:
 
     def _only_group(self) -> str:
         return only_one(known_groups(self), self.stream)
+
+
+class _Finder:
+    """The part of the log that receipts need, without a transport, which would have to write."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def find(self, event_id: str, source: str | None = None) -> list[int]:
+        stream = self._place.stream
+        return self._place.broker.read(lambda c: find_positions(c, stream, event_id, source))
 
 
 def known_groups(place: Place) -> list[str]:

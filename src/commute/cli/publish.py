@@ -194,7 +194,7 @@ def _warn_unhandled(producer: _Producer, type_: str) -> None:
     hint = f" (did you mean {clean(like[0])}?)" if like else ""
     note(
         f'warning[unknown-type] "{clean(type_)}": no handler of {clean(producer.unhandled)} takes it{hint}; its '
-        f'workers '
+        f"workers "
         "will reject it"
     )
 
@@ -220,7 +220,7 @@ class _Lines:
         if not path.is_file():
             raise UsageError(
                 f"{what!r} is neither a JSON object nor a file here. Write '{{\"field\": 1}}' in single quotes",
-                slug="invalid-data",
+                slug="event-data",
             )
         text = _whole_document(path)
         return cls(single=text) if text is not None else cls(path)
@@ -316,6 +316,8 @@ def _many(producer: _Producer, source: _Lines, type_: str, wait_s: float | None,
     finally:
         if source.path is not None:
             file.close()
+    if not count:
+        raise UsageError(f"{source.path or 'stdin'} holds no event", slug="event-data")
     took_s = time.monotonic() - began_s
     outcomes, status = _outcomes(producer, pending, wait_s)
     if as_json:

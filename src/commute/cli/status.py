@@ -71,7 +71,7 @@ def status(
 
 def look(place: Place) -> dict[str, Any]:
     """Everything that status knows, as plain data: what ``--json`` prints."""
-    last, floor, mark = place.broker.read(lambda c: _stream(c, place))
+    last, floor, mark = place.broker.read(lambda c: stream_ends(c, place.stream, place.group))
     found: dict[str, Any] = {
         "at_s": time.time(),
         "broker": place.url.text,
@@ -84,15 +84,15 @@ def look(place: Place) -> dict[str, Any]:
     return found
 
 
-def _stream(connection: apsw.Connection, place: Place) -> tuple[int, int, int | None]:
+def stream_ends(connection: apsw.Connection, stream: str, group: str) -> tuple[int, int, int | None]:
     """(last position, deleted up to, the group's first unsettled position)."""
-    stream = find_stream(connection, place.stream)
-    if stream is None:
+    found = find_stream(connection, stream)
+    if found is None:
         return 0, 0, None
     rows = connection.execute(
-        "select watermark from commute_groups where stream = ? and name = ?", (stream.number, place.group)
+        "select watermark from commute_groups where stream = ? and name = ?", (found.number, group)
     ).fetchall()
-    return stream.last, stream.floor, int(str(rows[0][0])) if rows else None
+    return found.last, found.floor, int(str(rows[0][0])) if rows else None
 
 
 def _progress(connection: apsw.Connection, place: Place, last: int, watermark: int) -> dict[str, Any]:

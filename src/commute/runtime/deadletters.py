@@ -164,14 +164,17 @@ class Dead:
             entry.partition.places[entry.position] = entry.place
 
     def _say_parked(self, entry: Entry, name: str, failures: Failures, held: int, *, stopped: bool) -> None:
-        keys = ", ".join(access.key for access in entry.kind.footprint(entry_event(entry))[:4]) or "nothing"
+        touched = [access.key or "everything" for access in entry.kind.footprint(entry_event(entry))[:4]]
+        behind = f"{held} later event{' is' if held == 1 else 's are'} held behind it"
+        along = f" and the {held}, in order" if held else ""
+        without = f", and let the {held} run without it" if held else ""
         LOGGER.error(
-            "error[%s] %s %s: %s. %s %s\n  holds %s; %d later events are held behind it, all others go on\n"
-            "  look  commute dead show %s      retry it and the %d, in order   commute dead retry %s\n"
-            "  or give it up, and let the %d run without it   commute dead skip %s",
+            "error[%s] %s %s: %s. %s %s%s\n  holds %s; %s, all others go on\n"
+            "  look  commute dead show %s      retry it%s   commute dead retry %s\n"
+            "  or give it up%s   commute dead skip %s",
             "stopped" if stopped else "parked", entry.kind.type, entry.id, "stopped here" if stopped else "parked",
-            name, f"{failures.exhausted}{failures.where}", keys or "everything", held, entry.id, held, entry.id, held,
-            entry.id,
+            name, failures.exhausted, failures.where, ", ".join(touched) or "nothing", behind, entry.id, along,
+            entry.id, without, entry.id,
         )  # fmt: skip
 
     def pause_for_cone(self, partition: Partition, reason: str) -> None:
@@ -228,6 +231,9 @@ class Dead:
                 return  # asked again when something has ended
             positions = partition.cone.replayable(min(room, REPLAY_EVENTS_MAX), partition.overtakes_from())
             if not positions:
+                recovery = engine.recovery
+                if recovery is not None and partition.overtakes_from() is None and recovery.cone_rests():
+                    engine.end_recovery()
                 return
             rows = self._rows(partition, positions)
             missing = len(positions) - len(rows)
@@ -265,6 +271,14 @@ class Dead:
         past = entry.remember()
         past.was_dead = True
         past.done.update(row.handlers_done)
+        failures = partition.failures.pop(row.position, None)
+        if failures is not None:  # of an earlier replay, which a death has ended
+            past.failures.update(failures)
+            past.written = True
+        deaths = partition.failures.pop(row.position, None)
+        if deaths is not None:  # an earlier life has died of replaying it
+            past.failures.update(deaths)
+            past.written = True
         entry.event = event
         entry.place = partition.places.get(row.position)
         partition.cone.replaying(row.position)

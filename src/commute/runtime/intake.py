@@ -70,14 +70,24 @@ class Intake:
             wanted = engine.wiring.concurrency - engine.running  # handlers that stand idle now
             for index, delivery in enumerate(deliveries):
                 self.take(delivery)
-                recovery = engine.recovery
-                if recovery is not None and recovery.passed(delivery.partition, delivery.position):
-                    engine.end_recovery()
+                if engine.recovery is not None:
+                    self._passed(delivery)
                 if partition_paused(engine, delivery.partition):
                     break  # the rest comes again with the next start
                 if index % YIELD_EVENTS == YIELD_EVENTS - 1 or 0 < wanted <= len(engine.ready):
                     wanted = 0  # all have something to do: let them begin before the rest is taken in
                     await asyncio.sleep(0)
+            if engine.recovery is not None:
+                engine.wake(1)
+
+    def _passed(self, delivery: Delivery) -> None:
+        """A suspect that was not admitted is none any more, unless it comes out of the cone."""
+        engine = self._engine
+        partition = engine.partitions[delivery.partition]
+        replayed = delivery.position in partition.cone and partition.settled_before(delivery.position)
+        recovery = engine.recovery
+        if recovery is not None and not replayed and recovery.passed(delivery.partition, delivery.position):
+            engine.end_recovery()
 
     def _room(self) -> int:
         engine = self._engine

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 class Recovery:
     """Which suspects have still to be tried. Falsy once there are none: then the engine forgets it."""
 
-    __slots__ = ("_deferred", "_engine", "_suspects", "_tickets")
+    __slots__ = ("_deferred", "_engine", "_in_cone", "_suspects", "_tickets")
 
-    def __init__(self, engine: Engine, suspects: Iterable[tuple[int, int]]) -> None:
+    def __init__(
+        self, engine: Engine, suspects: Iterable[tuple[int, int]], in_cone: Iterable[tuple[int, int]] = ()
+    ) -> None:
         self._engine = engine
         self._suspects = set(suspects)  # (partition, position)
+        self._in_cone = set(in_cone)  # those that were being replayed: they come from the cone, not from the log
         self._tickets: dict[tuple[int, int], Ticket[Entry]] = {}  # of those taken in again
         self._deferred: dict[Ticket[Entry], list[Job]] = {}  # everything that could start
 
@@ -43,16 +46,30 @@ class Recovery:
 
     def passed(self, partition: int, position: int) -> bool:
         """The intake has come by this position without admitting it; True when no suspect is left."""
-        if (partition, position) not in self._tickets:
+        if (partition, position) not in self._tickets and (partition, position) not in self._in_cone:
             self._suspects.discard((partition, position))
+        return not self._suspects
+
+    def cone_rests(self) -> bool:
+        """Nothing more will come out of the cone by itself; True when no suspect is left.
+
+        What lies in it waits for a person, so the others must not wait for that. While a suspect is being tried, its
+        outcome may still free others.
+        """
+        if not self._tickets:
+            self._suspects -= self._in_cone
         return not self._suspects
 
     def gone(self, entry: Entry) -> bool:
         """A suspect has survived its attempt, or will not be run; True when it was the last."""
-        name = (entry.partition.number, entry.position)
+        self._forget((entry.partition.number, entry.position))
+        return not self._suspects
+
+    def _forget(self, name: tuple[int, int]) -> None:
         self._tickets.pop(name, None)
         self._suspects.discard(name)
-        return not self._suspects
+        if self._in_cone:
+            self._engine.dead.look_again()
 
     def defer(self, job: Job) -> None:
         self._deferred.setdefault(job.ticket, []).append(job)
@@ -64,15 +81,24 @@ class Recovery:
         for name, ticket in sorted(self._tickets.items()):
             found = self._first_startable(ticket)
             if found is None:  # it waits for a retry: it will be run then, like any other
-                self._tickets.pop(name)
-                self._suspects.discard(name)
-            if found is not None:
+                self._forget(name)
+            else:
                 jobs = self._deferred[found]
                 job = jobs.pop(0)
                 if not jobs:
                     del self._deferred[found]
                 return job
+        self._forget_unreachable()
         return None
+
+    def _forget_unreachable(self) -> None:
+        """A suspect in the cone that cannot be replayed yet, behind a parked event, must not hold up everything."""
+        for number, position in self._suspects - self._tickets.keys():
+            partition = self._engine.partitions.get(number)
+            if partition is None or partition.reached < min(position, partition.recovered_max):
+                continue  # the intake may still come by it
+            if position not in partition.cone.replayable(below=partition.overtakes_from()):
+                self._suspects.discard((number, position))
 
     def is_suspect(self, job: Job) -> bool:
         return (job.entry.partition.number, job.entry.position) in self._suspects

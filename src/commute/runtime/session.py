@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from commute.embedded.file import EmbeddedFile
 from commute.embedded.ownership import Ownership
-from commute.errors import CommuteError
+from commute.errors import CommuteError, StoreError
 from commute.runtime.deadletters import Dead
 from commute.runtime.engine import Engine
 from commute.runtime.entry import Failures
@@ -101,6 +101,9 @@ class Session:
         engine.dead = Dead(engine, self.intake, self._reader)
         self.sweep = Sweep(engine)
         self._load(scope)
+        if engine.recovery is not None:
+            # Deaths are counted on disk before anything runs, or a quick killer would never be found out.
+            await asyncio.wrap_future(file.writer.submit(lambda _connection: None))
         await around.transport.open(plan.group, from_end=around.from_end)
         engine.start()
         self._begin(self.intake.run(), "intake")
@@ -138,10 +141,9 @@ class Session:
         places = engine.dead.load(read_dead(reader, scope, "status IN ('parked','held')", data=False))
         self._load_outbox(scope, places)
         for row in read_attempts(reader, scope):
-            found = engine.partitions.get(row.partition)
-            if found is not None:
-                failures = Failures(row.failures, row.deaths, row.first_s, row.error)
-                found.failures.setdefault(row.position, {})[row.handler] = failures
+            found = self._touched(row.partition, row.position)
+            failures = Failures(row.failures, row.deaths, row.first_s, row.error)
+            found.failures.setdefault(row.position, {})[row.handler] = failures
         self._load_suspects()
 
     def _load_outbox(self, scope: int, places: list[Place]) -> None:
@@ -170,19 +172,28 @@ class Session:
         if not deaths_max:
             return
         suspects: set[tuple[int, int]] = set()
+        in_cone: set[tuple[int, int]] = set()
         for number, position, alone in self._around.suspects:
-            partition = engine.partitions.get(number)
-            if partition is not None and partition.settled_before(position) and position not in partition.cone:
+            partition = self._touched(number, position)
+            if position in partition.cone:
+                in_cone.add((number, position))
+            elif partition.settled_before(position):
                 continue
             suspects.add((number, position))
-            if alone and partition is not None:
+            if alone:
                 self._count_death(partition, position)
         if suspects:
             LOGGER.warning(
                 "the last worker ended uncleanly with %d events running: they are run one at a time first",
                 len(suspects),
             )
-            engine.recovery = Recovery(engine, suspects)
+            engine.recovery = Recovery(engine, suspects, in_cone)
+
+    def _touched(self, number: int, position: int) -> Partition:
+        """The partition of an event that an earlier life has touched, even if that life ended before its first sync."""
+        partition = self.engine.partitions.get(number) or self.intake.partition(number)
+        partition.recovered_max = max(partition.recovered_max, position)
+        return partition
 
     def _count_death(self, partition: Partition, position: int) -> None:
         engine = self.engine
@@ -238,6 +249,11 @@ class Session:
         if self._works or slots:
             await asyncio.wait((*self._works, *slots), timeout=1.0)
         self._store.close()
+        try:
+            # Blocks that have ended become durable with their marks, and those of the next session come after them.
+            await asyncio.wrap_future(self._around.file.writer.submit(lambda _connection: None))
+        except StoreError as error:  # nothing since the last sync counts, marks included
+            LOGGER.info("closing the session: %s", error)
         self._around.file.writer.detach(self._store.source)
         engine.threads.close()
         try:

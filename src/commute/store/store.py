@@ -170,7 +170,10 @@ class Store:
     def drain(self, connection: apsw.Connection) -> None:
         """Write everything queued; called at each commit, and before a block that appends children."""
         self._woken = False  # before the queue is looked at: what is posted from now on wakes anew
-        if self._closed or not (self._queue or any(p.admitted for p in self._progress.values())):
+        if self._closed:
+            self._write_marks(connection)
+            return
+        if not (self._queue or any(p.admitted for p in self._progress.values())):
             return
         if self._check_epoch is not None:
             self._check_epoch(connection)
@@ -188,6 +191,22 @@ class Store:
             if partition.touched:
                 self._write_progress(connection, partition)
 
+    def _write_marks(self, connection: apsw.Connection) -> None:
+        """How far the intake had come when this session ended, and nothing else.
+
+        Blocks of it may become durable with this commit, and the next life asks the inbox up to this mark alone.
+        """
+        for progress in self._progress.values():
+            if progress.admitted:
+                mark = progress.admitted_max
+                while progress.admitted:
+                    mark = max(mark, progress.admitted.popleft())
+                connection.execute(
+                    "INSERT INTO progress(scope, partition, watermark, admitted) VALUES(?,?,0,?) "
+                    "ON CONFLICT(scope, partition) DO UPDATE SET admitted=max(admitted, excluded.admitted)",
+                    (self.scope, progress.partition, mark),
+                )
+
     def before_block(self, connection: apsw.Connection) -> None:
         """What must be in the log before a block's own children: those of the events it depends on."""
         self.check_epoch(connection)
@@ -196,15 +215,20 @@ class Store:
 
     def commit_block(self, connection: apsw.Connection, handled: Handled) -> None:
         """The end of a `ctx.transaction()` block: the inbox row and the children, in the block's savepoint."""
+        if self._closed:
+            raise self._over()
         self._insert_inbox(connection, handled)
         self._publish(connection, handled.partition, handled.position, handled.children, handled.chain)
 
     def check_epoch(self, connection: apsw.Connection) -> None:
         """Raise OwnershipLostError if another worker has taken the group, or if this session is over."""
         if self._closed:
-            raise OwnershipLostError("this worker has stopped; nothing more is written", slug="ownership-lost")
+            raise self._over()
         if self._check_epoch is not None:
             self._check_epoch(connection)
+
+    def _over(self) -> OwnershipLostError:
+        return OwnershipLostError("this worker has stopped; nothing more is written", slug="ownership-lost")
 
     # -- one record each ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,201 @@
+"""The events that a person names on the command line, and what each of them touches.
+
+An event is named by its id or a beginning of it, by ``SOURCE#ID``, or by two words, ``TYPE JSON``: then it need not
+exist. Footprints are computed with the app's own handlers, as a worker does when the event arrives; an event that the
+intake would reject or pass over touches nothing, here as there.
+
+Invariant: looking for an event reads what was last committed, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from commute.cli.place import Place
+from commute.core.footprint import Footprint
+from commute.errors import RejectedError, UsageError
+from commute.runtime.kinds import Kind, Kinds
+from commute.store.reading import read_dead
+from commute.store.records import DeadRow
+from commute.transports.base import Delivery, Message
+from commute.transports.rows import find_stream, read_rows
+
+if TYPE_CHECKING:
+    import apsw
+
+    from commute.app import App
+
+FOUND_MAX = 6  # events that an ambiguous beginning of an id is said to mean
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An event as it was written: an id (`data` is None), or a type name and its JSON."""
+
+    text: str
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An event and what it touches. `position` is None for one that was given as JSON.
+
+    `parts`: each handler that keeps a sequence, and what it touches. `footprint`: their union, which is what the
+    schedule sees. `refusal`: why the intake would reject it or pass it over; then both are empty.
+    """
+
+    type: str
+    id: str
+    source: str
+    position: int | None
+    time_s: float
+    parts: tuple[tuple[str, Footprint], ...]
+    footprint: Footprint
+    refusal: str = ""
+    dead: DeadRow | None = None  # its row among the dead letters
+
+    def handlers(self, key: str) -> list[str]:
+        """The handlers that touch exactly this key."""
+        return [name for name, footprint in self.parts if any(access.key == key for access in footprint)]
+
+
+class Missing(Exception):  # noqa: N818 - an answer, not an error: the event is nowhere
+    """No event has the id that was given."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(identity)
+        self.identity = identity
+
+
+def parse(words: Sequence[str]) -> list[Named]:
+    """The events that the words name: a word before a JSON document is its type, any other one an id."""
+    named: list[Named] = []
+    clean = [word.encode("utf-8", "backslashreplace").decode() for word in words]
+    at = 0
+    while at < len(clean):
+        following = clean[at + 1].lstrip() if at + 1 < len(clean) else ""
+        if following[:1] in ("{", "["):
+            named.append(Named(clean[at], following.encode()))
+            at += 2
+        else:
+            named.append(Named(clean[at]))
+            at += 1
+    return named
+
+
+class Reader:
+    """Turns names and messages into subjects, with the handlers of one app."""
+
+    def __init__(self, app: App[Any]) -> None:
+        self.kinds = Kinds(app.handlers, app.ignore, app.limits.accesses_max)
+        self._event_bytes_max = app.limits.event_bytes_max
+
+    def given(self, named: Named) -> Subject:
+        """An event given as JSON. Raises UsageError (``unknown-type``) and RejectedError for data that is wrong."""
+        assert named.data is not None
+        kind = self.kinds.get(named.text)
+        if kind is None:
+            like = self.kinds.like(named.text)
+            hint = f"; did you mean {like}?" if like else ""
+            raise UsageError(f'no handler takes "{named.text}"{hint}', slug="unknown-type")
+        parts = _parts(kind, kind.codec.decode(named.data))
+        return Subject(named.text, "", "", None, 0.0, parts, _union(kind, named.data))
+
+    def find(self, place: Place, named: Named) -> Subject:
+        """The event with that id, or the only one whose id begins so.
+
+        Raises Missing, and UsageError (``which-event``) where it means several.
+        """
+        source, _, identity = named.text.rpartition("#")
+        if not identity:
+            raise UsageError(f"{named.text!r} is no event: give an id, SOURCE#ID, or TYPE JSON", slug="which-event")
+        positions = place.broker.read(lambda c: _positions(c, place.stream, identity, source))
+        scope = place.scope
+        rows = [] if scope is None else place.store.read(lambda c: _dead(c, scope, identity, source))
+        dead = {row.position: row for row in rows}
+        found: dict[int, tuple[str, str]] = positions | {r.position: (r.message.id, r.message.source) for r in rows}
+        exact = {position: name for position, name in found.items() if name[0] == identity}
+        found = exact or found
+        # An id that was used twice has a second position, and is rejected there: the first one is the event.
+        first = {name: position for position, name in sorted(found.items(), reverse=True)}
+        if not first:
+            raise Missing(named.text)
+        if len(first) > 1:
+            shown = ", ".join(f"{its}#{one}" for one, its in list(first)[: FOUND_MAX - 1])
+            many = f"{len(first)}" if len(first) < FOUND_MAX else "many"
+            raise UsageError(f"{named.text} means {many} events: {shown}. Write more of it", slug="which-event")
+        (position,) = first.values()
+        kept = place.broker.read(lambda c: read_rows(c, place.stream, position, last=position))
+        row = dead.get(position)
+        message = kept[0].message if kept else row.message if row is not None else None
+        if message is None:  # deleted between the two looks
+            raise Missing(named.text)
+        duplicate_of = kept[0].duplicate_of if kept else None
+        return self.subject(Delivery(0, position, message, None, duplicate_of), row)
+
+    def subject(self, delivery: Delivery, row: DeadRow | None = None) -> Subject:
+        """The event of a delivery; with its dead-letter row, what that keeps counts."""
+        message = delivery.message
+        refusal, parts, footprint = "", (), ()
+        try:
+            parts, footprint = self._touched(message, delivery.duplicate_of)
+        except RejectedError as error:
+            refusal = str(error)
+        if row is not None and row.status in ("parked", "held"):
+            footprint = row.footprint  # as it was computed when the event arrived
+        return Subject(
+            message.type, message.id, message.source, delivery.position, message.time_s, parts, footprint, refusal, row
+        )
+
+    def footprint(self, delivery: Delivery) -> Footprint:
+        """What an event of the log touches; nothing where the intake would not admit it."""
+        try:
+            return self._touched(delivery.message, delivery.duplicate_of)[1]
+        except RejectedError:
+            return ()
+
+    def _touched(
+        self, message: Message, duplicate_of: int | None
+    ) -> tuple[tuple[tuple[str, Footprint], ...], Footprint]:
+        if duplicate_of is not None:
+            raise RejectedError(f"its id was used at position {duplicate_of} already", slug="id-twice")
+        kind = self.kinds.get(message.type)
+        if kind is None:
+            why = "passed over: ignore= lists its type" if self.kinds.ignored(message.type) else "no handler takes it"
+            raise RejectedError(why, slug="unknown-type")
+        if len(message.data) > self._event_bytes_max:
+            raise RejectedError(f"its data has {len(message.data):,} bytes", slug="too-large")
+        event = kind.codec.decode(message.data)
+        return _parts(kind, event), kind.footprint(event) if kind.ordered else ()
+
+
+def _parts(kind: Kind, event: object) -> tuple[tuple[str, Footprint], ...]:
+    return tuple((bound.name, bound.declared(kind.type).footprint(event)) for bound in kind.ordered)
+
+
+def _union(kind: Kind, data: bytes) -> Footprint:
+    return kind.footprint(kind.codec.decode(data)) if kind.ordered else ()
+
+
+def _positions(
+    connection: apsw.Connection, stream: str, beginning: str, source: str
+) -> dict[int, tuple[str, str]]:
+    """position -> (id, source) of a few events whose ids begin so, the exact one first. Index reads only."""
+    found = find_stream(connection, stream)
+    if found is None:
+        return {}
+    rows = connection.execute(
+        f"select position, id, source from {found.table} where id >= ?1 and id <= ?2 and duplicate_of is null"
+        " and (?3 = '' or source = ?3) order by id limit ?4",
+        (beginning, beginning + "\U0010ffff", source, FOUND_MAX),
+    ).fetchall()
+    return {position: (identity, its) for position, identity, its in cast("list[tuple[int, str, str]]", rows)}
+
+
+def _dead(connection: apsw.Connection, scope: int, beginning: str, source: str) -> list[DeadRow]:
+    return read_dead(
+        connection, scope, "id >= ? AND id <= ? AND (? = '' OR source = ?)",
+        (beginning, beginning + "\U0010ffff", source, source),
+    )  # fmt: skip
