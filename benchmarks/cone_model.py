@@ -62,9 +62,7 @@ class Rules:
     """The engine's rules; each one that is switched off is a mistake that the judges must find."""
 
     stays_until_outcome: bool = True  # a replayed event leaves the cone at its outcome, not at its admission
-    replays_what_was_read: bool = (
-        True  # after a restart nothing is replayed beyond the position of the intake
-    )
+    replays_what_was_read: bool = True  # after a restart nothing is replayed beyond the position of the intake
     holds_followers: bool = True  # when an event parks, what waits for it is held in the same step
     checks_transitively: bool = True  # an arriving event is compared with the held events too
 
@@ -155,8 +153,7 @@ class Model:
         self.history.start(position)
         # Over all lives, where a history knows its own only.
         if any(
-            p < position and p not in self.outcomes and conflicts(self.log[p], self.log[position])
-            for p in self.log
+            p < position and p not in self.outcomes and conflicts(self.log[p], self.log[position]) for p in self.log
         ):
             self.overtakes += 1
         return True
@@ -353,15 +350,11 @@ def main() -> int:
         holds += life.holds
         pairs += sum(verdict.dependent_pairs for verdict in life.verdicts)
     elapsed_s = time.perf_counter() - start_s
-    print(
-        f"{given.runs:,} lives, {events:,} events, {pairs:,} dependent pairs, {holds:,} times held: ", end=""
-    )
+    print(f"{given.runs:,} lives, {events:,} events, {pairs:,} dependent pairs, {holds:,} times held: ", end="")
     print(f"0 violations, 0 false waits, none stuck, none lost; {elapsed_s:.0f} s")
     for count in (given.chain // 10, given.chain):
         took_s = statistics.median(chain_s(count) for _ in range(3))
-        print(
-            f"{count:,} held behind one key, retried: {took_s:.2f} s, {took_s / count * 1e6:.1f} us an event"
-        )
+        print(f"{count:,} held behind one key, retried: {took_s:.2f} s, {took_s / count * 1e6:.1f} us an event")
     return 0
 
 

@@ -54,9 +54,7 @@ BEFORE: dict[str, tuple[Footprint, ...]] = {
 
 def spread(count: int) -> list[Footprint]:
     """Footprints of two keys each, none of them shared."""
-    return [
-        (Access(f"order/{number}", WRITE), Access(f"customer/{number * 7}", READ)) for number in range(count)
-    ]
+    return [(Access(f"order/{number}", WRITE), Access(f"customer/{number * 7}", READ)) for number in range(count)]
 
 
 def queue(first: int, count: int) -> list[Footprint]:

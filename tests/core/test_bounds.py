@@ -17,15 +17,11 @@ from commute.core.footprint import ADD, EVERYTHING, READ, WRITE, Footprint, conf
 KEYS = ["", "a", "ab", "a/x", "a/x/1", "a/y", "b", "b/x"]
 MODES = [READ, WRITE, ADD, "max"]
 footprints = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(MODES)), max_size=3).map(normalise)
-few_modes = st.lists(st.tuples(st.sampled_from(KEYS[1:4]), st.sampled_from(MODES[:3])), max_size=2).map(
-    normalise
-)
+few_modes = st.lists(st.tuples(st.sampled_from(KEYS[1:4]), st.sampled_from(MODES[:3])), max_size=2).map(normalise)
 logs = st.lists(footprints, max_size=14) | st.lists(few_modes, max_size=14)
 
 
-def levels(
-    log: list[Footprint], service_s: list[float], arrival_s: list[float]
-) -> tuple[list[int], list[float]]:
+def levels(log: list[Footprint], service_s: list[float], arrival_s: list[float]) -> tuple[list[int], list[float]]:
     depth: list[int] = []
     finish_s: list[float] = []
     for later, footprint in enumerate(log):
@@ -37,9 +33,7 @@ def levels(
 
 
 @given(logs, st.data())
-def test_levels_and_finishes_are_those_of_the_longest_paths(
-    log: list[Footprint], data: st.DataObject
-) -> None:
+def test_levels_and_finishes_are_those_of_the_longest_paths(log: list[Footprint], data: st.DataObject) -> None:
     times = st.lists(st.integers(0, 9).map(float), min_size=len(log), max_size=len(log))
     service_s, arrival_s = data.draw(times), data.draw(times)
     depth, finish_s = levels(log, service_s, arrival_s)
@@ -121,9 +115,7 @@ def pairwise_list_schedule(log: list[Footprint], concurrency: int, lookahead: in
 
 
 @given(logs, st.integers(1, 4), st.integers(1, 15))
-def test_list_scheduling_is_greedy_in_log_sequence(
-    log: list[Footprint], concurrency: int, lookahead: int
-) -> None:
+def test_list_scheduling_is_greedy_in_log_sequence(log: list[Footprint], concurrency: int, lookahead: int) -> None:
     assert list_schedule(log, concurrency, lookahead) == pairwise_list_schedule(log, concurrency, lookahead)
 
 

@@ -253,17 +253,15 @@ def test_right_runs_are_right_and_spoiled_ones_are_judged_as_pairwise_checking_d
 @settings(max_examples=400)
 @given(
     st.lists(
-        st.lists(
-            st.tuples(st.sampled_from(["", *KEYS]), st.sampled_from([READ, WRITE, ADD])), max_size=3
-        ).map(normalise),
+        st.lists(st.tuples(st.sampled_from(["", *KEYS]), st.sampled_from([READ, WRITE, ADD])), max_size=3).map(
+            normalise
+        ),
         min_size=1,
         max_size=5,
     ),
     st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 4)), max_size=30),
 )
-def test_any_records_are_judged_as_pairwise_checking_does(
-    footprints: list[Footprint], records: Records
-) -> None:
+def test_any_records_are_judged_as_pairwise_checking_does(footprints: list[Footprint], records: Records) -> None:
     log = dict(enumerate(footprints))
     agree(log, [(kind, event % len(log)) for kind, event in records])
 
@@ -318,9 +316,7 @@ APART = [w("a"), w("b")]
         (PAIR, "a0 r0 s0 h0 a0 s0 e0", {"start without release"}, {0}),
     ],
 )
-def test_what_is_planted_is_found(
-    log: list[Footprint], text: str, violations: set[str], false_waits: set[int]
-) -> None:
+def test_what_is_planted_is_found(log: list[Footprint], text: str, violations: set[str], false_waits: set[int]) -> None:
     assert planted(log, text) == (violations, false_waits)
 
 

@@ -54,9 +54,7 @@ def test_positions_that_do_not_ascend_or_were_not_admitted_are_the_callers_fault
 
 
 @given(st.lists(st.integers(1, 200), max_size=120), st.integers(0, 500), st.randoms(use_true_random=False))
-def test_the_watermark_is_the_lowest_pending_position(
-    steps: list[int], start: int, chance: random.Random
-) -> None:
+def test_the_watermark_is_the_lowest_pending_position(steps: list[int], start: int, chance: random.Random) -> None:
     mark, pending, following = Watermark(start), set[int](), start
     for step in steps:
         if pending and chance.random() < 0.5:
@@ -101,9 +99,7 @@ def test_done_is_a_set_above_its_floor(added: set[int], floor: int) -> None:
     assert list(done) == sorted(kept)
     assert len(done) == len(kept)
     assert all((position in done) == (position in kept) for position in added | {floor, floor + 1})
-    assert dropped == sorted(
-        {p // BLOCK_POSITIONS for p in added if p // BLOCK_POSITIONS < floor // BLOCK_POSITIONS}
-    )
+    assert dropped == sorted({p // BLOCK_POSITIONS for p in added if p // BLOCK_POSITIONS < floor // BLOCK_POSITIONS})
     assert not set(dropped) & set(done.take_dirty())
     assert done.drop_below(floor // 2) == []
     done.add(floor - 1 if floor else 0)
@@ -111,9 +107,7 @@ def test_done_is_a_set_above_its_floor(added: set[int], floor: int) -> None:
 
 
 @given(st.lists(st.sets(positions), max_size=6), st.data())
-def test_what_was_taken_dirty_is_all_that_a_restart_needs(
-    commits: list[set[int]], data: st.DataObject
-) -> None:
+def test_what_was_taken_dirty_is_all_that_a_restart_needs(commits: list[set[int]], data: st.DataObject) -> None:
     done, store = Done(), dict[int, bytes]()
     for added in commits:
         for position in added:

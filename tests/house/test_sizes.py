@@ -14,7 +14,7 @@ FILE_LINES_MAX = 500
 BODY_LINES_MAX = 60
 
 FILE_EXCEPTIONS: dict[str, int] = {}
-FUNCTION_EXCEPTIONS: dict[str, int] = {}
+FUNCTION_EXCEPTIONS: dict[str, int] = {"tests/core/test_history.py::right_run": 65}
 
 
 def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

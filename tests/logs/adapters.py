@@ -29,9 +29,7 @@ def retail(folder: Path) -> list[LogEvent]:
     events = []
     for number, (invoice, items) in enumerate(lines.items(), 1):
         kind = "sale" if invoice.isdigit() else "cancel" if invoice.startswith("C") else "adjust"
-        objects = dict.fromkeys(
-            (kinds[field], value, None) for item in items for field, value, _ in item.objects
-        )
+        objects = dict.fromkeys((kinds[field], value, None) for item in items for field, value, _ in item.objects)
         events.append(LogEvent(number, invoice, kind, items[0].time_s, tuple(objects), {}))
     return _by_time(events)
 

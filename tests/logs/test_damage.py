@@ -33,9 +33,7 @@ SPICE = [
 
 
 def _jsonl() -> bytes:
-    lines = [
-        {"id": n, "ts": n, "type": "t", "objects": [["o", n % 3, "w"]], "x": {"y": [n]}} for n in range(12)
-    ]
+    lines = [{"id": n, "ts": n, "type": "t", "objects": [["o", n % 3, "w"]], "x": {"y": [n]}} for n in range(12)]
     return b"\n".join(json.dumps(line).encode() for line in lines)
 
 
@@ -44,16 +42,12 @@ def _csv() -> bytes:
 
 
 def _ocel1() -> bytes:
-    events = {
-        f"e{n}": {"ocel:activity": "t", "ocel:timestamp": "2020-01-01", "ocel:omap": ["o"]} for n in range(9)
-    }
+    events = {f"e{n}": {"ocel:activity": "t", "ocel:timestamp": "2020-01-01", "ocel:omap": ["o"]} for n in range(9)}
     return json.dumps({"ocel:events": events, "ocel:objects": {"o": {"ocel:type": "t"}}}, indent=1).encode()
 
 
 def _ocel2() -> bytes:
-    events = [
-        {"id": f"e{n}", "type": "t", "time": "2020", "relationships": [{"objectId": "o"}]} for n in range(9)
-    ]
+    events = [{"id": f"e{n}", "type": "t", "time": "2020", "relationships": [{"objectId": "o"}]} for n in range(9)]
     return json.dumps({"objects": [{"id": "o", "type": "t"}], "events": events}).encode()
 
 

@@ -47,9 +47,7 @@ def test_an_object_that_is_named_twice_is_one_key_with_joined_modes() -> None:
     assert _modes(("a", "1", READ), ("a", "1", READ)) == {"a/1": READ}
     assert _modes(("a", "1", READ), ("a", "1", ADD)) == {"a/1": WRITE}
     assert _modes(("a", "1", ADD), ("a", "1", None)) == {"a/1": WRITE}
-    assert footprint_of(_event(("a", "1", None), ("a", "1", None)), read=NONE, add=NONE) == (
-        Access("a/1", WRITE),
-    )
+    assert footprint_of(_event(("a", "1", None), ("a", "1", None)), read=NONE, add=NONE) == (Access("a/1", WRITE),)
 
 
 def test_names_never_become_separators_wildcards_or_nothing() -> None:

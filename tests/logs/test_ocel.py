@@ -74,18 +74,14 @@ def test_an_ocel_2_document_may_relate_an_object_twice(tmp_path: Path) -> None:
     log = read_log(_write(tmp_path, _document_2()), key_fields=["sum"])
     assert (log.format, log.problems) == ("OCEL 2.0 JSON", [])
     e1, e2 = log.events
-    assert e2.objects == (
-        *(("order", "o1", None), ("order", "o1", None), ("item", "i1", None), ("sum", "7", None)),
-    )
+    assert e2.objects == (*(("order", "o1", None), ("order", "o1", None), ("item", "i1", None), ("sum", "7", None)),)
     assert (e1.id, e2.data) == ("e1", {"sum": 7})
     assert "1 of 2 events have no sum, so no key of it" in log.notes
 
 
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("document", [_document_1(), _document_2()])
-def test_it_is_recognised_on_one_line_and_on_many(
-    tmp_path: Path, document: object, indent: int | None
-) -> None:
+def test_it_is_recognised_on_one_line_and_on_many(tmp_path: Path, document: object, indent: int | None) -> None:
     path = tmp_path / "log.json"
     path.write_text("\ufeff\n " + json.dumps(document, indent=indent))
     assert read_log(path).format.startswith("OCEL")
@@ -162,9 +158,7 @@ def test_bad_events_and_objects_of_ocel_2_are_told_with_their_lines(tmp_path: Pa
 
 @pytest.mark.parametrize("document", [_document_1(), _document_2()])
 @pytest.mark.parametrize("indent", [None, 1])
-def test_a_document_that_is_cut_keeps_what_came_before(
-    tmp_path: Path, document: object, indent: int | None
-) -> None:
+def test_a_document_that_is_cut_keeps_what_came_before(tmp_path: Path, document: object, indent: int | None) -> None:
     path = tmp_path / "log.json"
     path.write_text(json.dumps(document, indent=indent))
     whole = read_log(path)

@@ -23,9 +23,7 @@ OCEL = b'{"events": [{"id": "e", "type": "t"}], "objects": []}'
     ("text", "format_name", "events"),
     [(JSONL, "JSON lines", 20_000), (CSV, "CSV", 20_000), (OCEL, "OCEL 2.0 JSON", 1)],
 )
-def test_the_name_does_not_matter(
-    tmp_path: Path, text: bytes, format_name: str, events: int, packed: bool
-) -> None:
+def test_the_name_does_not_matter(tmp_path: Path, text: bytes, format_name: str, events: int, packed: bool) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(gzip.compress(text) if packed else text)
     log = read_log(path)
@@ -94,9 +92,7 @@ def test_progress_ends_with_all_bytes(tmp_path: Path, monkeypatch: pytest.Monkey
         (b"\x1f\x8b\x08\x00garbage that is no gzip", "gzip data is damaged"),
     ],
 )
-def test_what_is_no_log_is_refused_with_what_it_is_and_what_is_read(
-    tmp_path: Path, content: bytes, found: str
-) -> None:
+def test_what_is_no_log_is_refused_with_what_it_is_and_what_is_read(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "x"
     path.write_bytes(content)
     with pytest.raises(UsageError) as refused:
@@ -104,10 +100,7 @@ def test_what_is_no_log_is_refused_with_what_it_is_and_what_is_read(
     assert refused.value.slug == "bad-log"
     assert refused.value.message.startswith(f"{path}: ")
     assert found in refused.value.message
-    assert (
-        "These are read: JSON lines, CSV, OCEL 1.0 JSON, OCEL 2.0 JSON, OCEL 2.0 SQLite"
-        in refused.value.message
-    )
+    assert "These are read: JSON lines, CSV, OCEL 1.0 JSON, OCEL 2.0 JSON, OCEL 2.0 SQLite" in refused.value.message
 
 
 def test_files_that_cannot_be_opened_are_refused(tmp_path: Path) -> None:

@@ -35,11 +35,20 @@ async def test_effects_of_async_and_sync_handlers_commit_and_roll_back_with_the_
                 failed.add(event.n)
                 raise OSError("in the middle of the block")
 
-    @app.on(Child, writes="key/{key}", retry=QUICK)
-    def child(event: Child, ctx: Context[None]) -> None:
-        with ctx.transaction() as tx:
-            tx.execute(ADD, (event.key, event.n))
-            assert tx.changes == 1
+    if url.startswith("memory"):  # there a `def` handler cannot have a block: see the next test
+
+        @app.on(Child, writes="key/{key}", retry=QUICK)
+        async def child_on_loop(event: Child, ctx: Context[None]) -> None:
+            async with ctx.transaction() as tx:
+                tx.execute(ADD, (event.key, event.n))
+
+    else:
+
+        @app.on(Child, writes="key/{key}", retry=QUICK)
+        def child(event: Child, ctx: Context[None]) -> None:
+            with ctx.transaction() as tx:
+                tx.execute(ADD, (event.key, event.n))
+                assert tx.changes == 1
 
     async with app:
         await make_table(app)
@@ -50,6 +59,23 @@ async def test_effects_of_async_and_sync_handlers_commit_and_roll_back_with_the_
             for receipt in receipts:
                 assert (await receipt.outcome(timeout_s=20)) is not None
         assert await rows(app, "SELECT * FROM total ORDER BY key") == [("a", 20, 19), ("b", 20, 19)]
+
+
+async def test_a_def_handler_has_its_block_in_a_thread_or_is_refused_at_start(url: str) -> None:
+    for executor in ("threads", "loop"):
+        app: App[None] = App("shop", url)
+
+        @app.on(Step, writes="key/{key}", executor=executor)
+        def step(event: Step, ctx: Context[None]) -> None:
+            with ctx.transaction():
+                pass
+
+        if url.startswith("sqlite") and executor == "threads":
+            continue
+        async with app:
+            with pytest.raises(UsageError, match="needs `async def`"):
+                async with app.running():
+                    pass
 
 
 async def test_children_leave_with_the_effects_or_not_at_all(url: str) -> None:

@@ -42,9 +42,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def mypy() -> Lines:
     found: Lines = {}
     options = ("--strict", "--python-version=3.11", "--no-error-summary", "--config-file=", "--no-pretty")
-    done = run(
-        "mypy", *options, "--cache-dir", str(ROOT / ".mypy_cache" / "typing"), "-p", "right", "-p", "wrong"
-    )
+    done = run("mypy", *options, "--cache-dir", str(ROOT / ".mypy_cache" / "typing"), "-p", "right", "-p", "wrong")
     assert done.returncode in (0, 1), done.stdout + done.stderr
     for line in done.stdout.splitlines():
         place, _, message = line.partition(": error: ")
@@ -55,9 +53,7 @@ def mypy() -> Lines:
 
 @cache
 def pyright() -> Lines:
-    done = run(
-        "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(HERE / "pyrightconfig.json")
-    )
+    done = run("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(HERE / "pyrightconfig.json"))
     try:
         report = json.loads(done.stdout)
     except json.JSONDecodeError:

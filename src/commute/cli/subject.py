@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from commute.cli.place import Place
 from commute.core.footprint import Footprint
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import apsw
 
     from commute.app import App
+
+Parts: TypeAlias = tuple[tuple[str, Footprint], ...]
 
 FOUND_MAX = 6  # events that an ambiguous beginning of an id is said to mean
 
@@ -51,7 +53,7 @@ class Subject:
     source: str
     position: int | None
     time_s: float
-    parts: tuple[tuple[str, Footprint], ...]
+    parts: Parts
     footprint: Footprint
     refusal: str = ""
     dead: DeadRow | None = None  # its row among the dead letters
@@ -61,7 +63,7 @@ class Subject:
         return [name for name, footprint in self.parts if any(access.key == key for access in footprint)]
 
 
-class Missing(Exception):  # noqa: N818 - an answer, not an error: the event is nowhere
+class Missing(Exception):
     """No event has the id that was given."""
 
     def __init__(self, identity: str) -> None:
@@ -100,8 +102,7 @@ class Reader:
             like = self.kinds.like(named.text)
             hint = f"; did you mean {like}?" if like else ""
             raise UsageError(f'no handler takes "{named.text}"{hint}', slug="unknown-type")
-        parts = _parts(kind, kind.codec.decode(named.data))
-        return Subject(named.text, "", "", None, 0.0, parts, _union(kind, named.data))
+        return Subject(named.text, "", "", None, 0.0, *_touched(kind, kind.codec.decode(named.data)))
 
     def find(self, place: Place, named: Named) -> Subject:
         """The event with that id, or the only one whose id begins so.
@@ -123,22 +124,24 @@ class Reader:
         if not first:
             raise Missing(named.text)
         if len(first) > 1:
-            shown = ", ".join(f"{its}#{one}" for one, its in list(first)[: FOUND_MAX - 1])
+            shown = ", ".join(f"{its}#{one}" for one, its in sorted(first)[: FOUND_MAX - 1])
             many = f"{len(first)}" if len(first) < FOUND_MAX else "many"
             raise UsageError(f"{named.text} means {many} events: {shown}. Write more of it", slug="which-event")
         (position,) = first.values()
         kept = place.broker.read(lambda c: read_rows(c, place.stream, position, last=position))
         row = dead.get(position)
-        message = kept[0].message if kept else row.message if row is not None else None
-        if message is None:  # deleted between the two looks
+        if kept:
+            return self.subject(kept[0], row)
+        if row is None:  # deleted between the two looks
             raise Missing(named.text)
-        duplicate_of = kept[0].duplicate_of if kept else None
-        return self.subject(Delivery(0, position, message, None, duplicate_of), row)
+        return self.subject(Delivery(0, position, _whole(place, row), None), row)
 
     def subject(self, delivery: Delivery, row: DeadRow | None = None) -> Subject:
         """The event of a delivery; with its dead-letter row, what that keeps counts."""
         message = delivery.message
-        refusal, parts, footprint = "", (), ()
+        refusal = ""
+        parts: Parts = ()
+        footprint: Footprint = ()
         try:
             parts, footprint = self._touched(message, delivery.duplicate_of)
         except RejectedError as error:
@@ -156,9 +159,7 @@ class Reader:
         except RejectedError:
             return ()
 
-    def _touched(
-        self, message: Message, duplicate_of: int | None
-    ) -> tuple[tuple[tuple[str, Footprint], ...], Footprint]:
+    def _touched(self, message: Message, duplicate_of: int | None) -> tuple[Parts, Footprint]:
         if duplicate_of is not None:
             raise RejectedError(f"its id was used at position {duplicate_of} already", slug="id-twice")
         kind = self.kinds.get(message.type)
@@ -167,21 +168,25 @@ class Reader:
             raise RejectedError(why, slug="unknown-type")
         if len(message.data) > self._event_bytes_max:
             raise RejectedError(f"its data has {len(message.data):,} bytes", slug="too-large")
-        event = kind.codec.decode(message.data)
-        return _parts(kind, event), kind.footprint(event) if kind.ordered else ()
+        return _touched(kind, kind.codec.decode(message.data))
 
 
-def _parts(kind: Kind, event: object) -> tuple[tuple[str, Footprint], ...]:
-    return tuple((bound.name, bound.declared(kind.type).footprint(event)) for bound in kind.ordered)
+def _touched(kind: Kind, event: object) -> tuple[Parts, Footprint]:
+    """What each of its handlers touches, and the union. Raises RejectedError where a key does not resolve."""
+    parts = tuple((bound.name, bound.declared(kind.type).footprint(event)) for bound in kind.ordered)
+    return parts, kind.footprint(event) if kind.ordered else ()
 
 
-def _union(kind: Kind, data: bytes) -> Footprint:
-    return kind.footprint(kind.codec.decode(data)) if kind.ordered else ()
+def _whole(place: Place, row: DeadRow) -> Message:
+    """The message of a dead letter, with its bytes."""
+    scope = place.scope
+    assert scope is not None, "a dead letter has a scope"
+    where = (row.partition, row.position)
+    rows = place.store.read(lambda c: read_dead(c, scope, "partition=? AND position=?", where))
+    return rows[0].message if rows else row.message
 
 
-def _positions(
-    connection: apsw.Connection, stream: str, beginning: str, source: str
-) -> dict[int, tuple[str, str]]:
+def _positions(connection: apsw.Connection, stream: str, beginning: str, source: str) -> dict[int, tuple[str, str]]:
     """position -> (id, source) of a few events whose ids begin so, the exact one first. Index reads only."""
     found = find_stream(connection, stream)
     if found is None:
@@ -197,5 +202,5 @@ def _positions(
 def _dead(connection: apsw.Connection, scope: int, beginning: str, source: str) -> list[DeadRow]:
     return read_dead(
         connection, scope, "id >= ? AND id <= ? AND (? = '' OR source = ?)",
-        (beginning, beginning + "\U0010ffff", source, source),
+        (beginning, beginning + "\U0010ffff", source, source), data=False,
     )  # fmt: skip

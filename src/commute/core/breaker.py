@@ -32,9 +32,7 @@ class Breaker:
 
     __slots__ = ("_delay_s", "_events_max", "_failed", "_first_s", "_max_s", "_probe", "next_probe_s", "open")
 
-    def __init__(
-        self, *, events_max: int = EVENTS_MAX, first_s: float = FIRST_S, max_s: float = MAX_S
-    ) -> None:
+    def __init__(self, *, events_max: int = EVENTS_MAX, first_s: float = FIRST_S, max_s: float = MAX_S) -> None:
         """Opens at `events_max` (at least 1); the first probe comes after
         `first_s`; delays double up to `max_s`."""
         assert events_max >= 1, f"a breaker needs an event to judge by: {events_max}"

@@ -204,9 +204,7 @@ class Cone:
             if before is None or first < before:
                 return f"position {first} touches EVERYTHING, so all events after it would be held"
         if any(key == "" and mode == WRITE for key, mode in footprint):
-            return (
-                f"it touches EVERYTHING and waits for position {caught}, so all events after it would be held"
-            )
+            return f"it touches EVERYTHING and waits for position {caught}, so all events after it would be held"
         return None
 
     def replayable(self, limit: int | None = None, below: int | None = None) -> list[int]:

@@ -307,9 +307,7 @@ class _Judge:
     def __init__(
         self, records: Sequence[int], footprints: Mapping[int, Footprint], positions: Mapping[int, int]
     ) -> None:
-        events = sorted(
-            {record >> _KIND_BITS for record in records}, key=lambda event: positions.get(event, event)
-        )
+        events = sorted({record >> _KIND_BITS for record in records}, key=lambda event: positions.get(event, event))
         if len({positions.get(event, event) for event in events}) < len(events):
             raise ValueError("two events of the history have one position")
         missing = [event for event in events if event not in footprints]

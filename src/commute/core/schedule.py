@@ -332,9 +332,7 @@ class Schedule(Generic[T]):
                 self._waiting -= 1
                 ready.append(ticket)
 
-    def _leave_lane(
-        self, key: str, held: Ticket[T] | Lane[T], ticket: Ticket[T], ready: list[Ticket[T]]
-    ) -> None:
+    def _leave_lane(self, key: str, held: Ticket[T] | Lane[T], ticket: Ticket[T], ready: list[Ticket[T]]) -> None:
         """Take an active ticket out of its lane; after the last one the next run becomes active."""
         assert isinstance(held, Lane), "a key is held by a ticket that does not name it"
         active = held.active
@@ -447,9 +445,7 @@ class Schedule(Generic[T]):
                     reached.append(group.previous)
         return {group for group in seen if group.members}  # a done one is remembered while a follower waits
 
-    def _behind(
-        self, ticket: Ticket[T], seen_keys: set[str], seen_groups: set[Group[T]]
-    ) -> Iterator[Ticket[T]]:
+    def _behind(self, ticket: Ticket[T], seen_keys: set[str], seen_groups: set[Group[T]]) -> Iterator[Ticket[T]]:
         """Those behind `ticket` in its lanes and in the groups after its own; each lane and group once."""
         for key, _ in ticket.footprint:
             held = self._holders.get(key)

@@ -16,6 +16,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -131,7 +132,7 @@ class EmbeddedFile:
         """What `job` returns, run on a connection that sees what is committed; in memory on the writing
         one. Blocks; thread-safe, one at a time. Raises StoreError where the storage fails."""
         if self.path is None:
-            return self.writer.submit(job).result()
+            return self._read_in_memory(job)
         with self._reader_lock:
             if self._users == 0:
                 raise StoreError(f"{self.path} is closed", slug="database-closed")
@@ -141,6 +142,22 @@ class EmbeddedFile:
                 return job(self._reader)
             except apsw.Error as error:
                 raise read_error(error, self.path) from error
+
+    def _read_in_memory(self, job: Callable[[apsw.Connection], R]) -> R:
+        # Never by the writer's turn: the one who has it may be a coroutine of the very loop that reads here.
+        loop = self.writer.loop_in_memory()
+        if loop is None:
+            return job(self.writer.connection)
+        future: Future[R] = Future()  # the connection belongs to the loop's thread
+
+        def read() -> None:
+            try:
+                future.set_result(job(self.writer.connection))
+            except BaseException as error:  # noqa: BLE001 - it goes to the one who waits
+                future.set_exception(error)
+
+        loop.call_soon_threadsafe(read)
+        return future.result()
 
     def data_version(self) -> int:
         """A number that differs from the last one when any connection has committed since. Blocks shortly."""

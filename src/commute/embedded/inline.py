@@ -30,6 +30,17 @@ class Inline:
         self._afters: deque[Callable[[], None]] = deque()
         self._calling = False
 
+    def loop_elsewhere(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that was last seen to run, if it still runs and not on this thread."""
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            return None
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            return loop
+        return None if here is loop else loop
+
     def arrange(self) -> None:
         try:
             self._loop = loop = asyncio.get_running_loop()

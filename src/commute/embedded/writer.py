@@ -23,6 +23,7 @@ Source: group commit, DeWitt et al., "Implementation Techniques for Main Memory 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
@@ -182,6 +183,10 @@ class Writer:
     def block_sync(self, before: Callable[[apsw.Connection], None] | None = None) -> SyncBlock:
         """``with writer.block_sync() as block``, for threads."""
         return SyncBlock(self, before)
+
+    def loop_in_memory(self) -> asyncio.AbstractEventLoop | None:
+        """In memory: the running loop that uses the connection, if it is another thread's; else None."""
+        return None if self._inline is None else self._inline.loop_elsewhere()
 
     def close(self) -> None:
         """Commit what is queued and close; blocks the calling thread for that time. Idempotent."""

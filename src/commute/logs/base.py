@@ -157,9 +157,7 @@ class Builder:
             seen.add(event.id)
         else:
             return
-        self.note(
-            f"ids are no identities ({excerpt(event.id)!r} occurs twice): the {self._unit} number is the id"
-        )
+        self.note(f"ids are no identities ({excerpt(event.id)!r} occurs twice): the {self._unit} number is the id")
         events[:] = [msgspec.structs.replace(e, id=str(e.number)) for e in events]
 
     def _note_times(self) -> None:
@@ -172,18 +170,14 @@ class Builder:
             self.note(f"{why}: events keep the sequence of the file")
         elif missing:
             shown = examples((f"{self._unit} {n}: {excerpt(t)!r}" for n, t in missing), len(missing))
-            self.note(
-                f"{len(missing)} of {len(events)} events have no readable time and come first ({shown})"
-            )
+            self.note(f"{len(missing)} of {len(events)} events have no readable time and come first ({shown})")
         late, latest = 0, float("-inf")
         for event in events:
             if event.time_s is not None:
                 late += event.time_s < latest
                 latest = max(latest, event.time_s)
         if late:
-            self.note(
-                f"the file is not in time sequence: {late} of {len(events)} events stand after a later one"
-            )
+            self.note(f"the file is not in time sequence: {late} of {len(events)} events stand after a later one")
 
 
 def object_id(value: object, what: str) -> str:

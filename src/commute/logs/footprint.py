@@ -23,9 +23,7 @@ def footprint_of(event: LogEvent, *, read: frozenset[str], add: frozenset[str]) 
     joined. No objects: the event touches nothing. About 1 µs an object. The number of keys is not limited
     here; a key that is too long raises RejectedError (``key-too-long``).
     """
-    return normalise(
-        (_key(kind, identity), _mode(kind, mode, read, add)) for kind, identity, mode in event.objects
-    )
+    return normalise((_key(kind, identity), _mode(kind, mode, read, add)) for kind, identity, mode in event.objects)
 
 
 def _mode(kind: str, logged: str | None, read: frozenset[str], add: frozenset[str]) -> str:

@@ -82,9 +82,7 @@ def read(raw: Raw, *, type_field: str | None, time_field: str | None, key_fields
         builder.event(number, str(identity) if known else str(number), kind, time, objects, data)
     note_empty(builder, empty, total)
     for name, count in classes.items():
-        builder.note(
-            f"mode {name!r} ({count} accesses) is a commutative class: its accesses may change places"
-        )
+        builder.note(f"mode {name!r} ({count} accesses) is a commutative class: its accesses may change places")
     return builder.finish(FORMAT)
 
 

@@ -147,10 +147,7 @@ def _event_2(element: _Element) -> _Related:
         attributes = []
     if not isinstance(attributes, list):
         raise ValueError("attributes must be a list")
-    data = {
-        _text(pair.get("name"), "name of an attribute"): pair.get("value")
-        for pair in map(_mapping, attributes)
-    }
+    data = {_text(pair.get("name"), "name of an attribute"): pair.get("value") for pair in map(_mapping, attributes)}
     identity = object_id(event.get("id"), "id of the event")
     return _Related(identity, _text(event.get("type"), "type"), event.get("time"), ids, data)
 
@@ -167,9 +164,7 @@ def _declare(element: _Element, types: dict[str, str]) -> None:
         )
     known = types.setdefault(identity, kind)
     if known != kind:
-        raise ValueError(
-            f"object {identity!r} is declared as {known!r} and again as {kind!r}; the first counts"
-        )
+        raise ValueError(f"object {identity!r} is declared as {known!r} and again as {kind!r}; the first counts")
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -96,9 +96,7 @@ def _read(raw: Raw, connection: apsw.Connection, key_fields: Sequence[str]) -> L
                 details = rows_of[kind].pop(identity, None) if kind in rows_of else None
                 if details is None:
                     raise ValueError(f"no row in the table of its type {kind!r}, so no time")
-                data = {
-                    k: v for k, v in details.items() if k not in ("ocel_id", "ocel_time") and v is not None
-                }
+                data = {k: v for k, v in details.items() if k not in ("ocel_id", "ocel_time") and v is not None}
                 keys = keys_of(roles, data.get, empty)
             except ValueError as error:
                 builder.problem(f"event {row['ocel_id']}", str(error), row)
@@ -118,9 +116,7 @@ def _read(raw: Raw, connection: apsw.Connection, key_fields: Sequence[str]) -> L
 
 
 def _must_be_ocel(raw: Raw, connection: apsw.Connection) -> None:
-    tables = [
-        str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-    ]
+    tables = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
     for table, needed in _NEEDED.items():
         columns = _columns(connection, table)
         missing = ", ".join(f"{table}.{column}" for column in needed if column not in columns)
@@ -158,9 +154,7 @@ def _declare(row: _Row, types: dict[str, str], builder: Builder) -> None:
     identity, kind = str(row["ocel_id"]), str(row["ocel_type"])
     known = types.setdefault(identity, kind)
     if known != kind:
-        builder.problem(
-            f"object {identity}", f"declared as {known!r} and again as {kind!r}; the first counts", row
-        )
+        builder.problem(f"object {identity}", f"declared as {known!r} and again as {kind!r}; the first counts", row)
 
 
 def _columns(connection: apsw.Connection, table: str) -> list[str]:

@@ -48,9 +48,7 @@ def read_log(
             reader = jsonl.read if format_name == jsonl.FORMAT else delimited.read
             return reader(raw, type_field=type_field, time_field=time_field, key_fields=key_fields)
         if type_field or time_field:
-            raise bad_log(
-                raw.name, f"{format_name} says itself what type and time are: no --type-field, --time-field"
-            )
+            raise bad_log(raw.name, f"{format_name} says itself what type and time are: no --type-field, --time-field")
         if format_name == ocel_json.FORMAT_1 or format_name == ocel_json.FORMAT_2:
             return ocel_json.read(raw, format_name, key_fields=key_fields)
         return _read_sqlite(raw, key_fields)
@@ -133,9 +131,7 @@ def _ocel(record: dict[str, object]) -> bool:
     if any(field.startswith("ocel:") for field in record):
         return "ocel:events" in record or "ocel:objects" in record
     events = record.get("events")
-    return isinstance(events, list) and (
-        "objects" in record or "objectTypes" in record or "eventTypes" in record
-    )
+    return isinstance(events, list) and ("objects" in record or "objectTypes" in record or "eventTypes" in record)
 
 
 def _named(raw: Raw, *endings: str) -> bool:

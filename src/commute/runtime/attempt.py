@@ -121,6 +121,12 @@ class EffectBlock:
         self._ended(error)
 
     def __enter__(self) -> Rows:
+        engine = self._engine
+        if engine.wiring.in_memory and not engine.wiring.inline_threads and not engine.on_its_thread():
+            raise UsageError(
+                f"{self._job.bound.name} is `def` and opens ctx.transaction(): on memory:// that needs `async def`",
+                slug="transaction-needs-async",
+            )
         self._block = block = self._engine.writer.block_sync(before=self._engine.store.before_block)
         return self._opened(block.__enter__())
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class Engine:
         self.recorder = wiring.recorder
         self._in_flight = wiring.in_flight
         self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self.loop_resolution_s = time.get_clock_info("monotonic").resolution
         self.schedule: Schedule[Entry] = Schedule()
         self.ready = Ready()
@@ -422,8 +424,13 @@ class Engine:
 
     # -- the disk -----------------------------------------------------------------------------------------------
 
+    def on_its_thread(self) -> bool:
+        """Whether the caller runs on the loop's own thread."""
+        return threading.get_ident() == self._thread
+
     def _synced_elsewhere(self, batch: list[Record]) -> None:
-        if self.wiring.in_memory:
+        # In memory whoever gives the turn back commits: mostly the loop, but any thread may have submitted.
+        if self.wiring.in_memory and self.on_its_thread():
             self.synced(batch)
         else:
             self.loop.call_soon_threadsafe(self.synced, batch)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from commute.embedded.file import EmbeddedFile
 from commute.embedded.ownership import Ownership
-from commute.errors import CommuteError, StoreError
+from commute.errors import CommuteError, StoreError, UsageError
 from commute.runtime.deadletters import Dead
 from commute.runtime.engine import Engine
 from commute.runtime.entry import Failures
@@ -79,6 +79,8 @@ class Session:
         around = self._around
         file, plan = around.file, around.plan
         in_memory = file.path is None
+        if not around.inline_threads:
+            refuse_blocks_without_a_thread(plan, in_memory=in_memory)
         self._reader = file.writer.connection if in_memory else file.reader()
         scope = await asyncio.wrap_future(file.writer.submit(lambda c: open_scope(c, plan.group, plan.stream)))
         store = self._store = Store(
@@ -262,3 +264,19 @@ class Session:
             LOGGER.info("closing the transport: %s", error)
         if self._around.file.path is not None:
             self._reader.close()
+
+
+def refuse_blocks_without_a_thread(plan: Plan, *, in_memory: bool) -> None:
+    """A `def` handler waits for its block by blocking its thread: the loop's own must never wait so, and a store in
+    memory has one connection, which belongs to the loop.
+
+    Raises UsageError (``transaction-needs-async``).
+    """
+    for handler in plan.handlers:
+        if handler.embedded and not handler.is_async and (in_memory or handler.executor == "loop"):
+            place = "on memory://" if in_memory else 'with executor="loop"'
+            raise UsageError(
+                f"{handler.name} is `def` and opens ctx.transaction(): {place} that needs `async def`",
+                slug="transaction-needs-async",
+                where=handler.where,
+            )

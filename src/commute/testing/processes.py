@@ -35,9 +35,7 @@ async def check_producer_in_another_process(harness: Harness) -> None:
             async with asyncio.timeout(BOUND_S):
                 _, errors = await child.communicate()
             require_equal(child.returncode, 0, f"a producer process failed: {errors.decode()}")
-    require_equal(
-        [m for m in arrived if m.id in {x.id for x in mine}], mine, "this process's sequence was lost"
-    )
+    require_equal([m for m in arrived if m.id in {x.id for x in mine}], mine, "this process's sequence was lost")
     for name in ("one", "two"):
         ids = [m.id for m in arrived if m.source == f"/{name}"]
         require_equal(ids, [f"{name}-{n}" for n in range(100)], f"the sequence of process {name} was lost")
@@ -79,6 +77,4 @@ async def check_confirmed_survives_kill(harness: Harness) -> None:
                 for delivery in await consumer.receive(1000):
                     last = delivery.message.id
                     missing.discard(last)
-    require(
-        not missing, f"{len(missing)} of {len(confirmed)} confirmed messages are lost: {sorted(missing)[:5]}"
-    )
+    require(not missing, f"{len(missing)} of {len(confirmed)} confirmed messages are lost: {sorted(missing)[:5]}")
