@@ -79,7 +79,7 @@ class Shell:
         done = CliRunner().invoke(make_main(), ["explain", self.target, *words])
         assert done.exit_code == status, (words, done.exit_code, done.output, done.exception)
         assert "\x1b" not in done.output
-        return done.output
+        return done.output if status else done.stdout
 
     def json(self, *words: str, status: int = 0) -> Any:
         return json.loads(self(*words, "--json", status=status))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -66,6 +67,14 @@ class Commands(click.Group):
         found = getattr(import_module(f"commute.cli.{entry.module}"), entry.attribute)
         assert isinstance(found, click.Command), f"{entry.module}.{entry.attribute} is no command"
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        like = get_close_matches(args[0], COMMANDS, 1) if args and args[0] not in COMMANDS else []
+        if like and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {like[0]}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):

@@ -91,7 +91,9 @@ def list_dead(
         note(f"look: commute dead show {clean(shown)} ID    bring back: commute dead retry {clean(shown)} ID")
 
 
-@dead.command(epilog="Example:  commute dead show shop:app 01J9A")
+@dead.command(
+    short_help="One in full: bytes, attempts, traceback.", epilog="Example:  commute dead show shop:app 01J9A"
+)
 @click.argument("words", nargs=-1, required=True, metavar="[TARGET|URL] ID...")
 @where_options
 @json_option
@@ -110,8 +112,8 @@ def show(
         _say_one(row, behind[row.position])
 
 
-def _action(verb: str, help_text: str, example: str) -> click.Command:
-    @dead.command(verb, epilog=f"Example:  {example}", help=help_text)
+def _action(verb: str, short: str, help_text: str, example: str) -> click.Command:
+    @dead.command(verb, short_help=short, epilog=f"Example:  {example}", help=help_text)
     @click.argument("words", nargs=-1, metavar="[TARGET|URL] [ID...]")
     @click.option("--type", "type_", metavar="T", help="All of this type.")
     @click.option("--all", "everything", is_flag=True, help="All parked ones.")
@@ -150,17 +152,20 @@ def _action(verb: str, help_text: str, example: str) -> click.Command:
 
 retry = _action(
     "retry",
+    "Run again, in their place.",
     "Run parked events again, in their place; what they held follows in order. Skipped and rejected ones are appended "
     "as new events.",
     "commute dead retry shop:app 01J9A",
 )
 skip = _action(
     "skip",
+    "Give up; what they held goes on.",
     "Give parked events up: what only they held goes on without them. Their bytes are kept for retain_s.",
     "commute dead skip shop:app 01J9A",
 )
 drop = _action(
     "drop",
+    "Give up, and delete the bytes.",
     "Give events up and delete their bytes; identity and reason are kept.",
     "commute dead drop shop:app 01J9A --yes",
 )

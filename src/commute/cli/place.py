@@ -198,8 +198,8 @@ def open_place(
         )
     for path in (url.path, None if store is None else store.path):
         if path is not None and not Path(path).exists():
-            begin = f"commute run {shown}" if app is not None else "look at the path: three slashes are relative"
-            raise NotReachableError(f"there is no file {path} yet. {begin}", slug="not-reachable")
+            begin = f"make it: commute run {shown}" if app is not None else "three slashes are relative, four absolute"
+            raise NotReachableError(f"there is no file {path}; {begin}", slug="not-reachable")
     return Place(app, shown, url, store, group if group is not None or not any_group else "")
 
 

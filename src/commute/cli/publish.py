@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -73,15 +73,21 @@ def publish(
     if event_id is not None and not 0 < len(event_id) <= 256:
         raise UsageError("an event's id has 1 to 256 characters", slug="event-id")
     producer = _producer(target, app_dir, broker, db, group, to)
+    source = _Lines.of(what)
+    if source.single is None and event_id is not None:
+        raise UsageError("--id names one event; a file or stdin may hold many", slug="event-id")
+    # Checked before anything is opened: what is refused leaves no new file behind.
+    single = None if source.single is None else producer.message(type_, source.single, event_id)
+    if source.path is not None:
+        with source.open() as file:
+            for _ in _checked(producer, type_, _numbered(file), 0):
+                pass
     with _opened(producer):
-        source = _Lines.of(what)
-        if source.single is not None:
-            messages = [producer.message(type_, source.single, event_id)]
-            status = _one(producer, messages, wait_s, as_json=as_json)
-        elif event_id is not None:
-            raise UsageError("--id names one event; a file or stdin may hold many", slug="event-id")
+        desk = None if wait_s is None else producer.desk()
+        if single is not None:
+            status = _one(producer, single, desk, wait_s or 0.0, as_json=as_json)
         else:
-            status = _many(producer, source, type_, wait_s, as_json=as_json)
+            status = _many(producer, source, type_, desk, wait_s or 0.0, as_json=as_json)
     sys.exit(status)
 
 
@@ -113,11 +119,10 @@ class _Producer:
     handlers: dict[str, list[str]] | None = None
     link: Link | None = None
     log: Log | None = None
-    world: SystemWorld | None = None
+    world: SystemWorld = field(default_factory=SystemWorld)
 
     def message(self, type_: str, data: bytes, event_id: str | None = None) -> Message:
         """One checked message. Raises RejectedError."""
-        assert self.world is not None
         type_, data = self.encoder.encode_named(type_, data)
         return Message(event_id or self.world.new_id(), self.source, type_, self.world.now_s(), data)
 
@@ -173,7 +178,6 @@ def _opened(producer: _Producer) -> Iterator[None]:
         producer.link = Link.open(url, producer.db, producer.limits)
         try:
             producer.log = producer.link.transport(producer.stream)
-            producer.world = SystemWorld()
             if new:
                 note(f"made {clean(url.path)}")
             yield
@@ -193,9 +197,8 @@ def _warn_unhandled(producer: _Producer, type_: str) -> None:
     like = get_close_matches(type_, producer.known, 1)
     hint = f" (did you mean {clean(like[0])}?)" if like else ""
     note(
-        f'warning[unknown-type] "{clean(type_)}": no handler of {clean(producer.unhandled)} takes it{hint}; its '
-        f"workers "
-        "will reject it"
+        f'warning[unknown-type] "{clean(type_)}": no handler of {clean(producer.unhandled)} takes it{hint}; '
+        "its workers will reject it"
     )
 
 
@@ -259,10 +262,9 @@ def _checked(producer: _Producer, type_: str, lines: Iterable[tuple[int, bytes]]
 # -- sending ----------------------------------------------------------------------------------------------------------
 
 
-def _one(producer: _Producer, messages: Sequence[Message], wait_s: float | None, *, as_json: bool) -> int:
-    message = messages[0]
+def _one(producer: _Producer, message: Message, desk: Desk | None, wait_s: float, *, as_json: bool) -> int:
     _warn_unhandled(producer, message.type)
-    sent = producer.send(messages)[0]
+    sent = producer.send([message])[0]
     same = sent.duplicate_of is not None and sent.position == sent.duplicate_of
     told: dict[str, object] = {
         "id": message.id, "type": message.type, "source": message.source, "stream": producer.stream,
@@ -278,8 +280,8 @@ def _one(producer: _Producer, messages: Sequence[Message], wait_s: float | None,
             "event. Ids must be unique per source."
         )
     status = YES
-    if wait_s is not None:
-        state = _waited(producer.desk(), message, sent.position, wait_s)
+    if desk is not None:
+        state = _waited(desk, message, sent.position, wait_s)
         status = _status(state)
         told |= {"status": state.status, "reason": state.reason, "handlers": dict(state.handlers)}
         if not as_json:
@@ -289,13 +291,9 @@ def _one(producer: _Producer, messages: Sequence[Message], wait_s: float | None,
     return status
 
 
-def _many(producer: _Producer, source: _Lines, type_: str, wait_s: float | None, *, as_json: bool) -> int:
+def _many(producer: _Producer, source: _Lines, type_: str, desk: Desk | None, wait_s: float, *, as_json: bool) -> int:
     began_s = time.monotonic()
     _warn_unhandled(producer, type_)
-    if source.path is not None:
-        with source.open() as file:
-            for _ in _checked(producer, type_, _numbered(file), 0):
-                pass
     first: int | None = None
     last: int | None = None
     count = 0
@@ -311,7 +309,7 @@ def _many(producer: _Producer, source: _Lines, type_: str, wait_s: float | None,
                 last = sent[-1].position
                 count += len(messages)
                 progress.sent(count)
-                if wait_s is not None:
+                if desk is not None:
                     pending += [(m, one.position) for m, one in zip(messages, sent, strict=True)]
     finally:
         if source.path is not None:
@@ -319,14 +317,14 @@ def _many(producer: _Producer, source: _Lines, type_: str, wait_s: float | None,
     if not count:
         raise UsageError(f"{source.path or 'stdin'} holds no event", slug="event-data")
     took_s = time.monotonic() - began_s
-    outcomes, status = _outcomes(producer, pending, wait_s)
+    outcomes, status = _outcomes(desk, pending, wait_s)
     if as_json:
         told: dict[str, object] = {"events": count, "first": first, "last": last, "took_s": round(took_s, 3)}
-        say_json(told | ({"outcomes": outcomes} if wait_s is not None else {}))
+        say_json(told | ({"outcomes": outcomes} if desk is not None else {}))
     else:
         where = f", positions {first:,} to {last:,}" if first is not None and last is not None else ""
         say(f"{plural(count, 'event')} published{where}, in {span(took_s)}")
-        if wait_s is not None:
+        if desk is not None:
             say(", ".join(f"{number:,} {name}" for name, number in outcomes.items()) or "nothing to wait for")
     return status
 
@@ -375,12 +373,12 @@ def _waited(desk: Desk, message: Message, position: int | None, wait_s: float) -
 
 
 def _outcomes(
-    producer: _Producer, pending: Sequence[tuple[Message, int | None]], wait_s: float | None
+    desk: Desk | None, pending: Sequence[tuple[Message, int | None]], wait_s: float
 ) -> tuple[dict[str, int], int]:
     """How many events ended how, and the exit status for all together."""
-    if wait_s is None or not pending:
+    if desk is None:
         return {}, YES
-    desk, end_s = producer.desk(), time.monotonic() + wait_s
+    end_s = time.monotonic() + wait_s
     counts: dict[str, int] = {}
     statuses = {YES}
     for message, position in pending:

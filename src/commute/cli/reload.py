@@ -17,6 +17,8 @@ from commute.cli.commands import STOPPED
 from commute.cli.output import clean, note
 from commute.errors import UsageError
 
+DEBOUNCE_MS = 400  # an editor that saves several files makes one change
+
 
 def run_reloading(folder: Path, *, grace_s: float) -> int:
     """Run this command without ``--reload`` again and again until a signal; the last child's exit status.
@@ -43,7 +45,9 @@ def run_reloading(folder: Path, *, grace_s: float) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, asked)
     child = _start(arguments)
-    for changes in watch(folder.resolve(), watch_filter=PythonFilter(), stop_event=stop, raise_interrupt=False):
+    for changes in watch(
+        folder.resolve(), watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, stop_event=stop, raise_interrupt=False
+    ):
         if stop.is_set():
             break
         names = ", ".join(sorted({Path(path).name for _, path in changes}))

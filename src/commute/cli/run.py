@@ -32,7 +32,7 @@ from commute.cli.banner import banner
 from commute.cli.commands import NO, STOPPED, YES, status_of
 from commute.cli.output import clean, clock, error_text, note, plural, say_json, span
 from commute.cli.target import load
-from commute.cli.terminal import Live, route_logs
+from commute.cli.terminal import Live, routed_logs
 from commute.errors import CommuteError, UsageError
 from commute.limits import Limits
 from commute.runtime.status import snapshot
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 TICK_S = 1.0  # the live line of a terminal, and --json
 PIPED_TICK_S = 10.0
-BLOCKED_S = 2.0  # how much longer than grace_s a drain may take before the loop is taken to be blocked
+BLOCKED_S = 1.0  # a loop that has not answered the signal by then is blocked
 
 
 @click.command()
@@ -122,11 +122,11 @@ def run_app(
     began_s = time.monotonic() if began_s is None else began_s
     live = Live()
     name = shown or _name_of(app)
-    route_logs(live, name)
     signals = Signals(live)
     signals.install()
     try:
-        return asyncio.run(_Run(app, name, live, signals, began_s, as_json=as_json).run(resume, from_end))
+        with routed_logs(live, name):
+            return asyncio.run(_Run(app, name, live, signals, began_s, as_json=as_json).run(resume, from_end))
     except CommuteError as error:
         live.end()
         note(error_text(error, sys.stderr))
@@ -190,6 +190,9 @@ class _Run:
         self._began_s = began_s
         self._as_json = as_json
         self._worker: Worker
+        self._asked = threading.Event()  # by the first signal
+        self._draining = threading.Event()  # the loop has heard of it
+        self._ended = threading.Event()  # there is nothing to look after any more
         self._last = (0, time.monotonic())  # events done at the last tick, and when that was
 
     async def run(self, resume: bool, from_end: bool) -> int:
@@ -203,7 +206,14 @@ class _Run:
         live.above(banner(app, app.connect(), from_end=from_end))
         asked = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._signals.on_first = lambda: loop.call_soon_threadsafe(asked.set)
+        # Begun now: a signal handler may interrupt anything, so all that it does is set what others wait for.
+        threading.Thread(target=self._look_after_drain, args=(loop,), name="commute drain", daemon=True).start()
+
+        def on_first() -> None:
+            self._asked.set()
+            loop.call_soon_threadsafe(asked.set)
+
+        self._signals.on_first = on_first
         await worker.start()
         chores = asyncio.create_task(self._tick(), name="commute terminal")
         ended = asyncio.create_task(worker.wait(), name="commute wait")
@@ -217,6 +227,8 @@ class _Run:
         finally:
             for work in (chores, ended, asking):
                 work.cancel()
+            for over in (self._ended, self._draining, self._asked):
+                over.set()
             live.end()
 
     async def _drain(self) -> int:
@@ -226,7 +238,7 @@ class _Run:
             self._live.above("")  # the ^C of the terminal stands in the live line
         waits = f"{plural(count, 'handler')} may end within {span(grace_s)}; " if count else ""
         self._live.above(f"draining: {waits}nothing new begins. Once more stops now")
-        threading.Thread(target=self._give_up, args=(grace_s + BLOCKED_S,), name="commute drain", daemon=True).start()
+        self._draining.set()
         drained = await worker.stop()
         done = self._done()
         self._live.end()
@@ -240,11 +252,24 @@ class _Run:
         note(f"drained: {plural(done, 'event')} done in {span(ran_s)}")
         return YES
 
-    def _give_up(self, after_s: float) -> None:
-        """In a thread: the loop that should drain does not even run."""
-        time.sleep(after_s)
-        names = "; ".join(self._running()) or "some handlers"
-        end_now(NO, f"not drained: the event loop is blocked, so nothing can end in an orderly way: {names}")
+    def _look_after_drain(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a thread: the loop that should drain may be blocked by a handler, and then nothing in it can end."""
+        self._asked.wait()
+        if not self._draining.wait(BLOCKED_S):
+            names = "; ".join(self._running()) or "a handler"
+            self._live.above(f"draining: the event loop is blocked by {names}. Once more stops now")
+        grace_s = self._app.limits.grace_s
+        if self._ended.wait(grace_s):
+            return
+        while True:
+            answered = threading.Event()
+            with suppress(RuntimeError):  # the loop is closed: the command is about to end
+                loop.call_soon_threadsafe(answered.set)
+            if not answered.wait(BLOCKED_S) and not self._ended.is_set():
+                names = "; ".join(self._running()) or "some handlers"
+                end_now(NO, f"not drained: the event loop is still blocked after {span(grace_s)}: {names}")
+            if self._ended.wait(BLOCKED_S):
+                return
 
     def _running(self) -> list[str]:
         """``reserve (order_created 01J9A)`` for each handler that runs."""

@@ -19,7 +19,7 @@ import click
 
 from commute.cli.banner import settled_beyond
 from commute.cli.output import clean, clock, paint, plural, say, say_json, size, span, table
-from commute.cli.place import Place, is_owned, json_option, open_place, where_options
+from commute.cli.place import Place, is_owned, json_option, known_groups, only_one, open_place, where_options
 from commute.store.reading import count_dead, find_scope, read_attempts, read_partitions
 from commute.transports.rows import find_stream
 
@@ -54,7 +54,8 @@ def status(
       commute status shop:app --watch
       commute status sqlite:///shop.db --group shop --json
     """
-    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
+    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, any_group=True) as place:
+        place.group = place.group or _group(place)
         while True:
             found = look(place)
             if as_json:
@@ -67,6 +68,12 @@ def status(
             if not watch:
                 return
             time.sleep(WATCH_S)
+
+
+def _group(place: Place) -> str:
+    """The group to show; "" while the stream has none: its events are there to be counted all the same."""
+    found = known_groups(place)
+    return only_one(found, place.stream) if found else ""
 
 
 def look(place: Place) -> dict[str, Any]:
@@ -146,9 +153,10 @@ def read_report(path: Path) -> dict[str, Any] | None:
 def show(found: Mapping[str, Any], shown: str) -> list[str]:
     """The lines that status prints."""
     dead: Mapping[str, int] = found["dead"]
+    whose = f"group {clean(found['group'])}" if found["group"] else "no group yet"
     head = (
-        f"group {clean(found['group'])} on {clean(found['broker'])}, stream {clean(found['stream'])}: "
-        f"{found['to_do']:,} to do, {dead.get('parked', 0):,} parked"
+        f"{whose} on {clean(found['broker'])}, stream {clean(found['stream'])}: {found['to_do']:,} to do, "
+        f"{dead.get('parked', 0):,} parked"
     )
     lines = [head]
     told = found["worker"]

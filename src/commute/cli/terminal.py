@@ -14,6 +14,8 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from commute.cli.output import clean, clean_lines, paint
@@ -108,11 +110,21 @@ class LogLines(logging.Handler):
         return False
 
 
-def route_logs(live: Live, shown: str) -> None:
-    """Show what commute logs, unless the app's own code has given its logger a handler."""
+@contextmanager
+def routed_logs(live: Live, shown: str) -> Iterator[None]:
+    """Show what commute logs meanwhile, unless the app's own code has given its logger a handler."""
     logger = logging.getLogger("commute")
     if logger.handlers:
+        yield
         return
-    logger.addHandler(LogLines(live, shown))
+    before = logger.level, logger.propagate
+    lines = LogLines(live, shown)
+    logger.addHandler(lines)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(lines)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
