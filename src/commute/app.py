@@ -293,8 +293,8 @@ class App(Router[S]):
         async with self:
             worker = self.worker()
             await worker.start()
-            if worker.session is None and not worker.standing_by:
-                await worker.wait()
+            if worker.ended:
+                await worker.wait()  # raises why it could not begin
             try:
                 yield
             finally:

@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -191,7 +192,8 @@ class EmbeddedFile:
             with self._reader_lock:
                 self._reader = None
                 for reader in list(self._readers):
-                    reader.close(force=True)
+                    with suppress(apsw.ThreadingViolationError):  # another thread still reads; it ends with that
+                        reader.close(force=True)
             self.writer.close()
             if self.path is not None and _files.get(self.path) is self:  # not so in a forked child
                 del _files[self.path]

@@ -170,6 +170,12 @@ class Writer:
         listens it resets itself, since there is no state to be dropped."""
         self._listeners.append(callback)
 
+    def off_failure(self, callback: Callable[[StoreError], None]) -> None:
+        """`callback` has dropped what it had, and hears of no failure any more; undoes `on_failure`."""
+        self._listeners.remove(callback)
+        if not self._listeners and self.failure is not None:
+            self.reset()
+
     def reset(self) -> None:
         """Work again after a failure; the listeners have dropped what was not synced."""
         self.failure = None

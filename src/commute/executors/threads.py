@@ -38,6 +38,8 @@ class Threads:
         self._lock = threading.Lock()
         self._idle = 0
         self._count = 0
+        self._busy = 0  # threads that run a handler
+        self._when_idle: Callable[[], object] | None = None
 
     async def run(self, slot: HasThread, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
         """Run `function(*arguments)` in a thread; returns or raises when it has really ended.
@@ -49,6 +51,7 @@ class Threads:
             return
         future: asyncio.Future[None] = self._loop.create_future()
         with self._lock:
+            self._busy += 1
             if self._idle > 0:
                 self._idle -= 1
             else:
@@ -65,6 +68,14 @@ class Threads:
             self._idle = 0
             self._spare_max = 0
 
+    def when_idle(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once, as soon as no thread runs a handler: now, or on the last of them. After `close`."""
+        with self._lock:
+            if self._busy:
+                self._when_idle = callback
+                return
+        callback()
+
     def _serve(self) -> None:
         while True:
             call = self._calls.get()
@@ -79,9 +90,13 @@ class Threads:
                 error = raised
             del call, function, arguments
             with self._lock:
+                self._busy -= 1
+                last = None if self._busy else self._when_idle
                 stay = self._idle < self._spare_max
                 if stay:
                     self._idle += 1
+            if last is not None:
+                last()
             self._ended.append((future, error))
             if not self._told:
                 self._told = True

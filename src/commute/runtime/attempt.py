@@ -94,7 +94,7 @@ class Attempt:
 class EffectBlock:
     """`ctx.transaction()`: a block of the embedded store that ends with the inbox row and the children."""
 
-    __slots__ = ("_attempt", "_block", "_engine", "_job", "_opened_s", "_rows")
+    __slots__ = ("_attempt", "_before", "_block", "_engine", "_job", "_opened_s", "_rows")
 
     def __init__(self, engine: Engine, job: Job, attempt: Attempt) -> None:
         self._engine = engine
@@ -103,6 +103,7 @@ class EffectBlock:
         self._block: AsyncBlock | SyncBlock | None = None
         self._rows: Rows | None = None
         self._opened_s = 0.0
+        self._before = 0  # children that were published before the block
 
     async def __aenter__(self) -> Rows:
         self._block = block = self._engine.writer.block(before=self._engine.store.before_block)
@@ -113,11 +114,15 @@ class EffectBlock:
     ) -> None:
         block = self._block
         try:
-            self._finish(error)
-        except BaseException as failure:
-            await block.__aexit__(type(failure), failure, failure.__traceback__)  # type: ignore[union-attr]
+            try:
+                self._finish(error)
+            except BaseException as failure:
+                await block.__aexit__(type(failure), failure, failure.__traceback__)  # type: ignore[union-attr]
+                raise
+            await block.__aexit__(kind, error, trace)  # type: ignore[union-attr]
+        except BaseException:
+            self._undone()
             raise
-        await block.__aexit__(kind, error, trace)  # type: ignore[union-attr]
         self._ended(error)
 
     def __enter__(self) -> Rows:
@@ -135,15 +140,20 @@ class EffectBlock:
     ) -> None:
         block = self._block
         try:
-            self._finish(error)
-        except BaseException as failure:
-            block.__exit__(type(failure), failure, failure.__traceback__)  # type: ignore[union-attr]
+            try:
+                self._finish(error)
+            except BaseException as failure:
+                block.__exit__(type(failure), failure, failure.__traceback__)  # type: ignore[union-attr]
+                raise
+            block.__exit__(kind, error, trace)  # type: ignore[union-attr]
+        except BaseException:
+            self._undone()
             raise
-        block.__exit__(kind, error, trace)  # type: ignore[union-attr]
         self._ended(error)
 
     def _opened(self, rows: Rows) -> Rows:
         self._opened_s = time.monotonic()
+        self._before = len(self._attempt.children)
         self._rows = rows
         return rows
 
@@ -153,7 +163,7 @@ class EffectBlock:
         entry, attempt, engine = self._job.entry, self._attempt, self._engine
         message = attempt._message
         place = entry.place
-        chain = place.chain if place is not None and not place.first() else ()
+        chain = place.chain if place is not None and (place.children or not place.first()) else ()
         handled = Handled(
             entry.partition.number, entry.position, message.source, message.id, self._job.bound.name,
             engine.world.now_s(), tuple(attempt.children), chain,
@@ -162,8 +172,12 @@ class EffectBlock:
             place.children = True
         self._rows.run(lambda connection: engine.store.commit_block(connection, handled))  # type: ignore[union-attr]
 
+    def _undone(self) -> None:
+        del self._attempt.children[self._before :]  # a handler that goes on must not send what belonged to the block
+
     def _ended(self, error: BaseException | None) -> None:
         if error is not None:
+            self._undone()
             return
         self._attempt.committed = True
         open_s = time.monotonic() - self._opened_s

@@ -28,19 +28,20 @@ from commute.errors import CommuteError, StoreError
 from commute.executors.threads import Threads
 from commute.runtime.attempt import Attempt
 from commute.runtime.entry import Entry, Job
-from commute.runtime.kinds import Bound
 from commute.runtime.notes import Notes
 from commute.runtime.outbox import Chains
 from commute.runtime.ready import Ready
+from commute.runtime.several import Several, after_of
 from commute.runtime.slot import CURRENT, Slot
 from commute.runtime.wiring import Wiring
-from commute.store.records import Ended, Finished, Handled, Record, Released
+from commute.store.records import Ended, Finished, Marked, Record, Released
 
 if TYPE_CHECKING:
     from commute.runtime.deadletters import Dead
     from commute.runtime.failing import Failing
     from commute.runtime.partition import Partition
     from commute.runtime.recovery import Recovery
+    from commute.transports.base import Message
 
 LOGGER = logging.getLogger("commute")
 
@@ -74,12 +75,14 @@ class Engine:
         self.chains = Chains()
         self.partitions: dict[int, Partition] = {}
         self.notes = Notes(self.kinds)
+        self.several = Several(self)
         self.recovery: Recovery | None = None
         self.threads = Threads(self.loop, wiring.concurrency, inline=wiring.inline_threads)
         self.slots: list[Slot] = []
         self._idle: list[Slot] = []
         self.running = 0  # handlers at this moment
         self.running_max = 0
+        self.lingering = 0  # events that have left the schedule with handlers that wait for no one still at work
         self.unsynced = 0  # records posted whose sync has not been reported
         self._in_block: dict[Entry, Footprint] = {}  # ended with a block of ours that is not yet on disk
         self._after_sync: deque[Ticket[Entry]] = deque()
@@ -172,11 +175,9 @@ class Engine:
         message = entry.message
         if message is None:
             message = await self.dead.reread(entry)
-        event = entry.event
-        if event is None:
-            event = entry.kind.codec.decode(message.data)
-            if entry.kind.single is None:
-                entry.event = event
+            if self.stopping:
+                return  # a drain began meanwhile: the event is left to the next session
+        event = entry.event if entry.event is not None else self._decoded(entry, message)
         attempt: Attempt | None = None
         arguments: tuple[object, ...] = (event,)
         if handler.takes_context:
@@ -208,6 +209,8 @@ class Engine:
             raise
         except BaseException as raised:  # noqa: BLE001 - SystemExit in a handler is a failed attempt too
             error = raised
+        if slot.timed_out and bound.on_loop and slot.work is not None:
+            slot.work.uncancel()  # also where the handler has ended well: a later one must not inherit it
         slot.end()
         bound.running -= 1
         self.running -= 1
@@ -217,20 +220,26 @@ class Engine:
         if bound.queue and not bound.breaker.open:
             self.ready.release(bound.queue.popleft())
             self.wake(1)
-        if alone and self.recovery is not None and self.recovery.gone(entry):
-            self.end_recovery()
         if error is None or (attempt is not None and attempt.committed):
             self._succeeded(job, attempt, error)
         else:
-            await self.failing.failed(job, error)
+            self.failing.failed(job, error)
         if self.recovery is not None:
+            if alone and self.recovery.tried(job.ticket):
+                self.end_recovery()
             self.wake(1)
+            self.room.set()  # the intake looks whether the other suspects can be reached at all
+
+    def _decoded(self, entry: Entry, message: Message) -> object:
+        event = entry.kind.codec.decode(message.data)
+        if entry.kind.single is None:
+            entry.event = event
+        return event
 
     def _judge_cancelled(self, slot: Slot, timeout_s: float | None, cancelled: asyncio.CancelledError) -> BaseException:
         """What a cancellation that came out of a handler means: a timeout, its own doing, or the end of the worker."""
         assert slot.work is not None
         if slot.timed_out:
-            slot.work.uncancel()
             error = TimeoutError(f"longer than timeout_s={timeout_s:g}")
             error.__cause__ = cancelled
             return error
@@ -274,9 +283,9 @@ class Engine:
                     past.active += 1
                 self.push(Job(ticket, single, 0))
                 return 1
-            self._finish(ticket)
+            self.finish(ticket)
             return 0
-        return self.advance(ticket)
+        return self.several.advance(ticket)
 
     def push(self, job: Job) -> None:
         if self.recovery is not None:
@@ -284,44 +293,18 @@ class Engine:
         else:
             self.ready.push(job)
 
-    def start_unordered(self, ticket: Ticket[Entry]) -> int:
-        """Handlers without a footprint wait for no one: ready at admission."""
-        entry = ticket.item
-        past = entry.remember()
-        count = 0
-        for index, bound in enumerate(entry.kind.bounds):
-            if bound.handler.unordered and bound.name not in past.done:
-                past.started.add(bound.name)
-                past.active += 1
-                self.push(Job(ticket, bound, index))
-                count += 1
-        return count
+    def give_up_bytes(self, entry: Entry) -> None:
+        """The log keeps them: for the payload limit."""
+        if entry.message is not None:
+            if entry.kind.single is None:
+                after_of(entry)
+            entry.message, entry.event = None, None
+            self.payload_bytes -= entry.size_bytes
 
-    def advance(self, ticket: Ticket[Entry]) -> int:
-        """Make the next handlers of an event with several ready, or end it; returns how many are ready now."""
-        entry = ticket.item
-        kind, past = entry.kind, entry.remember()
-        if ticket.blocked == 0 and not past.keys_freed and kind.ordered:
-            if entry.event is None and entry.message is not None:
-                entry.event = kind.codec.decode(entry.message.data)
-            indexes = kind.startable(entry.event, past.done, past.started) if entry.event is not None else []
-            for index in indexes:
-                bound = kind.bounds[index]
-                past.started.add(bound.name)
-                past.active += 1
-                self.push(Job(ticket, bound, index))
-            if indexes:
-                return len(indexes)
-            failed = any(one.exhausted is not None for one in past.failures.values())
-            if all(bound.name in past.done for bound in kind.ordered) and (past.active or failed):
-                past.keys_freed = True  # only unordered handlers are left, or have failed: nobody waits for those
-                self._free(ticket, committed=False)
-        if past.active == 0 and (past.keys_freed or ticket.blocked == 0):
-            if any(one.exhausted is not None for one in past.failures.values()):
-                self.failing.exhausted(ticket)
-            else:
-                self._finish(ticket)
-        return 0
+    def forget_bytes(self, entry: Entry) -> None:
+        """The event has left for good: its bytes count no more. Once an event."""
+        if entry.message is not None:
+            self.payload_bytes -= entry.size_bytes
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -339,45 +322,41 @@ class Engine:
         past = entry.past
         if past is None and not children and entry.place is None:
             self.post(Finished(entry.partition.number, entry.position, entry))
-            self._free(ticket, committed=committed)
+            self.free(ticket, committed=committed)
+            self.forget_bytes(entry)
             self.done += 1
             return
         past = entry.remember()
+        if past.ticket is not None and past.ticket is not ticket:
+            ticket = past.ticket  # it was held meanwhile, and may be replayed by now
+            entry = ticket.item
         past.done.add(bound.name)
         past.active -= 1
         past.failures.pop(bound.name, None)
         if committed:
             past.committed = True
         if entry.kind.single is not None:
-            self._finish(ticket, children)
+            self.finish(ticket, children)
             return
         if not committed:
-            self._post_handled(entry, bound, children)
-        self.wake(self.advance(ticket))
+            self.several.post_handled(entry, bound, children)
+        self.wake(self.several.advance(ticket))
 
-    def _post_handled(self, entry: Entry, bound: Bound, children: Sequence[Any]) -> None:
-        message = entry.message
-        assert message is not None
-        chain = self._chain(entry, bool(children))
-        self.post(
-            Handled(entry.partition.number, entry.position, message.source, message.id, bound.name,
-                    self.world.now_s(), tuple(children), chain)
-        )  # fmt: skip
-
-    def _chain(self, entry: Entry, children: bool) -> tuple[str, ...]:
+    def chain(self, entry: Entry, children: bool) -> tuple[str, ...]:
+        """The chain in which these children have to wait for their turn; empty where they leave at once."""
         place = entry.place
-        if place is None or not children or place.first():
-            return ()
+        if place is None or not children or (place.first() and not place.children):
+            return ()  # unless some of its own have to wait: those of later handlers leave after them
         place.children = True
         return place.chain
 
-    def _finish(self, ticket: Ticket[Entry], children: Sequence[Any] = ()) -> None:
+    def finish(self, ticket: Ticket[Entry], children: Sequence[Any] = ()) -> None:
         """The event is processed: its record, then everything that waited for it."""
         entry = ticket.item
         past = entry.remember()
         self.post(
             Ended(
-                entry.partition.number, entry.position, entry, tuple(children), self._chain(entry, bool(children)),
+                entry.partition.number, entry.position, entry, tuple(children), self.chain(entry, bool(children)),
                 had_failures=past.written, was_dead=past.was_dead,
             )
         )  # fmt: skip
@@ -389,7 +368,11 @@ class Engine:
         entry = ticket.item
         past = entry.past
         if past is None or not past.keys_freed:
-            self._free(ticket, committed=committed)
+            self.free(ticket, committed=committed)
+        else:
+            self.lingering -= 1
+            self.room.set()
+        self.forget_bytes(entry)
         if entry.place is not None:
             self.release_children(self.chains.end(entry.place))
         if past is not None and past.was_dead:
@@ -399,15 +382,14 @@ class Engine:
         for place in places:
             self.post(Released(place.partition, place.position))
 
-    def _free(self, ticket: Ticket[Entry], *, committed: bool) -> None:
+    def free(self, ticket: Ticket[Entry], *, committed: bool) -> None:
+        """Nothing of the event that others wait for is left to do: give up its keys."""
         entry = ticket.item
         if self.recorder is not None:
             self.recorder.end(entry.position, "processed")
         if committed and self.kinds.mixed:
             self._in_block[entry] = ticket.footprint
         released = self.schedule.settle(ticket)
-        if entry.message is not None:
-            self.payload_bytes -= entry.size_bytes
         if released:
             count = 0
             for other in released:
@@ -416,11 +398,18 @@ class Engine:
                 self.wake(count - 1)  # this slot takes one itself
         if not self.room.is_set():
             self.room.set()
+        if self.dead.needs_room:
+            self.dead.look_again()
 
     def post(self, record: Record) -> None:
         """Queue a record for the next group commit, and count it until its sync is reported."""
         self.unsynced += 1
         self.store.post(record)
+
+    def post_all(self, records: Sequence[Record]) -> None:
+        """`post` for records that become durable together."""
+        self.unsynced += len(records)
+        self.store.post_all(records)
 
     # -- the disk -----------------------------------------------------------------------------------------------
 
@@ -447,6 +436,8 @@ class Engine:
                     handles.append(token.handle)
                 if in_block:
                     in_block.pop(token, None)
+            elif type(record) is Marked and isinstance(record.entry, Entry):
+                in_block.pop(record.entry, None)
         if handles:
             self.transport.settle(handles)
         self.wiring.on_outcome(batch)
@@ -479,4 +470,5 @@ class Engine:
     @property
     def live(self) -> int:
         """Events admitted and not ended, and those of paused partitions: what `descriptors_max` bounds."""
-        return len(self.schedule) + sum(len(p.waiting_room) for p in self.partitions.values())
+        waiting = sum(len(partition.waiting_room) for partition in self.partitions.values())
+        return len(self.schedule) + self.lingering + waiting

@@ -38,7 +38,19 @@ class Failures:
 class Past:
     """What has happened to an event besides waiting: failures, finished handlers, a dead-letter row."""
 
-    __slots__ = ("active", "committed", "detail", "done", "failures", "keys_freed", "started", "was_dead", "written")
+    __slots__ = (
+        "active",
+        "committed",
+        "detail",
+        "done",
+        "failures",
+        "keys_freed",
+        "parking",
+        "started",
+        "ticket",
+        "was_dead",
+        "written",
+    )
 
     def __init__(self) -> None:
         self.done: set[str] = set()  # handlers that have succeeded; they are never run again
@@ -49,6 +61,8 @@ class Past:
         self.detail = ""  # the last traceback
         self.was_dead = False  # it was replayed out of the dead letters
         self.keys_freed = False  # its ordered handlers have ended; only unordered ones still run
+        self.parking = False  # it is to be parked as soon as bytes have been read: nothing of it starts any more
+        self.ticket: Ticket[Entry] | None = None  # where handlers run beside the schedule: the ticket it has now
         self.written = False  # attempt rows lie in the store
 
     def of(self, handler: str) -> Failures:
@@ -63,6 +77,7 @@ class Entry:
 
     __slots__ = (
         "admitted_s",
+        "after",
         "event",
         "handle",
         "id",
@@ -85,6 +100,7 @@ class Entry:
         self.kind = kind
         self.handle = handle
         self.admitted_s = admitted_s
+        self.after: tuple[int, ...] | None = None  # `Kind.after`, once it was needed; several handlers only
         self.size_bytes = len(message.data)
         self.event: object = None  # decoded, where it was decoded already
         self.past: Past | None = None

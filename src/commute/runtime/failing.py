@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from commute.core.retry import Exhausted, Policy, decide, describe_error, strictest
 from commute.core.schedule import Ticket
-from commute.errors import StoreError
+from commute.errors import DeadLetter, OwnershipLostError, StoreError
 from commute.runtime.entry import Entry, Failures, Job
 from commute.runtime.notes import detail_of, where_of
 from commute.store.records import Buried, Failed
@@ -42,19 +42,28 @@ class Failing:
 
     # -- one failed attempt -------------------------------------------------------------------------------------
 
-    async def failed(self, job: Job, error: BaseException) -> None:
+    def failed(self, job: Job, error: BaseException) -> None:
         """Decide about one failed attempt; the event keeps its keys whatever is decided, until its outcome."""
         engine, entry, bound = self._engine, job.entry, job.bound
+        if isinstance(error, OwnershipLostError):
+            engine.fail(error)  # no block of ours will ever commit again
+            return
         if isinstance(error, StoreError) and error.slug != "transaction-too-long":
             self._again(job, STORE_RETRY_S)
             return
         past = entry.remember()
         if entry.kind.single is not None and not past.active:
             past.active = 1
-        bound.failing = True
+        verdict_given = given_up(error)
         was_open = bound.breaker.open
-        bound.breaker.failed(entry.id, engine.loop.time())
-        if was_open:
+        if verdict_given:  # the handler works: it has said what is to be done with this event
+            if job.probe:
+                bound.breaker.probe_withdrawn()
+                self._probe_later(bound)
+        else:
+            bound.failing = True
+            bound.breaker.failed(entry.id, engine.loop.time())
+        if was_open and not verdict_given:
             job.probe = False
             bound.queue.append(job)
             self._probe_later(bound)
@@ -66,7 +75,7 @@ class Failing:
         failures.where = where_of(error, bound.code)
         failures.error = f"{describe_error(error)}{failures.where}"
         verdict = decide(bound.handler.retry, failures.failures, error, engine.world.random.random())
-        if bound.breaker.open:
+        if bound.breaker.open and not was_open:
             LOGGER.error(
                 "error[breaker-open] %s: its last events all failed, last: %s. Its events wait; one is tried at a time",
                 bound.name, failures.error,
@@ -76,7 +85,7 @@ class Failing:
             failures.exhausted = verdict.why
             past.detail = detail_of(error)
             past.active -= 1
-            await self._give_up(job.ticket)
+            self._give_up(past.ticket or job.ticket)
             return
         failures.due_s = now_s + verdict.delay_s
         past.written = True
@@ -92,11 +101,9 @@ class Failing:
         )  # fmt: skip
         self._again(job, verdict.delay_s)
 
-    async def _give_up(self, ticket: Ticket[Entry]) -> None:
-        entry = ticket.item
-        await self._engine.dead.bring_back(ticket)
-        if entry.kind.single is None:
-            self._engine.wake(self._engine.advance(ticket))  # others of this event may still run, or run now
+    def _give_up(self, ticket: Ticket[Entry]) -> None:
+        if ticket.item.kind.single is None:
+            self._engine.wake(self._engine.several.advance(ticket))  # others of this event may still run, or run now
         else:
             self.exhausted(ticket)
 
@@ -106,12 +113,12 @@ class Failing:
         past = entry.remember()
         failed = {name: one for name, one in past.failures.items() if one.exhausted is not None}
         policies: dict[str, Policy] = {b.name: b.handler.on_exhausted for b in entry.kind.bounds if b.name in failed}
-        policy = strictest(policies.values())
-        name = next(name for name, its in policies.items() if its == policy)
+        policy = strictest(policies.values()) if policies else "park"  # a death is nobody's failure by name
+        name = next((name for name, its in policies.items() if its == policy), next(iter(failed)))
         if policy == "skip":
             self._skip(ticket, name, failed[name])
         else:
-            self._engine.dead.park(ticket, name, failed[name], stopped=policy == "stop")
+            self._engine.dead.park_when_read(ticket, name, failed[name], stopped=policy == "stop")
 
     def _skip(self, ticket: Ticket[Entry], name: str, failures: Failures) -> None:
         engine, entry = self._engine, ticket.item
@@ -216,3 +223,10 @@ class Failing:
             job.probe = False
             engine.ready.release(job)
         engine.wake(count)
+
+
+def given_up(error: BaseException) -> bool:
+    """Whether the handler itself has said that this event is to get no further attempts."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(given_up(inner) for inner in error.exceptions)
+    return isinstance(error, DeadLetter)

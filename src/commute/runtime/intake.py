@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("commute")
 
 RECEIVE_EVENTS_MAX = 1_000  # deliveries asked for at once
+PAUSES_ALL = ("cone", "stop")  # pauses in which what was taken in already waits too
 YIELD_EVENTS = 100  # deliveries taken in between two turns given to the handlers
 
 
@@ -91,8 +92,10 @@ class Intake:
 
     def _room(self) -> int:
         engine = self._engine
-        if any(partition.pause for partition in engine.partitions.values()):
+        if any(partition.pause or partition.cut for partition in engine.partitions.values()):
             return 0
+        if engine.dead.needs_room:
+            return 0  # a replay goes first: what comes now may depend on it
         if engine.payload_bytes >= self._payload_bytes_max and not self._rereads:
             return 0
         # What has ended and waits for its sync is bounded by itself: it takes nothing from the look-ahead.
@@ -112,8 +115,8 @@ class Intake:
         engine = self._engine
         number, position, message = delivery.partition, delivery.position, delivery.message
         partition = engine.partitions.get(number) or self.partition(number)
-        partition.reached = position
-        if position == partition.recovered_max and len(partition.cone):
+        reached, partition.reached = partition.reached, position
+        if reached < partition.recovered_max <= position and len(partition.cone):
             engine.dead.look_again()
         if engine.chains.used:
             engine.release_children(engine.chains.pass_by(number, position))
@@ -186,6 +189,7 @@ class Intake:
         if partition.rejected() and not partition.pause:
             partition.pause = "rejects"
             partition.why = f"more than half of the last {len(partition.rejects)} events were rejected, last: {error}"
+            partition.cut = partition.why
             engine.post(Paused(partition.number, partition.why, self._fingerprint))
             LOGGER.error("error[too-many-rejects] intake paused: %s   Go on: commute run --resume", partition.why)
 
@@ -204,7 +208,7 @@ class Intake:
     def place(self, entry: Entry, footprint: Footprint) -> None:
         """Admit the event, hold it behind a parked one, or leave it before the door of a paused partition."""
         engine, partition = self._engine, entry.partition
-        if partition.pause and partition.pause != "rejects":
+        if partition.pause in PAUSES_ALL:
             partition.waiting_room.append(Placed(entry, footprint))
             return
         cone = partition.cone
@@ -226,25 +230,30 @@ class Intake:
         if engine.recorder is not None:
             engine.recorder.admit(entry.position, footprint)
         ticket = engine.schedule.admit(footprint, entry)
-        count = engine.start_unordered(ticket) if entry.kind.unordered else 0
+        count = engine.several.start_unordered(ticket) if entry.kind.unordered else 0
         if engine.recovery is not None:
             engine.recovery.came(ticket)
         if ticket.blocked:
             entry.event = None
         engine.payload_bytes += entry.size_bytes
         if self._rereads and engine.payload_bytes > self._payload_bytes_max and not count:
-            entry.message, entry.event = None, None
-            engine.payload_bytes -= entry.size_bytes
+            engine.give_up_bytes(entry)
         if not ticket.blocked:
             count += engine.startable(ticket)
         if count:
             engine.wake(count)
 
     def leave_waiting_room(self, partition: Partition) -> None:
-        """The partition is no longer paused: those before the door come in, in log sequence."""
-        waiting = partition.waiting_room
-        while waiting and not partition.pause:
-            placed = waiting.popleft()
+        """If the partition is no longer paused, those before the door come in, in log sequence."""
+        if not partition.waiting_room or partition.pause in PAUSES_ALL:
+            return
+        # They have come by and by, behind one parked event after the other.
+        waiting = sorted(partition.waiting_room, key=_position)
+        partition.waiting_room.clear()
+        for at, placed in enumerate(waiting):
+            if partition.pause in PAUSES_ALL:
+                partition.waiting_room.extend(waiting[at:])
+                return
             self.place(placed.entry, placed.footprint)
 
     def places(self, positions: Sequence[Place]) -> None:
@@ -253,6 +262,10 @@ class Intake:
             self._engine.chains.expect(place)
 
 
+def _position(placed: Placed) -> int:
+    return placed.entry.position
+
+
 def partition_paused(engine: Engine, number: int) -> bool:
     """Whether the partition takes nothing in until the worker is started anew."""
-    return engine.partitions[number].pause == "rejects"
+    return bool(engine.partitions[number].cut)

@@ -76,17 +76,29 @@ class Kind:
         """The keys in whose log sequence this event's children leave; empty for most."""
         return tuple(dict.fromkeys(key for chain in self.chains for key in chain(event)))
 
-    def startable(self, event: object, done: set[str], started: set[str]) -> list[int]:
+    def after(self, event: object) -> tuple[int, ...]:
+        """For each of `bounds`, as a bit mask, the earlier ones that it conflicts with on this event.
+
+        All that is needed of the event to run its handlers in sequence, so that its bytes need not be kept for it.
+        """
+        found: list[int] = []
+        footprints: list[Footprint] = []
+        for bound in self.bounds:
+            keys = () if bound.handler.unordered else bound.declared(self.type).footprint(event)
+            found.append(sum(1 << at for at, other in enumerate(footprints) if conflicts(keys, other)))
+            footprints.append(keys)
+        return tuple(found)
+
+    def startable(self, after: tuple[int, ...], done: set[str], started: set[str]) -> list[int]:
         """Indexes into `bounds` of the ordered handlers that may begin: no unfinished earlier one conflicts."""
         found: list[int] = []
-        earlier: list[Footprint] = []
+        unfinished = 0
         for index, bound in enumerate(self.bounds):
             if bound.handler.unordered or bound.name in done:
                 continue
-            keys = bound.declared(self.type).footprint(event)
-            if bound.name not in started and not any(conflicts(keys, other) for other in earlier):
+            if bound.name not in started and not after[index] & unfinished:
                 found.append(index)
-            earlier.append(keys)
+            unfinished |= 1 << index
         return found
 
 

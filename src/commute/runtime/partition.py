@@ -9,7 +9,7 @@ from commute.core.cone import Cone
 from commute.core.watermark import Done
 
 if TYPE_CHECKING:
-    from commute.runtime.entry import Failures, Job, Placed
+    from commute.runtime.entry import Failures, Job, Past, Placed
     from commute.runtime.outbox import Place
 
 Pause = Literal["", "cone", "stop", "rejects"]
@@ -23,8 +23,10 @@ class Partition:
     __slots__ = (
         "children",
         "cone",
+        "cut",
         "failures",
         "ids",
+        "lingering",
         "number",
         "pause",
         "places",
@@ -33,6 +35,7 @@ class Partition:
         "rejects",
         "seen",
         "stalled",
+        "stopped",
         "waiting_room",
         "watermark",
         "why",
@@ -43,7 +46,9 @@ class Partition:
         self.cone = Cone(held_events_max)
         self.watermark = watermark  # where this session began: everything below was settled
         self.recovered_max = recovered_max  # positions up to here may have been touched by an earlier life
-        self.reached = watermark - 1  # the last position that the intake has come by
+        self.reached = watermark - 1  # everything up to here has been taken in, or was settled before
+        while self.reached < recovered_max and self.reached + 1 in seen:
+            self.reached += 1  # the log does not give these again, unless one before them is unsettled
         self.seen = seen  # settled positions at or beyond the watermark when this session began
         self.ids: dict[int, str] = {}  # the event ids of what is in the cone
         self.places: dict[int, Place] = {}  # the chain places of what is in the cone
@@ -51,6 +56,9 @@ class Partition:
         self.failures: dict[int, dict[str, Failures]] = {}  # attempts of earlier lives, until their event comes
         self.pause: Pause = ""
         self.why = ""
+        self.cut = ""  # why the intake broke off amid what it had received: only a new session can go on with that
+        self.stopped: set[int] = set()  # parked events at which the partition was stopped
+        self.lingering: dict[int, Past] = {}  # in the cone, with handlers that wait for no one still at work
         self.waiting_room: deque[Placed] = deque()  # taken in, but without a place while the partition is paused
         self.stalled: deque[Job] = deque()  # ready when the partition was stopped
         self.rejects: deque[bool] = deque(maxlen=REJECTS_LOOKED_AT)  # empty unless one of the last was rejected

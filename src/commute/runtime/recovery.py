@@ -60,9 +60,13 @@ class Recovery:
             self._suspects -= self._in_cone
         return not self._suspects
 
-    def gone(self, entry: Entry) -> bool:
-        """A suspect has survived its attempt, or will not be run; True when it was the last."""
-        self._forget((entry.partition.number, entry.position))
+    def tried(self, ticket: Ticket[Entry]) -> bool:
+        """A handler of a suspect has survived; True when no suspect is left.
+
+        One with further handlers that have not been tried stays a suspect: any of them may be the killer.
+        """
+        if ticket.blocked <= 0 and ticket not in self._deferred:
+            self._forget((ticket.item.partition.number, ticket.item.position))
         return not self._suspects
 
     def _forget(self, name: tuple[int, int]) -> None:

@@ -138,7 +138,7 @@ class Session:
                 if self._around.resume or state.fingerprint != self._around.plan.fingerprint():
                     engine.post(Paused(state.partition, None))
                 else:
-                    partition.pause, partition.why = "rejects", state.paused
+                    partition.pause, partition.why, partition.cut = "rejects", state.paused, state.paused
                     LOGGER.error("error[too-many-rejects] intake is paused: %s   commute run --resume", state.paused)
         places = engine.dead.load(read_dead(reader, scope, "status IN ('parked','held')", data=False))
         self._load_outbox(scope, places)
@@ -221,6 +221,7 @@ class Session:
         self._works[0].cancel()
         engine.wake(len(engine.slots))
         ended = await self.ended(limits.grace_s)
+        await engine.dead.parked_all()
         if engine.failure is None:
             await asyncio.wrap_future(self._around.file.writer.submit(lambda _connection: None))
             await asyncio.sleep(0)
@@ -245,6 +246,7 @@ class Session:
         engine = self.engine
         engine.stopping = True
         engine.failing.close()
+        engine.dead.close()
         slots = [slot.work for slot in engine.slots if slot.work is not None]
         for work in (*self._works, *slots):
             work.cancel()

@@ -98,6 +98,11 @@ class Worker:
         await asyncio.wait((self._work, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, well or not: `wait` says."""
+        return self._work is not None and self._work.done()
+
     async def wait(self) -> None:
         """Returns when the worker has ended; raises what ended it."""
         assert self._work is not None
@@ -114,25 +119,33 @@ class Worker:
     async def _run(self) -> None:
         file = self.link.file
         await asyncio.wrap_future(file.writer.submit(lambda c: c.execute(SCHEMA).fetchall()))
-        file.writer.on_failure(self._store_failed)
-        if not await self._take_group():
-            return
         async with AsyncExitStack() as stack:
+            file.writer.on_failure(self._store_failed)
+            stack.callback(file.writer.off_failure, self._store_failed)
+            if not await self._take_group():
+                return
+            stack.callback(self._give_group_back)
             if self.plan.lifespan is not None:
                 self._state = await stack.enter_async_context(self.plan.lifespan())
-            try:
-                delay_s = 0.1
-                while not self._stop.is_set():
-                    error = await self._one_session()
-                    if error is None:
-                        break
-                    delay_s = min(2 * delay_s, STORE_RETRY_S_MAX)
-                    LOGGER.error("error[%s] %s   Again in %.1f s, from what is durable", error.slug, error, delay_s)
-                    await self._pause(delay_s)
-                    file.writer.reset()
-            finally:
-                if self._ownership is not None:
-                    self._ownership.release()
+            delay_s = 0.1
+            while not self._stop.is_set():
+                error = await self._one_session()
+                if error is None:
+                    break
+                delay_s = min(2 * delay_s, STORE_RETRY_S_MAX)
+                LOGGER.error("error[%s] %s   Again in %.1f s, from what is durable", error.slug, error, delay_s)
+                await self._pause(delay_s)
+                file.writer.reset()
+
+    def _give_group_back(self) -> None:
+        """Once no thread runs a handler of ours: whoever takes the group would run the same event beside it."""
+        if self._ownership is None:
+            return
+        session = self.session
+        if session is not None and hasattr(session, "engine"):
+            session.engine.threads.when_idle(self._ownership.release)
+        else:
+            self._ownership.release()
 
     async def _pause(self, delay_s: float) -> None:
         try:
@@ -168,8 +181,21 @@ class Worker:
 
     async def _one_session(self) -> StoreError | None:
         """One engine from start to end. None: asked to stop, and drained. A StoreError: begin again. Else raises."""
+        try:
+            failure = await self._lead_session()
+        except StoreError as error:
+            failure = error
+        if failure is None:
+            return None
+        again = self.ready.is_set() and not self._stop.is_set()  # else whoever started or stopped it is told at once
+        if again and isinstance(failure, StoreError) and not isinstance(failure, OwnershipLostError):
+            return failure
+        raise failure
+
+    async def _lead_session(self) -> BaseException | None:
+        """What ended the session; None: it was asked to. Raises StoreError where it could not even be made."""
         file = self.link.file
-        transport = self.link.transport()
+        transport = await asyncio.to_thread(self.link.transport) if file.path is not None else self.link.transport()
         record: InFlight | NoRecord = NoRecord()
         suspects: Sequence[tuple[int, int, bool]] = ()
         if file.path is not None:
@@ -206,14 +232,7 @@ class Worker:
                 chores.cancel()
             if hasattr(session, "engine"):
                 await self._end(session)
-        failure = session.engine.failure
-        if failure is None:
-            return None
-        if isinstance(failure, StoreError) and not isinstance(failure, OwnershipLostError):
-            if self._stop.is_set():
-                raise failure
-            return failure
-        raise failure
+        return session.engine.failure
 
     async def _end(self, session: Session) -> None:
         if session.engine.failure is not None and not await session.ended(self.plan.limits.grace_s):

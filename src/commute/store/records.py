@@ -101,6 +101,12 @@ class Paused(msgspec.Struct, frozen=True):
     fingerprint: str = ""
 
 
+class Marked(msgspec.Struct, frozen=True):
+    """Nothing to write: comes back when everything that was told before it is on the disk."""
+
+    entry: object
+
+
 class Released(msgspec.Struct, frozen=True):
     """The children of this event may leave the outbox now."""
 
@@ -123,9 +129,10 @@ class Asked(msgspec.Struct, frozen=True):
     position: int
     at_s: float
     refusal: str = ""  # the engine's reason not to do it now
+    answers: list[str] = msgspec.field(default_factory=list)  # what was done, once it was written
 
 
-Record = Finished | Ended | Buried | Failed | Handled | Paused | Released | Relayed | Asked
+Record = Finished | Ended | Buried | Failed | Handled | Paused | Marked | Released | Relayed | Asked
 
 
 class DeadRow(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from commute.store.records import (
     Failed,
     Finished,
     Handled,
+    Marked,
     Paused,
     Record,
     Relayed,
@@ -118,7 +119,8 @@ class Store:
         self._closed = False
         self._woken = False  # the writer knows that something is queued
         self._children_queued = False  # a queued record appends children to the log
-        self.relay_wanted = False  # rows lie in the outbox that the relay must send
+        self.relay_wanted = False  # durable rows lie in the outbox that the relay must send
+        self._relay_later = False  # such rows were written since the last sync
         self.on_synced: Callable[[list[Record]], None] = lambda batch: None
         writer.attach(self.source)
 
@@ -126,10 +128,17 @@ class Store:
 
     def post(self, record: Record) -> None:
         """Queue one record; it joins the next group commit. O(1), never blocks."""
+        self._queue.append(record)
         kind = type(record)
         if kind is not Finished and kind in _MAY_APPEND:
-            self._children_queued = True
-        self._queue.append(record)
+            self._children_queued = True  # after the append: `drain`, which takes it back, then sees the record
+        if not self._woken:
+            self._woken = True
+            self._writer.wake()
+
+    def post_all(self, records: Sequence[Record]) -> None:
+        """`post` for records of which none may become durable without the others; none of them has children."""
+        self._queue.extend(records)  # one step, as the writer's thread sees it
         if not self._woken:
             self._woken = True
             self._writer.wake()
@@ -161,11 +170,17 @@ class Store:
 
     def source(self, connection: apsw.Connection) -> Callable[[], None] | None:
         self.drain(connection)
-        batch = self._written
-        if not batch:
+        batch, for_relay = self._written, self._relay_later
+        if not batch and not for_relay:
             return None
-        self._written = []
-        return lambda: self.on_synced(batch)
+        self._written, self._relay_later = [], False
+
+        def synced() -> None:
+            # Not before: the relay would look in vain, and nobody would call it again.
+            self.relay_wanted |= for_relay
+            self.on_synced(batch)
+
+        return synced
 
     def drain(self, connection: apsw.Connection) -> None:
         """Write everything queued; called at each commit, and before a block that appends children."""
@@ -254,6 +269,8 @@ class Store:
                 )
             case Released():
                 self._release(connection, record)
+            case Marked():
+                pass
             case Relayed():
                 connection.executemany("DELETE FROM outbox WHERE n=?", [(n,) for n in record.numbers])
             case Asked():
@@ -267,7 +284,7 @@ class Store:
 
     def _write_ended(self, connection: apsw.Connection, record: Ended) -> None:
         where = (self.scope, record.partition, record.position)
-        if record.had_failures:
+        if record.had_failures or record.was_dead:  # attempts may also be of a handler that ran beside the parked one
             connection.execute("DELETE FROM attempt WHERE scope=? AND partition=? AND position=?", where)
         if record.was_dead:
             connection.execute("DELETE FROM dead WHERE scope=? AND partition=? AND position=?", where)
@@ -299,6 +316,7 @@ class Store:
         answer = record.refusal or apply_request(
             connection, self.scope, record.verb, record.partition, record.position, record.at_s, self._append_again
         )
+        record.answers.append(answer)
         if record.number:
             connection.execute("UPDATE request SET answer=? WHERE n=?", (answer, record.number))
         return answer
@@ -334,7 +352,7 @@ class Store:
             for child in children:
                 self._appender.publish_rows(connection, [child.message], child.to)
             return
-        self.relay_wanted |= not chain
+        self._relay_later |= not chain
         for child in children:
             m = child.message
             connection.execute(
@@ -357,7 +375,7 @@ class Store:
             connection.execute(
                 "DELETE FROM outbox WHERE scope=? AND partition=? AND position=? AND chain IS NOT NULL", where
             )
-            self.relay_wanted = True
+            self._relay_later = True
             return
         for child in read_children(connection, *where):
             self._appender.publish_rows(connection, [child.message], child.to)
