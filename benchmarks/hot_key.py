@@ -35,9 +35,10 @@ from commute.runtime.status import snapshot
 from commute.runtime.worker import Worker
 
 BATCH = 5_000
-SETTLED_S = 0.3  # how long nothing more may be taken in before the intake counts as full
-WHERE_EVENTS = 50_000
+IDLE_S = 0.3
+TAKEN_S_MAX = 300.0
 WHERE_LINES = 14
+OTHERS_S_MAX = 60.0  # after everything was taken in; then they count as stuck
 MIB = 1 << 20
 
 
@@ -53,7 +54,9 @@ class Other(Event):
 
 def make_app(path: Path, descriptors_max: int) -> tuple[App[None], set[int], asyncio.Event]:
     """The app, the numbers of the others that were processed, and what lets the hot ones go."""
-    app: App[None] = App("bench", f"sqlite:///{path}", limits=Limits(descriptors_max=descriptors_max))
+    # Each part ends in the middle of the hot event, which is no death that it should be suspected for.
+    limits = Limits(descriptors_max=descriptors_max, deaths_max=0)
+    app: App[None] = App("bench", f"sqlite:///{path}", limits=limits)
     done: set[int] = set()
     gate = asyncio.Event()
 
@@ -84,19 +87,18 @@ def rss_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def until_full(worker: Worker, wanted: int) -> None:
-    """Wait until the worker has taken in as much as it will."""
+async def until_full(worker: Worker, wanted: int, *, bounded: bool) -> None:
+    """Wait until the worker has taken in all, or, where it is bounded, as much as it will."""
     assert worker.session is not None
-    intake, taken, since_s = worker.session.intake, -1, time.monotonic()
-    while intake.taken < wanted and time.monotonic() - since_s < SETTLED_S + (5.0 if intake.taken == 0 else 0.0):
-        if intake.taken != taken:
-            taken, since_s = intake.taken, time.monotonic()
+    intake, until_s = worker.session.intake, time.monotonic() + TAKEN_S_MAX
+    while intake.taken < wanted and time.monotonic() < until_s and not (bounded and intake.full_since_s is not None):
         await asyncio.sleep(0.02)
 
 
 async def child(part: str, path: Path, asked: argparse.Namespace) -> dict[str, object]:
     """One part, in this process."""
-    descriptors_max = {"unbounded": 2 * asked.events, "where": WHERE_EVENTS}.get(part, Limits().descriptors_max)
+    bounded = min(Limits().descriptors_max, asked.events)  # so that no part but the last comes to the others
+    descriptors_max = 2 * asked.events if part == "unbounded" else bounded
     total = 0 if part == "idle" else asked.events + asked.others
     app, done, _ = make_app(path, descriptors_max)
     if part == "where":
@@ -108,11 +110,12 @@ async def child(part: str, path: Path, asked: argparse.Namespace) -> dict[str, o
         assert worker.session is not None
         began_s = time.perf_counter()
         if part == "idle":
-            await asyncio.sleep(SETTLED_S)
+            await asyncio.sleep(IDLE_S)
         else:
-            await until_full(worker, total)
+            await until_full(worker, total, bounded=part != "unbounded")
         taken_s = time.perf_counter() - began_s
-        while part == "unbounded" and len(done) < asked.others:
+        until_s = time.perf_counter() + OTHERS_S_MAX
+        while part == "unbounded" and len(done) < asked.others and time.perf_counter() < until_s:
             await asyncio.sleep(0.02)
         others_s = time.perf_counter() - began_s
         gc.collect()

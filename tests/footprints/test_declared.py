@@ -249,7 +249,7 @@ def test_what_is_wrong_is_refused_at_import(given: dict[str, Any], slug: str) ->
 
 
 TEXTS = st.sampled_from(["a", "b7", "tea-9", "a/b", "*", "", "é", "e\u0301", "x" * 250, "x" * 257, "%", "\ud800"])
-NUMBERS = st.sampled_from([0, 7, -1, 10**18, -(10**18), 10**255, 10**256])
+NUMBERS = st.sampled_from([0, 7, -1, 10**18, -(10**18), 10**255, 10**256, 10**4_000])
 LINES = st.lists(
     st.builds(Line, TEXTS.map(Sku), depot=TEXTS, serials=st.lists(NUMBERS, max_size=3).map(tuple)), max_size=3
 )
@@ -286,6 +286,7 @@ TEMPLATES = st.lists(
             ),
             *(
                 "o/{order_id}/{lines.*.sku}",
+                "p/{customer_id}/{tags.*}",
                 "{lines.*.sku}/{gifts.*.sku}",
                 "n/{lines.*.serials.*}",
                 "a/{address.city}",
@@ -389,3 +390,9 @@ def test_so_it_does_for_every_type_of_key(event: Everything) -> None:
 def test_common_shapes_are_compiled(cls: type | None, templates: dict[str, Any]) -> None:
     code: Any = declare(cls, **templates).footprint
     assert code.__code__.co_filename == "<commute footprint>"
+
+
+def test_an_integer_that_python_refuses_to_write_out_is_rejected() -> None:
+    declared = declare(writes="order/{order_id}")
+    assert refused(declared, order(10**5_000)).slug == "key-too-long"
+    assert refused(declare(None, writes="order/{order_id}"), {"order_id": -(10**5_000)}).slug == "key-too-long"

@@ -25,7 +25,6 @@ from commute.footprints.template import Field, Template
 Evaluate: TypeAlias = Callable[[object], Footprint]
 Join: TypeAlias = Callable[[Iterable[tuple[str, str]]], Footprint]
 
-_NUMBER_MAX = 10**18  # integers below it are written as they are; longer ones are left to the plain version
 _PLAIN = "return plain(event)"
 
 
@@ -124,6 +123,8 @@ class _Code:
                 loads += self.load("v", "", found.kinds - {ABSENT})
             else:
                 variable = self.loaded(_follow("event", known.path, found.steps), found.kinds)
+                if lists:  # of an empty list no key is spelled, and so none is measured
+                    self.lines.append(f'if len(f"{{{variable}}}") > {SEGMENT_BYTES_MAX}: {_PLAIN}')
             variables.append(variable)
         self.spell(mode, template, variables, loads, opening)
         return True
@@ -150,10 +151,10 @@ class _Code:
         segment.
         """
         lines = [f"{variable} = {expression}"] if expression else []
-        number = f"{variable}.__class__ is int and {-_NUMBER_MAX} < {variable} < {_NUMBER_MAX}"
+        number = f"{variable}.__class__ is int"  # one that is too long fails to be spelled, or as a key
         encode = f"if not ({variable}.isalnum() and {variable}.isascii()): {variable} = text_segment({variable})"
         if kinds == {"int"}:
-            return [*lines, f"if not ({number}): {_PLAIN}"]
+            return [*lines, f"if not {number}: {_PLAIN}"]
         if kinds == {"str"}:
             return [*lines, f"if {variable}.__class__ is not str: {_PLAIN}", encode]
         if kinds == {OPEN}:
@@ -161,7 +162,7 @@ class _Code:
                 *lines,
                 f"if {variable}.__class__ is str:",
                 f"    {encode}",
-                f"elif not ({number}): {_PLAIN}",
+                f"elif not {number}: {_PLAIN}",
             ]
         return [*lines, f"{variable} = segment({variable})"]
 
