@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import apsw
+import msgspec
 
 from commute import Access, App, Context, DeadLetter, Event, Limits, Retry, StoreError
 from commute.core.footprint import ADD, EVERYTHING, READ, WRITE, Footprint, conflicts, normalise
@@ -78,6 +79,9 @@ class Whole(Event):
     """Touches everything."""
 
     n: int
+
+
+CLASSES: dict[str, type[Event]] = {"act": Act, "call": Call, "halt": Halt, "two": Two, "whole": Whole}
 
 
 def accesses(event: Act | Call | Halt | Two) -> Iterable[Access]:
@@ -129,7 +133,6 @@ class Life:
         self.failing = True  # handlers may fail
         self.recorder = Recorder()
         self.app = self._make_app()
-        self.published: list[object] = []  # by position, from 1
 
     # -- what is run
 
@@ -204,7 +207,6 @@ class Life:
         while n < self.events:
             batch = [self._make_event(n + i) for i in range(min(self.chance.randint(1, 6), self.events - n))]
             n += len(batch)
-            self.published.extend(batch)
             await self.app.publish_many(batch)
             await asyncio.sleep(self.chance.random() * 3)
 
@@ -291,6 +293,7 @@ class Life:
             await self._clean_up()
             await worker.stop()
             self.verdicts.append(self.recorder.history.check())
+            self.counts["events"] += self.app.log.last_position()
             self._judge_effects()
 
     async def _clean_up(self) -> None:
@@ -309,6 +312,11 @@ class Life:
         states = self.app.connect().file.read(lambda c: c.execute("SELECT watermark FROM progress").fetchall())
         return bool(states) and int(str(states[0][0])) > self.app.log.last_position()
 
+    def _log(self) -> dict[int, object]:
+        """All events by position: those of the producer, and skipped ones that were sent again."""
+        deliveries = self.app.log.range(1, self.app.log.last_position())
+        return {d.position: msgspec.json.decode(d.message.data, type=CLASSES[d.message.type]) for d in deliveries}
+
     def _judge_effects(self) -> None:
         rows = self.app.connect().file.read(
             lambda c: [
@@ -318,11 +326,12 @@ class Life:
         )
         assert len(set(rows)) == len(rows), f"effects twice: {[row for row, n in Counter(rows).items() if n > 1]}"
         gone = {row.position for row in self._dead()}
-        for position, event in enumerate(self.published, 1):
+        log = self._log()
+        for position, event in log.items():
             wanted = EFFECTS.get(type(event).__name__, [])
             found = [name for at, name in rows if at == position]
             assert position in gone or sorted(found) == wanted, f"{position}: effects {found}, wanted {wanted}"
-        footprints = {position: footprint_of(event) for position, event in enumerate(self.published, 1)}
+        footprints = {position: footprint_of(event) for position, event in log.items()}
         for index, (late, name) in enumerate(rows):
             if name != "one":
                 for early, earlier in rows[index + 1 :]:
@@ -371,7 +380,6 @@ def main() -> int:
             broken[seed] = str(error)[:300]
         else:
             counts += life.counts
-            counts["events"] += len(life.published)
             counts["lives"] += len(life.verdicts)
         if number % 100 == 99:
             print(f"  {number + 1} runs, {len(broken)} broken, {len(stuck)} stuck", file=sys.stderr)

@@ -140,3 +140,17 @@ def test_a_damaged_block_is_refused(size_bytes: int) -> None:
         Done().load(2, bytes(size_bytes))
     with pytest.raises(ValueError, match="negative"):
         Done().load(-1, bytes(BLOCK_SIZE_BYTES))
+
+
+def test_what_an_earlier_life_settled_is_passed_once_nothing_before_it_is_pending() -> None:
+    done = Done()
+    for position in (5, 6, 8):
+        done.add(position)
+    watermark = Watermark(4)
+    watermark.admit(4)
+    watermark.pass_by(done)
+    assert watermark.position == 4
+    watermark.settle(4)
+    assert watermark.position == 5
+    watermark.pass_by(done)
+    assert watermark.position == 7  # and not further: 7 has not come yet

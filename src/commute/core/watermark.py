@@ -77,6 +77,12 @@ class Watermark:
         if len(queue) > 64 and len(queue) > 2 * len(self._words):
             self._queue = deque(number for number in queue if number in self._words)
 
+    def pass_by(self, done: Done) -> None:
+        """Pass positions that an earlier life settled and that no delivery brings again. O(1) amortised."""
+        if not self.pending:
+            while self._next in done:
+                self._next += 1
+
     @property
     def position(self) -> int:
         """The lowest pending position, or the one after the last admitted: all below it are settled. O(1)."""

@@ -67,6 +67,8 @@ class Intake:
                 continue
             self.full_since_s = None
             deliveries = await engine.transport.receive(min(room, RECEIVE_EVENTS_MAX))
+            if engine.stopping:
+                return  # they come again with the next start
             self._now_s = engine.loop.time()
             wanted = engine.wiring.concurrency - engine.running  # handlers that stand idle now
             for index, delivery in enumerate(deliveries):
@@ -78,6 +80,8 @@ class Intake:
                 if index % YIELD_EVENTS == YIELD_EVENTS - 1 or 0 < wanted <= len(engine.ready):
                     wanted = 0  # all have something to do: let them begin before the rest is taken in
                     await asyncio.sleep(0)
+                    if engine.stopping:
+                        return  # the rest comes again with the next start
             if engine.recovery is not None:
                 engine.wake(1)
 

@@ -76,6 +76,7 @@ class _Progress:
 
     def sort_out(self) -> int:
         """Put what was settled beyond the watermark into `done`; returns the watermark."""
+        self.watermark.pass_by(self.done)
         below = self.watermark.position
         add = self.done.add
         for position in self.settled:
