@@ -67,7 +67,7 @@ class Intake:
                 continue
             self.full_since_s = None
             deliveries = await engine.transport.receive(min(room, RECEIVE_EVENTS_MAX))
-            if engine.stopping:
+            if self._stopped():
                 return  # they come again with the next start
             self._now_s = engine.loop.time()
             wanted = engine.wiring.concurrency - engine.running  # handlers that stand idle now
@@ -80,10 +80,13 @@ class Intake:
                 if index % YIELD_EVENTS == YIELD_EVENTS - 1 or 0 < wanted <= len(engine.ready):
                     wanted = 0  # all have something to do: let them begin before the rest is taken in
                     await asyncio.sleep(0)
-                    if engine.stopping:
+                    if self._stopped():
                         return  # the rest comes again with the next start
             if engine.recovery is not None:
                 engine.wake(1)
+
+    def _stopped(self) -> bool:
+        return self._engine.stopping  # may change at every await
 
     def _passed(self, delivery: Delivery) -> None:
         """A suspect that was not admitted is none any more, unless it comes out of the cone."""
