@@ -54,7 +54,7 @@ async def reserve(event: OrderCreated, ctx: Context) -> None:
         tx.execute("INSERT INTO orders VALUES(?, 'created')", (event.order_id,))
 
 
-@app.on(PaymentProcessed, writes="order/{order_id}", timeout_s=30)
+@app.on(PaymentProcessed, writes="order/{order_id}", publishes="order/{order_id}", timeout_s=30)
 async def pay(event: PaymentProcessed, ctx: Context) -> None:
     await asyncio.sleep(0.2)  # the payment gateway: slow calls come before the transaction
     async with ctx.transaction() as tx:

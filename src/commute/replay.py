@@ -16,9 +16,10 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 BATCH_EVENTS = 1_000
 POLL_S = 0.02
+TYPES_SHOWN_MAX = 6
 STALL_S = 20.0  # a run in which nothing ends for this long, and nothing runs, is given up
 
 Progress = Callable[[str, int], None]
@@ -71,6 +73,8 @@ class Recording:
         self.first_s: float | None = None
         self.last_s = 0.0
         self.ended = 0
+        self.left = 0  # events that a pause of the intake kept out
+        self.pause = ""
         self.started_s: dict[int, float] = {}
         self.service_s: dict[int, float] = {}
 
@@ -117,12 +121,17 @@ class LogStep(Event, type="log_step"):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A finished replay: the report, the verdict behind it, the bounds, and log events that could not be taken in."""
+    """A finished replay: the report, the verdict behind it, the bounds, and what was not run.
+
+    `refused` are log events that could not be sent; `left` counts those behind a pause of the intake, `pause` says why.
+    """
 
     report: Report
     verdict: Verdict
     bounds: Bounds
     refused: Sequence[tuple[LogEvent, str]]
+    left: int
+    pause: str
 
 
 def replay(
@@ -153,7 +162,8 @@ def replay(
         dead = asyncio.run(run_messages(app, messages, recording, progress))
     progress("check", len(events))
     verdict = recording.history.check()
-    return Replayed(_report(recording, verdict, dead, concurrency), verdict, recording.bounds(), refused)
+    report = _report(recording, verdict, dead, concurrency)
+    return Replayed(report, verdict, recording.bounds(), refused, recording.left, recording.pause)
 
 
 def _plain_app(
@@ -200,7 +210,22 @@ def _time_of(event: LogEvent) -> float:
 
 
 def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple[LogEvent, str]]) -> list[Message]:
-    """The log's events as messages of the app's types; what no handler takes is for the engine to reject."""
+    """The log's events as messages of the app's types; what no handler takes is for the engine to reject.
+
+    Raises UsageError where no handler takes any of them: then it is another app's log.
+    """
+    taken = {handled.type for handler in app.handlers for handled in handler.events}
+    types = dict.fromkeys(event.type for event in events)
+    if (
+        types
+        and taken.isdisjoint(types)
+        and not any(fnmatchcase(type_, glob) for type_ in types for glob in app.ignore)
+    ):
+        raise UsageError(
+            f"no handler of {app.name} takes an event of this log: its types are {_some(types)}; "
+            f"those of {app.name} are {_some(taken)}",
+            slug="unknown-type",
+        )
     messages = []
     for number, event in enumerate(events):
         try:
@@ -212,6 +237,11 @@ def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple
     if not messages and events:
         raise UsageError("no event of the log can be sent as JSON", slug="bad-log")
     return messages
+
+
+def _some(types: Iterable[str]) -> str:
+    names = sorted(types)
+    return ", ".join(names[:TYPES_SHOWN_MAX]) + (", …" if len(names) > TYPES_SHOWN_MAX else "")
 
 
 async def run_messages(app: App[Any], messages: Sequence[Message], recording: Recording, progress: Progress) -> int:
@@ -250,7 +280,10 @@ async def _until_done(worker: Worker, recording: Recording, count: int, progress
         engine, taken = session.engine, session.intake.taken
         progress("run", engine.done)
         idle = not len(engine.schedule) and not engine.unsynced
-        if idle and (taken >= count or any(p.pause for p in engine.partitions.values())):
+        paused = [partition for partition in engine.partitions.values() if partition.pause]
+        if idle and (taken >= count or paused):
+            recording.left = max(0, count - taken) + sum(len(partition.waiting_room) for partition in paused)
+            recording.pause = "; ".join(partition.why for partition in paused)
             return
         now = (taken, engine.done, recording.ended)
         if hash(now) != last or engine.running or engine.failing.retrying:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -79,12 +80,49 @@ def test_help_has_sections_and_loads_no_command() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
-def test_every_command_completes_by_the_shell() -> None:
-    environment = {**os.environ, "_COMMUTE_COMPLETE": "bash_complete", "COMP_WORDS": "commute st", "COMP_CWORD": "1"}
+def complete(*words: str) -> list[str]:
+    """What the shell is offered for the last word."""
+    environment = {
+        **os.environ,
+        "_COMMUTE_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "commute"], env=environment, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == ["plain,status"], (done.stdout, done.stderr)
+    return [line.removeprefix("plain,") for line in done.stdout.split()]
+
+
+def test_every_command_completes_by_the_shell() -> None:
+    assert complete("commute", "st") == ["status"]
+    assert complete("commute", "") == list(COMMANDS)
+    assert complete("commute", "dead", "re") == ["retry"]
+    assert complete("commute", "run", "--re") == ["--resume", "--reload"]
+    assert complete("commute", "run", "--from", "e") == ["end"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_lines_for_tab_completion_that_the_help_names_work(shell: str) -> None:
+    assert f"_COMMUTE_COMPLETE={shell}_source commute" in CliRunner().invoke(main, ["--help"]).output
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    made = subprocess.run(
+        ["commute"], env={**os.environ, "PATH": path, "_COMMUTE_COMPLETE": f"{shell}_source"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f"_COMMUTE_COMPLETE={shell}_complete" in made.stdout, made.stderr
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    line = {
+        "bash": 'eval "$(_COMMUTE_COMPLETE=bash_source commute)" && complete -p commute',
+        "zsh": 'autoload -U compinit && compinit -D && eval "$(_COMMUTE_COMPLETE=zsh_source commute)" && echo '
+        "$_comps[commute]",
+        "fish": "_COMMUTE_COMPLETE=fish_source commute | source; complete -c commute",
+    }[shell]
+    done = subprocess.run(
+        [shell, "-c", line], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "commute" in done.stdout, (done.stdout, done.stderr)
 
 
 def test_wrong_use_is_2_and_says_what_was_probably_meant(run: Run) -> None:
@@ -113,6 +151,12 @@ def test_a_target_that_cannot_be_loaded_says_what_is_here(run: Run, folder: Path
     assert "error[unknown-field]" in told and "did you mean order_id" in told and "Traceback" not in told
     (folder / "empty.py").write_text("from commute import App\napp = App('x')\n")
     assert "error[no-handlers]" in run("run", "empty:app", status=2).stderr
+
+
+def test_reload_without_its_package_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    told = run("run", "shop:app", "--reload", status=2).stderr
+    assert "error[no-extra]" in told and 'pip install "commute[reload]"' in told
 
 
 def test_a_target_comes_from_the_environment_or_the_project_file(

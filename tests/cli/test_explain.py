@@ -322,3 +322,76 @@ def test_what_is_not_there_is_no_and_wrong_use_is_refused(shell: Shell, monkeypa
     done = CliRunner().invoke(main, ["explain", "/shop#e1"])
     assert (done.exit_code, "position 1" in done.output) == (0, True)
     assert "database-in-memory" in shell("e1", "--broker", "memory://", status=2)
+
+
+# Lines of a log file
+
+
+def log(*events: tuple[str, dict[str, object]]) -> str:
+    """JSON lines, the latest event on the first line."""
+    count = len(events)
+    rows = [
+        {"id": f"r{n}", "type": type_, "ts": f"2026-01-01T00:00:{count - n:02}Z", **data}
+        for n, (type_, data) in enumerate(events, 1)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_a_line_of_a_log_is_an_event_and_no_broker_file_is_needed(shell: Shell) -> None:
+    (shell.folder / "orders.jsonl").write_text(log(paid(1), order(1, 5, "tea"), paid(2)))
+    text = shell("orders.jsonl:1", "orders.jsonl:2")
+    assert text.startswith("order_created r2 (orders.jsonl:2) and payment_processed r1 (orders.jsonl:1): dependent")
+    assert "so the later one starts after the earlier one" in text  # earlier by time, not by line or by word
+    assert "order/1" in text and "conflict: a write goes with nothing" in text
+    found = shell.json("orders.jsonl:3", "orders.jsonl:2")
+    assert (found["dependent"], [one["line"] for one in found["events"]]) == (
+        False,
+        ["orders.jsonl:3", "orders.jsonl:2"],
+    )
+    assert "both are the same event" in shell("orders.jsonl:1", "orders.jsonl:1")
+    one = shell("orders.jsonl:2")
+    assert one.startswith("order_created r2 (orders.jsonl:2) touches")
+    assert all(key in one for key in ("customer/5 (read)", "order/1 (write)", "stock/tea (add)"))
+    assert not list(shell.folder.glob("*.db*"))
+
+
+def test_a_line_can_be_held_against_an_event_of_the_broker_or_one_as_given(shell: Shell) -> None:
+    (shell.folder / "log").write_text("id,type,ts,sku\n1,restocked,1,tea\n2,restocked,2,sugar\n")  # CSV, by content
+    shell.publish(order(1, 1, "tea"))
+    text = shell("log:2", "e1")
+    assert text.startswith("order_created e1 (position 1) and restocked 1 (log:2): dependent")
+    assert "independent" in shell("log:3", "e1")
+    assert "restocked 1 (log:2) and order_created as given: dependent" in shell("log:2", *given(order(9, 9, "tea")))
+    done = CliRunner().invoke(make_main(), ["explain", shell.target, "--", "-:1", "-:2"], input=log(paid(1), paid(1)))
+    assert (done.exit_code, "(-:2) and payment_processed r1 (-:1): dependent" in done.output) == (0, True), done.output
+
+
+def test_the_events_of_another_log_are_counted(shell: Shell) -> None:
+    events = {
+        f"x{n}": {"ocel:activity": "restocked", "ocel:timestamp": f"2026-01-0{n}", "ocel:omap": [], "ocel:vmap": data}
+        for n, data in enumerate(({"sku": "tea"}, {"sku": "salt"}), 1)
+    }
+    document = {"ocel:global-log": {}, "ocel:objects": {}, "ocel:events": events}
+    (shell.folder / "cases.jsonocel").write_text(json.dumps(document))
+    assert "stock/salt (add)" in shell("cases.jsonocel:2")
+
+
+def test_a_line_that_is_no_event_is_told_and_an_id_may_look_like_one(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shell.folder / "orders.jsonl").write_text(
+        log(paid(1)) + "{ not json\n" + log(("payment_processed", {"order_id": "x"}), ("order_craeted", {}))
+    )
+    assert "orders.jsonl:2 is no event: line 2: " in shell("orders.jsonl:2", status=1)
+    assert "orders.jsonl:9 is no event: the log has 3 events" in shell("orders.jsonl:9", status=1)
+    found = shell.json("orders.jsonl:9", status=1)
+    assert (found["event"], found["status"]) == ("orders.jsonl:9", "unknown")
+    told = shell("orders.jsonl:3", status=2)
+    assert "error[invalid-data] orders.jsonl:3: expected int, got str at $.order_id" in told
+    assert "did you mean order_created?" in shell("orders.jsonl:4", status=2)
+    assert "error[bad-log]" in shell("order.jsonl:1", status=2)
+    monkeypatch.setenv("COMMUTE_APP", shell.target)
+    done = CliRunner().invoke(make_main(), ["explain", "orders.jsonl:1"])
+    assert (done.exit_code, "order/1 (write)" in done.output) == (0, True), done.output
+    shell.app.log.send_sync([Message("web:17", "/shop", "payment_processed", 1.0, b'{"order_id": 1}')])
+    assert shell.json("web:17")["event"]["position"] == 1

@@ -194,3 +194,20 @@ def test_reload_begins_anew_when_a_file_changes(shell: Shell) -> None:
     shell("publish", "shop:app", "step", '{"key": "a", "n": 1}', "--wait", "20")
     assert shell.ran() == [1001]
     end(worker)
+
+
+def test_reload_outlives_a_mistake_in_the_file_and_drains_at_the_end(shell: Shell) -> None:
+    worker = shell.run("--reload")
+    assert worker.stdout is not None
+    (shell.folder / "shop.py").write_text(SHOP.replace("{key}", "{kye}"))
+    for line in worker.stdout:
+        if "error[unknown-field]" in line:
+            break
+    (shell.folder / "shop.py").write_text(SHOP)
+    for line in worker.stdout:
+        if "ready in" in line:
+            break
+    assert shell.json("publish", "shop:app", "step", '{"key": "a", "n": 1}', "--wait", "20")["status"] == "processed"
+    assert "drained: 1 event done" in end(worker)
+    assert worker.returncode == 0
+    assert shell.json("status", "shop:app")["worker"] is None  # no child is left behind

@@ -89,6 +89,43 @@ def test_dirty_lines_are_reported_and_the_rest_is_run(tmp_path: Path) -> None:
     assert "problem" in result.stderr
 
 
+def test_a_log_that_is_cut_is_run_as_far_as_it_goes_and_the_place_is_told(tmp_path: Path) -> None:
+    whole = lines(tmp_path, orders(200)).read_bytes()
+    middle = len(whole) // 2 + 10
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(whole[:middle])
+    result = run(cut, "--service-ms", 0, "--json")
+    assert result.exit_code == 0, result.output
+    complete = whole[:middle].count(b"\n")
+    found = json.loads(result.stdout)
+    assert (found["events"], found["violations"], found["dead"]) == (complete, 0, 0)
+    assert f"problem: line {complete + 1}: " in result.stderr
+    # A hole: the halves of two lines have become one.
+    cut.write_bytes(whole[:middle] + whole[middle + 507 :])
+    result = run(cut, "--service-ms", 0, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["events"] == len([n for n in cut.read_bytes().splitlines() if _is_row(n)])
+    assert f"problem: line {complete + 1}: " in result.stderr
+    packed = tmp_path / "cut.jsonl.gz"
+    packed.write_bytes(gzip.compress(whole)[:-20])
+    result = run(packed, "--service-ms", 0, "--json")
+    assert result.exit_code == 0, result.output
+    assert 0 < json.loads(result.stdout)["events"] < 200
+    assert "problem: end of file: " in result.stderr
+    table = tmp_path / "cut.csv"
+    table.write_text("id,type,ts,order\n1,a,1,x\n2,a,2,x\n3,a")
+    result = run(table, "--service-ms", 0, "--json", "--key", "order")
+    assert (result.exit_code, json.loads(result.stdout)["events"]) == (0, 2), result.output
+    assert "problem: line 4: " in result.stderr
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
 def test_wrong_options_and_logs_are_refused_with_what_is_accepted(tmp_path: Path) -> None:
     path = lines(tmp_path, orders(5))
     for arguments in ((path, "--read", "ordr"), (tmp_path / "none.jsonl",), (path, "--concurrency", 0), (path, "x:y")):
@@ -98,6 +135,67 @@ def test_wrong_options_and_logs_are_refused_with_what_is_accepted(tmp_path: Path
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert run(empty).exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "text"), [("header.csv", "id,type\n"), ("broken.jsonl", '{"type": "a"\n')])
+def test_a_file_without_one_event_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    result = run(path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "error[bad-log]" in result.stderr
+    assert "no event in it" in result.stderr
+
+
+def test_it_says_what_the_objects_were_taken_as(tmp_path: Path) -> None:
+    plain = [{"id": str(n), "type": "t", "ts": f"{n:04}", "objects": [["a", "1"], ["b", "1"]]} for n in range(3)]
+    path = lines(tmp_path, plain)
+
+    def taken_as(*options: object) -> str:
+        text = run(path, "--service-ms", 0, *options).stdout
+        return next(line for line in text.splitlines() if "taken as" in line).split(maxsplit=2)[2]
+
+    assert taken_as().startswith("every object written")
+    assert taken_as("--read", "a") == "a only read; the rest written"
+    assert taken_as("--read", "a", "--add", "a", "--add", "b") == "b only added to; a written; the rest written"
+    lines(tmp_path, orders(3))
+    assert taken_as().startswith("objects as the log says")
+
+
+def own_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "steps.py").write_text(
+        "from commute import App\n"
+        "app = App('steps')\n"
+        "@app.on('step', writes='key/{n}')\n"
+        "async def step(event: dict[str, object]) -> None: ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_log_of_another_app_is_refused_and_options_without_effect_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_app(tmp_path, monkeypatch)
+    path = lines(tmp_path, [{"id": str(n), "type": "other", "ts": f"{n:04}", "n": n} for n in range(4)])
+    result = run(path, "steps:app")
+    assert result.exit_code == 2
+    assert "error[unknown-type] no handler of steps takes an event of this log: its types are other" in result.stderr
+    path = lines(tmp_path, [{"id": str(n), "type": "step", "ts": f"{n:04}", "n": n} for n in range(4)])
+    result = run(path, "steps:app", "--service-ms", 3)
+    assert result.exit_code == 0, result.output
+    assert "--service-ms without effect" in result.stderr
+    assert "footprints of steps:app" in result.stdout
+    assert "no keys" not in result.stderr
+
+
+def test_a_run_that_stops_half_way_says_what_was_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_app(tmp_path, monkeypatch)
+    rows = [{"id": str(n), "type": "other" if n % 4 else "step", "ts": f"{n:04}", "n": n} for n in range(200)]
+    result = run(lines(tmp_path, rows), "steps:app", "--json")
+    found = json.loads(result.stdout)
+    left = 200 - found["events"] - found["dead"]
+    assert (result.exit_code, left > 0) == (1, True)
+    assert f"not run: the last {left} events. The intake paused: more than half" in result.stderr
 
 
 def test_an_app_of_ones_own_runs_on_the_log_and_its_failures_are_dead_letters(

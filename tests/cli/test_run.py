@@ -287,3 +287,19 @@ def test_a_standing_by_worker_ends_at_once_when_it_is_asked(shell: Shell) -> Non
     assert f"pid {first.pid}" in "".join(read_until(second, "stands by"))
     assert "drained" in end(second) and second.returncode == 0
     assert first.poll() is None
+
+
+def test_a_worker_under_reload_has_the_grace_of_its_own_and_the_second_signal_stops_it_now(shell: Shell) -> None:
+    shell.order(1, "hangs")
+    worker = shell.run("--reload", "--limit", "grace_s=0.2")
+    shell.until_lines("began")
+    assert "not drained: still running after 0.2 s" in end(worker)
+    assert worker.returncode == 1
+    worker = shell.run("--reload")
+    shell.until_lines("began", 2)
+    worker.send_signal(signal.SIGINT)
+    read_until(worker, "draining")
+    end(worker)
+    assert worker.returncode == 130
+    assert json.loads(shell.status("--json"))["worker"] is None
+    assert shell.to_do() == 1

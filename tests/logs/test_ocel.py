@@ -79,6 +79,12 @@ def test_an_ocel_2_document_may_relate_an_object_twice(tmp_path: Path) -> None:
     assert "1 of 2 events have no sum, so no key of it" in log.notes
 
 
+def test_a_key_field_that_no_event_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    for document in (_document_1(), _document_2()):
+        with pytest.raises(UsageError, match="no record has a field summ; did you mean sum"):
+            read_log(_write(tmp_path, document), key_fields=["sum", "summ"])
+
+
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("document", [_document_1(), _document_2()])
 def test_it_is_recognised_on_one_line_and_on_many(tmp_path: Path, document: object, indent: int | None) -> None:

@@ -345,6 +345,7 @@ def _head(row: DeadRow) -> dict[str, object]:
         "source": row.message.source,
         "type": row.message.type,
         "status": row.status,
+        "slug": row.slug,
         "reason": row.reason,
         "handler": row.handler,
         "attempts": row.attempts,
@@ -365,7 +366,8 @@ def _body(row: DeadRow) -> dict[str, object]:
 
 def _say_one(row: DeadRow, behind: Sequence[str]) -> None:
     m = row.message
-    say(f"{clean(m.type)} {clean(m.id)} (position {row.position}): {row.status} {clock(row.at_s)}")
+    slug = f" ({row.slug})" if row.slug not in ("", row.status) else ""
+    say(f"{clean(m.type)} {clean(m.id)} (position {row.position}): {row.status}{clean(slug)} {clock(row.at_s)}")
     say(f"  source    {clean(m.source)}")
     say(f"  why       {clean(row.reason)}")
     if row.handler:

@@ -85,7 +85,7 @@ def key_table(a: Subject, b: Subject, dependence: Dependence) -> list[str]:
     if not (a.parts or b.parts):
         return []
     names = [name for name, _ in (*a.parts, *b.parts)]
-    places = ("earlier", "later") if a.position is not None else ("first", "second")
+    places = ("earlier", "later") if a.position is not None or a.line is not None else ("first", "second")
     heads = [
         name if names.count(name) == 1 else f"{name} ({places[at >= len(a.parts)]})" for at, name in enumerate(names)
     ]

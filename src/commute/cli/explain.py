@@ -1,8 +1,8 @@
 """`commute explain`: why types or events depend on each other, and what one event waits for.
 
 Three questions, by how many events are named. None: how are the types related? One: why does it wait? Two: do they
-depend, and on which keys? Types are answered from the templates, events from their footprints; log and store are
-opened only where an event is named by its id.
+depend, and on which keys? Types are answered from the templates, events from their footprints; the broker's log and
+the store are opened only where an event is named by its id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from commute.cli.dependence import (
 )
 from commute.cli.output import clean, clock, note, plural, say, say_json, span, table, warning_text
 from commute.cli.place import Place, json_option, open_place, where_options
-from commute.cli.subject import Missing, Reader, Subject, parse
+from commute.cli.subject import Missing, Named, Reader, Subject, parse
 from commute.cli.target import is_url, load, split_target
 from commute.cli.waiting import Attempt, Blocker, Waiting, look
 from commute.errors import UsageError
@@ -50,6 +50,7 @@ Examples:
   commute explain shop:app 01J9F
   commute explain shop:app 01J9A 01J9F
   commute explain shop:app 01J9A payment_processed '{"order_id": 42}'
+  commute explain shop:app orders.jsonl:12 orders.jsonl:40
 """
 
 
@@ -63,39 +64,52 @@ def explain(
     """Say why types or events depend on each other.
 
     No event: how the types are related. One: its state, and what it waits for. Two: whether they depend, on which
-    keys. An EVENT is an id or the beginning of one, SOURCE#ID, or two words: TYPE JSON. Exit status 1 if an event is
-    not in the log.
+    keys. An EVENT is an id or the beginning of one, SOURCE#ID, LOG:line (a line of a log file), or two words: TYPE
+    JSON. Exit status 1 if an event is not in the log.
     """
     target, rest = _split(words)
     named = parse(rest)
     if len(named) > 2:
         raise click.UsageError(f"explain takes no more than two events, and these are {len(named)}")
-    if all(one.data is not None for one in named):
+    if not any(one.by_id for one in named):
         app, shown = load(target, app_dir)
         app.override(broker=broker, db=db, group=group)
         _check(app)
         if not named:
             _types(app, as_json=as_json)
         else:
-            reader = Reader(app)
-            _events(app, shown, None, reader, [reader.given(one) for one in named], as_json=as_json)
+            _answer(app, shown, None, named, as_json=as_json)
         return
     with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
         assert place.app is not None
         _check(place.app)
-        reader = Reader(place.app)
-        try:
-            subjects = [reader.given(one) if one.data is not None else reader.find(place, one) for one in named]
-        except Missing as missing:
-            _say_missing(place, missing.identity, as_json=as_json)
-            sys.exit(NO)
-        _events(place.app, place.shown, place, reader, subjects, as_json=as_json)
+        _answer(place.app, place.shown, place, named, as_json=as_json)
     sys.exit(YES)
+
+
+def _answer(app: App[Any], shown: str, place: Place | None, named: Sequence[Named], *, as_json: bool) -> None:
+    """What was asked of one or two events. Exits with NO where one of them is not there."""
+    reader = Reader(app)
+    try:
+        subjects = [_subject(reader, place, one) for one in named]
+    except Missing as missing:
+        _say_missing(place, missing, as_json=as_json)
+        sys.exit(NO)
+    _events(app, shown, place, reader, subjects, as_json=as_json)
+
+
+def _subject(reader: Reader, place: Place | None, one: Named) -> Subject:
+    if one.log is not None:
+        return reader.recorded(one)
+    if one.data is not None:
+        return reader.given(one)
+    assert place is not None, "an id is looked for in a place"
+    return reader.find(place, one)
 
 
 def _split(words: Sequence[str]) -> tuple[str | None, list[str]]:
     """TARGET and the rest; a source may be a URL, and ``SOURCE#ID`` is an event. Raises UsageError for a broker."""
-    if words and "#" in words[0]:
+    if words and ("#" in words[0] or parse(words[:1])[0].log is not None):
         return None, list(words)
     target, rest = split_target(words)
     if target is not None and is_url(target):
@@ -184,7 +198,11 @@ def _events(
             _say_waiting(shown, one, found)
         return
     # The earlier one of the log is said first; one that was given as JSON would come after what is there.
-    a, b = sorted(subjects, key=lambda one: (one.position is None, one.position or 0))
+    a, b = subjects
+    if a.line is not None and b.line is not None and a.line[0] == b.line[0]:
+        a, b = sorted(subjects, key=lambda one: one.line or ("", 0))
+    else:
+        a, b = sorted(subjects, key=lambda one: (one.position is None, one.position or 0))
     dependence = compare(a, b)
     found_relation = related(reader.kinds, a.type, b.type)
     counted = None if place is None else sample(place, reader, a.type, b.type)
@@ -194,7 +212,14 @@ def _events(
         _say_pair(a, b, dependence, found_relation, counted)
 
 
-def _say_missing(place: Place, identity: str, *, as_json: bool) -> None:
+def _say_missing(place: Place | None, missing: Missing, *, as_json: bool) -> None:
+    identity = missing.identity
+    if missing.why or place is None:
+        if as_json:
+            say_json({"event": identity, "status": "unknown", "reason": missing.why})
+        else:
+            say(f"{clean(identity)} is no event: {clean(missing.why)}")
+        return
     made_s = ulid_time_s(identity.rpartition("#")[2])
     old = made_s is not None and made_s < time.time() - place.limits.retain_s
     if as_json:
@@ -216,6 +241,8 @@ def _say_given(app: App[Any], one: Subject, *, as_json: bool) -> None:
 
 
 def _name(one: Subject) -> str:
+    if one.line is not None:
+        return f"{clean(one.type)} {clean(one.id)} ({clean(one.written)})"
     if one.position is None:
         return f"{clean(one.type)} as given"
     return f"{clean(one.type)} {clean(one.id)} (position {one.position})"
@@ -292,11 +319,11 @@ def _keys(blocker: Blocker) -> str:
 
 
 def _say_pair(a: Subject, b: Subject, dependence: Dependence, relation: Relation, counted: Sample | None) -> None:
-    if a.position is not None and a.position == b.position:
+    if (a.position is not None and a.position == b.position) or (a.line is not None and a.line == b.line):
         say(f"{_name(a)}: both are the same event")
         return
-    later = f"({b.position})" if b.position is not None else "as given"
-    both = f"{_name(a)} and {clean(b.type)} {clean(b.id)}{' ' if b.id else ''}{later}"
+    later = _name(b) if b.position is None else f"{clean(b.type)} {clean(b.id)} ({b.position})"
+    both = f"{_name(a)} and {later}"
     if not dependence.pairs:
         say(f"{both}: independent, so neither waits for the other")
     elif a.position is not None and b.position is not None:
@@ -340,6 +367,7 @@ def _event_document(one: Subject) -> dict[str, object]:
         "id": one.id or None,
         "source": one.source or None,
         "position": one.position,
+        "line": one.written or None,
         "handlers": [{"handler": name, "footprint": [list(access) for access in keys]} for name, keys in one.parts],
         "footprint": [list(access) for access in one.footprint],
         "refusal": one.refusal or None,

@@ -20,8 +20,11 @@ from commute.errors import UsageError
 DEBOUNCE_MS = 400  # an editor that saves several files makes one change
 
 
-def run_reloading(folder: Path, *, grace_s: float) -> int:
+def run_reloading(folder: Path) -> int:
     """Run this command without ``--reload`` again and again until a signal; the last child's exit status.
+
+    A child that is asked to drain is waited for: it ends by itself within its own `grace_s`, which only it knows. A
+    second signal kills it.
 
     Raises UsageError (``no-extra``) where watchfiles is not installed.
     """
@@ -52,9 +55,11 @@ def run_reloading(folder: Path, *, grace_s: float) -> int:
             break
         names = ", ".join(sorted({Path(path).name for _, path in changes}))
         note(f"changed: {clean(names)}; the worker begins anew")
-        _end(child, grace_s)
+        _end(child)
+        if stop.is_set():
+            break
         child = _start(arguments)
-    status = _end(child, grace_s)
+    status = _end(child)
     return STOPPED if signals > 1 else status
 
 
@@ -63,11 +68,7 @@ def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "commute", *arguments], start_new_session=True)
 
 
-def _end(child: subprocess.Popen[bytes], grace_s: float) -> int:
+def _end(child: subprocess.Popen[bytes]) -> int:
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)
-    try:
-        return child.wait(timeout=grace_s + 5.0)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        return child.wait()
+    return child.wait()

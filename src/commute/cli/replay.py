@@ -7,9 +7,10 @@ import sys
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from commute.cli.commands import NO, YES
-from commute.cli.output import clean, note, paint, say, say_json
+from commute.cli.output import clean, note, paint, plural, say, say_json
 from commute.cli.target import load
 from commute.errors import UsageError
 from commute.logs import Log, read_log
@@ -58,10 +59,19 @@ class _Bar:
 @click.option("--type-field", metavar="F", help="The field that holds the event's type.")
 @click.option("--time-field", metavar="F", help="The field that holds the event's time.")
 @click.option(
-    "--service-ms", type=click.FloatRange(0), default=5.0, show_default=True, help="How long each handler waits."
+    "--service-ms",
+    type=click.FloatRange(0),
+    metavar="X",
+    default=5.0,
+    show_default="5",
+    help="How long each handler waits; without TARGET.",
 )
-@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Handlers at once.")
-@click.option("--lookahead", type=click.IntRange(1), help="Events looked ahead (descriptors_max).  [default: 50000]")
+@click.option(
+    "--concurrency", type=click.IntRange(1), metavar="N", default=32, show_default="32", help="Handlers at once."
+)
+@click.option(
+    "--lookahead", type=click.IntRange(1), metavar="N", help="Events looked ahead (descriptors_max).  [default: 50000]"
+)
 @click.option("--memory", is_flag=True, help="On the memory transport instead of a temporary SQLite file.")
 @click.option("--app-dir", metavar="DIR", help="Where TARGET's module lies.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -84,13 +94,17 @@ def replay(
 
     LOG is a file, or - for stdin: JSON lines, CSV, OCEL 1.0 (jsonocel), OCEL 2.0 (SQLite, JSON), gzipped or not.
     Without TARGET every object that an event names is a written key, unless --read or --add says otherwise or the
-    log carries modes. Exit status 1 if dependent events overtake each other or independent ones waited.
+    log carries modes. With TARGET the app's own handlers run, on a temporary store, with all their effects elsewhere.
+    Exit status 1 if dependent events overtake each other, independent ones waited, or the run stopped half way.
     """
     if not math.isfinite(service_ms):
         raise click.BadParameter("give a number of milliseconds", param_hint="--service-ms")
     known = read_log(log, type_field=type_field, time_field=time_field, key_fields=key)
-    _say_problems(known)
+    _say_problems(known, keys=target is None)
+    if not known.events:
+        raise UsageError(f"{_name(log)}: read as {known.format}, and there is no event in it", slug="bad-log")
     _check_types(known, read, add)
+    _say_idle(target)
     bar = _Bar(len(known.events))
     replayed = run_replay(
         known.events,
@@ -106,17 +120,45 @@ def replay(
     bar.end()
     for event, reason in replayed.refused[:PROBLEMS_SHOWN_MAX]:
         note(f"not run: event {clean(event.id)} ({clean(event.type)}): {clean(reason)}")
+    if replayed.left:
+        note(f"not run: the last {plural(replayed.left, 'event')}. The intake paused: {clean(replayed.pause)}")
     report = replayed.report
     if as_json:
         say_json(msgspec.to_builtins(report))
     else:
-        _say(log, known, replayed)
-    sys.exit(NO if report.violations or report.false_waits else YES)
+        _say(log, known, replayed, f"footprints of {clean(target)}" if target else _taken_as(known, read, add))
+    sys.exit(NO if report.violations or report.false_waits or replayed.left else YES)
 
 
-def _say_problems(log: Log) -> None:
+def _name(log: str) -> str:
+    return "standard input" if log == "-" else clean(log)
+
+
+def _say_idle(target: str | None) -> None:
+    """Say which of the options given do nothing, since the app itself says what is touched and how long it takes."""
+    given = click.get_current_context().get_parameter_source
+    idle = [name for name in ("read", "add", "key", "service_ms") if given(name) is ParameterSource.COMMANDLINE]
+    if target and idle:
+        options = ", ".join("--" + name.replace("_", "-") for name in idle)
+        note(
+            f"note: {options} without effect: the handlers of {clean(target)} say what they touch, and take their time"
+        )
+
+
+def _taken_as(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> str:
+    """What was assumed of the objects, so that nobody takes the figures for a property of the log alone."""
+    if any(mode for event in log.events for _, _, mode in event.objects):
+        rest = "the rest as the log says" if read or add else "objects as the log says: read, written, added to"
+    else:
+        rest = "the rest written" if read or add else "every object written; --read TYPE, --add TYPE say what you know"
+    known = ({*read} - {*add}, "only read"), ({*add} - {*read}, "only added to"), ({*read} & {*add}, "written")
+    return "; ".join([*(f"{clean(', '.join(sorted(types)))} {word}" for types, word in known if types), rest])
+
+
+def _say_problems(log: Log, *, keys: bool) -> None:
     for remark in log.notes:
-        note(f"note: {clean(remark)}")
+        if keys or not remark.startswith(("keys:", "no keys:")):
+            note(f"note: {clean(remark)}")
     for problem in log.problems[:PROBLEMS_SHOWN_MAX]:
         note(f"problem: {clean(problem)}")
     more = len(log.problems) - PROBLEMS_SHOWN_MAX
@@ -133,17 +175,24 @@ def _check_types(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> None:
             )
 
 
-def _say(name: str, log: Log, replayed: Replayed) -> None:
+def _ratio(value: float) -> str:
+    return f"{value:,.0f} x" if value >= 1_000 else f"{value:.4g} x"
+
+
+def _say(name: str, log: Log, replayed: Replayed, taken_as: str) -> None:
     report: Report = replayed.report
     chain = replayed.bounds.chain_key()
     through = "" if chain is None else f", {chain[1]:,} of them through {clean(chain[0] or 'EVERYTHING')}"
     bad = report.violations or report.false_waits
-    say(f"{clean(name)}: {log.format}, {report.events:,} events, {report.concurrency} handlers at once")
-    say(f"  longest chain       {report.chain_events:,} dependent events{through}")
-    say(f"  bound               {report.bound:.4g} x: no number of workers can do better")
+    at_once = plural(report.concurrency, "handler")
+    say(f"{_name(name)}: {log.format}, {plural(report.events, 'event')}, {at_once} at once")
+    say(f"  taken as            {taken_as}")
+    say(f"  longest chain       {plural(report.chain_events, 'dependent event')}{through}")
+    bound = _ratio(report.bound)
+    say(f"  bound               {bound}: no number of workers can do better where all events take equally long")
     say(f"  lower bound         {report.lower_bound_s:.3f} s at {report.concurrency} at once")
     say(f"  makespan            {report.makespan_s:.3f} s    efficiency {report.efficiency:.2f}")
-    say(f"  speed-up            {report.speedup:.4g} x over one at a time")
+    say(f"  speed-up            {_ratio(report.speedup)} over one at a time, by the service times measured")
     say(
         paint(
             f"  order violations    {report.violations} of {replayed.verdict.dependent_pairs:,} dependent pairs; "

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 TICK_S = 1.0  # the live line of a terminal, and --json
 PIPED_TICK_S = 10.0
+LOOK_S = 0.1  # how often a drain looks at what still runs
 BLOCKED_S = 1.0  # a loop that has not answered the signal by then is blocked
 
 
@@ -82,7 +83,7 @@ def run(
     if reload:
         from commute.cli.reload import run_reloading
 
-        sys.exit(run_reloading(Path(app_dir or "."), grace_s=Limits().grace_s))
+        sys.exit(run_reloading(Path(app_dir or ".")))
     began_s = time.monotonic()
     loaded = load(target, app_dir)
     loaded.app.override(broker=broker, db=db, group=group, concurrency=concurrency, **_limits(limits))
@@ -232,25 +233,33 @@ class _Run:
             live.end()
 
     async def _drain(self) -> int:
-        worker, grace_s = self._worker, self._app.limits.grace_s
+        grace_s = self._app.limits.grace_s
         count = len(self._running())
         if self._live.rewrites:
             self._live.above("")  # the ^C of the terminal stands in the live line
         waits = f"{plural(count, 'handler')} may end within {span(grace_s)}; " if count else ""
         self._live.above(f"draining: {waits}nothing new begins. Once more stops now")
         self._draining.set()
-        drained = await worker.stop()
+        drained, last = await self._stopped()
         done = self._done()
         self._live.end()
         if self._as_json:
             say_json({"what": "end", "drained": drained, "done": done})
         if not drained:
-            names = "; ".join(self._running()) or "some handlers"
+            names = "; ".join(self._running() or last) or "some handlers"
             still = f"not drained: still running after {span(grace_s)}: {names}."
             end_now(NO, f"{still} They are run again by the next worker")
         ran_s = time.monotonic() - self._began_s
         note(f"drained: {plural(done, 'event')} done in {span(ran_s)}")
         return YES
+
+    async def _stopped(self) -> tuple[bool, list[str]]:
+        """Whether the worker has drained, and what was seen to run last: it gives threads that hang up in the end."""
+        last = self._running()
+        stopping = asyncio.create_task(self._worker.stop(), name="commute stop")
+        while not (await asyncio.wait((stopping,), timeout=LOOK_S))[0]:
+            last = self._running() or last
+        return await stopping, last
 
     def _look_after_drain(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread: the loop that should drain may be blocked by a handler, and then nothing in it can end."""

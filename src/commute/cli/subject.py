@@ -1,16 +1,20 @@
 """The events that a person names on the command line, and what each of them touches.
 
-An event is named by its id or a beginning of it, by ``SOURCE#ID``, or by two words, ``TYPE JSON``: then it need not
-exist. Footprints are computed with the app's own handlers, as a worker does when the event arrives; an event that the
-intake would reject or pass over touches nothing, here as there.
+An event is named by its id or a beginning of it, by ``SOURCE#ID``, by ``LOG:line`` (a line of a log file), or by two
+words, ``TYPE JSON``: the last two need not be in the broker's log. Footprints are computed with the app's own handlers,
+as a worker does when the event arrives; an event that the intake would reject or pass over touches nothing, here as
+there.
 
 Invariant: looking for an event reads what was last committed, and changes nothing.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from commute.cli.place import Place
@@ -26,26 +30,37 @@ if TYPE_CHECKING:
     import apsw
 
     from commute.app import App
+    from commute.logs import Log
 
 Parts: TypeAlias = tuple[tuple[str, Footprint], ...]
 
 FOUND_MAX = 6  # events that an ambiguous beginning of an id is said to mean
+LOG_ENDINGS = (".jsonl", ".ndjson", ".csv", ".tsv", ".json", ".jsonocel", ".sqlite", ".gz")  # no id ends so
+_LINE = re.compile(r"(?P<log>.+):(?P<line>[0-9]{1,18})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An event as it was written: an id (`data` is None), or a type name and its JSON."""
+    """An event as it was written: an id, a type name and its `data`, or the `line` of a `log` that is a file."""
 
     text: str
     data: bytes | None = None
+    log: str | None = None
+    line: int = 0
+
+    @property
+    def by_id(self) -> bool:
+        """Whether only the broker's log knows the event."""
+        return self.data is None and self.log is None
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An event and what it touches. `position` is None for one that was given as JSON.
+    """An event and what it touches. `position` is None for one that is not of the broker's log.
 
-    `parts`: each handler that keeps a sequence, and what it touches. `footprint`: their union, which is what the
-    schedule sees. `refusal`: why the intake would reject it or pass it over; then both are empty.
+    `line`: the log file of an event that was named by it, and its place in the time sequence there. `parts`: each
+    handler that keeps a sequence, and what it touches. `footprint`: their union, which is what the schedule sees.
+    `refusal`: why the intake would reject it or pass it over; then both are empty.
     """
 
     type: str
@@ -57,6 +72,8 @@ class Subject:
     footprint: Footprint
     refusal: str = ""
     dead: DeadRow | None = None  # its row among the dead letters
+    line: tuple[str, int] | None = None
+    written: str = ""  # LOG:line, as a person named it
 
     def handlers(self, key: str) -> list[str]:
         """The handlers that touch exactly this key."""
@@ -64,15 +81,17 @@ class Subject:
 
 
 class Missing(Exception):
-    """No event has the id that was given."""
+    """No event has the name that was given. `why`: what stands there instead; empty for an id."""
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, why: str = "") -> None:
         super().__init__(identity)
         self.identity = identity
+        self.why = why
 
 
 def parse(words: Sequence[str]) -> list[Named]:
-    """The events that the words name: a word before a JSON document is its type, any other one an id."""
+    """The events that the words name: a word before a JSON document is its type, ``FILE:number`` a line of a log where
+    there is such a file or its name is one of a log, any other one an id."""
     named: list[Named] = []
     clean = [word.encode("utf-8", "backslashreplace").decode() for word in words]
     at = 0
@@ -82,9 +101,20 @@ def parse(words: Sequence[str]) -> list[Named]:
             named.append(Named(clean[at], following.encode()))
             at += 2
         else:
-            named.append(Named(clean[at]))
+            named.append(_line(words[at], clean[at]) or Named(clean[at]))
             at += 1
     return named
+
+
+def _line(word: str, shown: str) -> Named | None:
+    found = _LINE.fullmatch(word)
+    if found is None:
+        return None
+    try:
+        is_log = found["log"] == "-" or Path(found["log"]).is_file() or found["log"].endswith(LOG_ENDINGS)
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+    return Named(shown, log=found["log"], line=int(found["line"])) if is_log else None
 
 
 class Reader:
@@ -93,16 +123,55 @@ class Reader:
     def __init__(self, app: App[Any]) -> None:
         self.kinds = Kinds(app.handlers, app.ignore, app.limits.accesses_max)
         self._event_bytes_max = app.limits.event_bytes_max
+        self._logs: dict[str, Log] = {}
 
     def given(self, named: Named) -> Subject:
         """An event given as JSON. Raises UsageError (``unknown-type``) and RejectedError for data that is wrong."""
         assert named.data is not None
-        kind = self.kinds.get(named.text)
-        if kind is None:
-            like = self.kinds.like(named.text)
-            hint = f"; did you mean {like}?" if like else ""
-            raise UsageError(f'no handler takes "{named.text}"{hint}', slug="unknown-type")
+        kind = self._kind(named.text)
         return Subject(named.text, "", "", None, 0.0, *_touched(kind, kind.codec.decode(named.data)))
+
+    def recorded(self, named: Named) -> Subject:
+        """An event of a log file: on that line (JSON lines, CSV), or the one of that number. O(log).
+
+        Raises Missing where no event stands there, UsageError (``bad-log``, ``unknown-type``), and RejectedError for
+        data that is wrong.
+        """
+        assert named.log is not None
+        log = self._log(named.log)
+        at = next((at for at, event in enumerate(log.events) if event.number == named.line), None)
+        if at is None:
+            places = (f"line {named.line}", f"event {named.line}")
+            bad = [problem for problem in log.problems if problem.where in places]
+            raise Missing(named.text, str(bad[0]) if bad else f"the log has {len(log.events):,} events")
+        event = log.events[at]
+        try:
+            kind = self._kind(event.type)
+            parts, footprint = _touched(kind, kind.codec.decode(json.dumps(event.data, ensure_ascii=False).encode()))
+        except (UsageError, RejectedError) as error:
+            raise type(error)(f"{named.text}: {error.message}", slug=error.slug) from error
+        except (ValueError, TypeError) as error:  # text that is half a character, a value that JSON does not know
+            raise RejectedError(f"{named.text}: {error}", slug="invalid-data") from error
+        line = (named.log, at)
+        return Subject(
+            event.type, event.id, "", None, event.time_s or 0.0, parts, footprint, "", None, line, named.text
+        )
+
+    def _log(self, name: str) -> Log:
+        """The log, read once: two events of it may be asked for, and stdin can be read only once."""
+        from commute.logs import read_log
+
+        if name not in self._logs:
+            self._logs[name] = read_log(name)
+        return self._logs[name]
+
+    def _kind(self, type_: str) -> Kind:
+        kind = self.kinds.get(type_)
+        if kind is None:
+            like = self.kinds.like(type_)
+            hint = f"; did you mean {like}?" if like else ""
+            raise UsageError(f'no handler takes "{type_}"{hint}', slug="unknown-type")
+        return kind
 
     def find(self, place: Place, named: Named) -> Subject:
         """The event with that id, or the only one whose id begins so.

@@ -12,6 +12,7 @@ file; every record of the file is either one event or one problem; identities ar
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -86,6 +87,16 @@ def excerpt(raw: object) -> str:
 def bad_log(name: str, found: str) -> UsageError:
     """The refusal of a whole file: what was found, and what can be read."""
     return UsageError(f"{name}: {found}. These are read: {FORMATS}", slug="bad-log")
+
+
+def no_field(name: str, field: str, fields: Iterable[str]) -> UsageError:
+    """The refusal of a field that the user named and no record has: with the nearest name and all that there are."""
+    known = list(fields)
+    near = difflib.get_close_matches(field, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return UsageError(
+        f"{name}: no record has a field {field}; {hint}Fields: {', '.join(known) or 'none'}", slug="bad-log"
+    )
 
 
 def examples(items: Iterable[object], total: int) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from commute.logs.base import Builder, Log, Touched, bad_log, examples, note_empty, object_id
 from commute.logs.raw import Raw
-from commute.logs.roles import keys_of, named_keys
+from commute.logs.roles import Roles, keys_of, must_occur, named_keys
 
 FORMAT_1 = "OCEL 1.0 JSON"
 FORMAT_2 = "OCEL 2.0 JSON"
@@ -86,15 +86,14 @@ def read(raw: Raw, format_name: str, *, key_fields: Sequence[str]) -> Log:
         raise bad_log(raw.name, f"a JSON document without a section of events ({reason})")
     if walk.not_numbers:
         builder.note(f"{walk.not_numbers} values NaN or Infinity, which are no JSON, are read as null")
-    _resolve(events, types, builder, key_fields)
+    roles = named_keys(key_fields)
+    must_occur(raw.name, roles, (event.data for _, event in events))
+    _resolve(events, types, builder, roles)
     return builder.finish(format_name)
 
 
-def _resolve(
-    events: list[tuple[int, _Related]], types: dict[str, str], builder: Builder, key_fields: Sequence[str]
-) -> None:
+def _resolve(events: list[tuple[int, _Related]], types: dict[str, str], builder: Builder, roles: Roles) -> None:
     """Give each object its type and hand the events to the builder."""
-    roles = named_keys(key_fields)
     empty: dict[str, int] = {}
     unknown: dict[str, None] = {}
     for number, event in events:

@@ -18,7 +18,7 @@ import apsw
 from commute.logs.base import Builder, Log, Touched, bad_log, note_empty, object_id
 from commute.logs.ocel_json import UNKNOWN_TYPE, note_unknown
 from commute.logs.raw import Raw
-from commute.logs.roles import keys_of, named_keys
+from commute.logs.roles import keys_of, must_occur, named_keys
 
 FORMAT = "OCEL 2.0 SQLite"
 
@@ -82,6 +82,7 @@ def _read(raw: Raw, connection: apsw.Connection, key_fields: Sequence[str]) -> L
         related = _related(connection, builder)
         rows_of = _event_tables(connection, builder)
         roles = named_keys(key_fields)
+        must_occur(raw.name, roles, (_attributes(row) for rows in rows_of.values() for row in rows.values()))
         empty: dict[str, int] = {}
         unknown: dict[str, None] = {}
         listed: set[str] = set()
@@ -96,7 +97,7 @@ def _read(raw: Raw, connection: apsw.Connection, key_fields: Sequence[str]) -> L
                 details = rows_of[kind].pop(identity, None) if kind in rows_of else None
                 if details is None:
                     raise ValueError(f"no row in the table of its type {kind!r}, so no time")
-                data = {k: v for k, v in details.items() if k not in ("ocel_id", "ocel_time") and v is not None}
+                data = _attributes(details)
                 keys = keys_of(roles, data.get, empty)
             except ValueError as error:
                 builder.problem(f"event {row['ocel_id']}", str(error), row)
@@ -113,6 +114,10 @@ def _read(raw: Raw, connection: apsw.Connection, key_fields: Sequence[str]) -> L
     note_unknown(builder, unknown)
     note_empty(builder, empty, number)
     return builder.finish(FORMAT)
+
+
+def _attributes(row: _Row) -> dict[str, object]:
+    return {k: v for k, v in row.items() if k not in ("ocel_id", "ocel_time") and v is not None}
 
 
 def _must_be_ocel(raw: Raw, connection: apsw.Connection) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from commute.errors import UsageError
 from commute.limits import MIB
-from commute.logs.base import Progress, bad_log
+from commute.logs.base import Progress
 
 LINE_BYTES_MAX = 16 * MIB  # as the largest event: a longer line is damage, not a record
 
@@ -39,7 +40,7 @@ class Raw:
         try:
             self._file = self._open()
         except OSError as error:
-            raise bad_log(self.name, _why(error)) from error
+            raise UsageError(f"{self.name}: {_why(error)}", slug="bad-log") from error
         pieces = self._pieces()
         first = next(pieces, b"")
         while 0 < len(first) < len(_GZIP) and (more := next(pieces, b"")):

@@ -7,11 +7,10 @@ logs (IEEE 1849, XES, as written to CSV): a wrong key costs speed, a missing one
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from commute.logs.base import Builder, Touched, bad_log, object_id
+from commute.logs.base import Builder, Touched, no_field, object_id
 
 # Without case, blanks and punctuation, the likeliest first.
 _TYPES = ("conceptname", "type", "eventtype", "activity", "event", "eventname", "kind", "action", "topic")
@@ -81,9 +80,24 @@ def named_keys(key_fields: Sequence[str]) -> Roles:
     return Roles(None, None, None, tuple((field, field) for field in key_fields), False)
 
 
+def must_occur(name: str, roles: Roles, records: Iterable[Mapping[str, object]]) -> None:
+    """Raise UsageError for a key field of `named_keys` that no record has: misspelt, it would lose order in silence."""
+    missing = {field for field, _ in roles.keys}
+    known: dict[str, None] = {}
+    for record in records:
+        missing -= record.keys()
+        if not missing:
+            return
+        known.update(dict.fromkeys(record))
+    for field, _ in roles.keys:
+        if field in missing:
+            raise no_field(name, field, known)
+
+
 def note_no_keys(builder: Builder, fields: Iterable[str]) -> None:
     """Say that no event names an object, and how to tell which fields are keys."""
-    builder.note("no keys: events touch nothing; --key FIELD names them, of: " + ", ".join(fields))
+    names = ", ".join(fields)
+    builder.note("no keys: events touch nothing; " + (f"--key FIELD names them, of: {names}" if names else "no fields"))
 
 
 def keys_of(roles: Roles, lookup: Callable[[str], object], empty: dict[str, int]) -> tuple[Touched, ...]:
@@ -125,6 +139,4 @@ def _guess(fields: Mapping[str, int], names: Sequence[str], without: str | None 
 def _must_exist(name: str, field: str, fields: Mapping[str, int], paths: bool) -> None:
     if field in fields or (paths and field.partition(".")[0] in fields):
         return
-    near = difflib.get_close_matches(field, fields, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise bad_log(name, f"no record has a field {field}; {hint}Fields: {', '.join(fields) or 'none'}")
+    raise no_field(name, field, fields)
