@@ -99,10 +99,15 @@ async def test_a_worker_that_lost_its_group_stops_and_writes_nothing_more(tmp_pa
         await worker.start()
         receipt = await app.publish(Step(key="a", n=1))
 
-        def take_over(connection: apsw.Connection) -> None:
-            connection.execute("update commute_owners set epoch = epoch + 1")
+        def take_over() -> None:  # in a transaction of its own, as another process does it
+            connection = apsw.Connection(str(tmp_path / "shop.db"))
+            try:
+                connection.set_busy_timeout(10_000)
+                connection.execute("update commute_owners set epoch = epoch + 1")
+            finally:
+                connection.close()
 
-        await asyncio.wrap_future(app.connect().file.writer.submit(take_over))
+        await asyncio.to_thread(take_over)
         gate.set()
         with pytest.raises(OwnershipLostError):
             await asyncio.wait_for(worker.wait(), 10)

@@ -42,6 +42,8 @@ Examples:
   commute dead drop sqlite:///shop.db 01J9C --yes
 """
 
+WHY_CHARACTERS_MAX = 90  # of a reason in the list; `dead show` has it whole
+
 
 @click.group(epilog=EPILOG)
 def dead() -> None:
@@ -80,7 +82,7 @@ def list_dead(
             r.message.id,
             r.message.type,
             r.status + (", asked" if r.asked == "retry" else ""),
-            r.reason[:90],
+            r.reason if len(r.reason) <= WHY_CHARACTERS_MAX else f"{r.reason[: WHY_CHARACTERS_MAX - 1]}…",
         ]
         for r in rows
     ]
@@ -309,7 +311,7 @@ def _say_answers(verb: str, rows: Sequence[DeadRow], answers: Sequence[str], *, 
         say_json({"verb": verb, "dry_run": dry_run, "dead": done})
         return
     if not rows:
-        say("no dead letters of that kind")
+        say("no parked events of that kind. Those with another end are named by their id: commute dead list")
     for row, answer in zip(rows, answers, strict=True):
         text = {"retry": "will be run again in its place"}.get(answer, answer)
         say(f"{clean(row.message.type)} {clean(row.message.id)} (position {row.position}, {row.status}): {clean(text)}")

@@ -205,7 +205,7 @@ class Dead:
 
     def _say_parked(self, entry: Entry, name: str, failures: Failures, held: int, *, stopped: bool) -> None:
         touched = [access.key or "everything" for access in entry.kind.footprint(entry_event(entry))[:4]]
-        behind = f"{held} later event{' is' if held == 1 else 's are'} held behind it"
+        behind = f"{held or 'no'} later event{' is' if held < 2 else 's are'} held behind it"
         along = f" and the {held}, in order" if held else ""
         without = f", and let the {held} run without it" if held else ""
         LOGGER.error(

@@ -96,7 +96,7 @@ class Failing:
             )
         )  # fmt: skip
         LOGGER.info(
-            "%s %s: %s failed, attempt %d of %d, again in %.1f s: %s", entry.kind.type, entry.id, bound.name,
+            "%s %s: %s failed, attempt %d of %d, again in %.2g s: %s", entry.kind.type, entry.id, bound.name,
             failures.failures, bound.handler.retry.attempts, verdict.delay_s, failures.error,
         )  # fmt: skip
         self._again(job, verdict.delay_s)
