@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.cloudevents import PlainJson
     from commute.context import Context, Rows, Transaction
     from commute.core.footprint import Access
     from commute.core.retry import Retry
@@ -47,6 +48,7 @@ __all__ = [
     "NotReachableError",
     "Outcome",
     "OwnershipLostError",
+    "PlainJson",
     "Receipt",
     "RejectedError",
     "Retry",
@@ -70,6 +72,7 @@ _HOME = {
     **dict.fromkeys(("RejectedError", "StoreError", "UsageError"), "errors"),
     "Event": "event",
     "Limits": "limits",
+    "PlainJson": "cloudevents",
     "Router": "router",
     "NamedEvent": "runtime.encoder",
     **dict.fromkeys(("Outcome", "Receipt", "State", "SyncReceipt"), "runtime.receipts"),

@@ -17,6 +17,7 @@ from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from commute.cloudevents import PlainJson
 from commute.errors import CommuteWarning, UsageError
 from commute.footprints.vocabulary import check_vocabulary
 from commute.limits import Limits
@@ -56,6 +57,7 @@ class App(Router[S]):
         lifespan: Callable[[], AbstractAsyncContextManager[S]] | None = None,
         keys: Collection[str] | None = None,
         ignore: Sequence[str] = (),
+        decode: PlainJson | None = None,
         concurrency: int = CONCURRENCY,
         limits: Limits | None = None,
     ) -> None:
@@ -66,6 +68,7 @@ class App(Router[S]):
         self.source = f"/{name}"
         self.keys = None if keys is None else frozenset(keys)
         self.ignore = tuple(ignore)
+        self.decode = decode
         self._lifespan = lifespan
         self._code: dict[str, Any] = {"broker": broker, "db": db, "group": group, "concurrency": concurrency}
         self._limits = limits if limits is not None else Limits()
@@ -94,13 +97,20 @@ class App(Router[S]):
     @property
     def url(self) -> BrokerUrl:
         """Where the events are. Raises UsageError."""
-        return parse_url(str(self._setting("broker")).replace("{name}", self.name))
+        text = str(self._setting("broker")).replace("{name}", self.name)
+        if text.partition(":")[0] in ("sqlite", "memory"):
+            return parse_url(text)
+        db = self.db
+        return parse_url(text, None if db is None else db.path)
 
     @property
     def db(self) -> BrokerUrl | None:
         """Where the app's own durable state is; None: in the broker's file."""
         text = self._setting("db")
-        return None if text is None else parse_url(str(text).replace("{name}", self.name))
+        if text is None:
+            embedded = str(self._setting("broker")).partition(":")[0] in ("sqlite", "memory")
+            return None if embedded else parse_url(f"sqlite:///{self.name}.commute.db")
+        return parse_url(str(text).replace("{name}", self.name))
 
     @property
     def group(self) -> str:
@@ -150,7 +160,9 @@ class App(Router[S]):
         """Open broker and store, once; blocks for milliseconds. Raises UsageError, StoreError."""
         with self._lock:
             if self._link is None:
-                self._link = Link.open(self.url, self.db, self.limits, self._memory)
+                self._link = Link.open(
+                    self.url, self.db, self.limits, self._memory, reader=self.name, plain=self.decode
+                )
                 self._log = self._link.transport()
                 self._desk = Desk(
                     self._link.file, self._log, self.group, self.url.stream,

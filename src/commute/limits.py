@@ -20,6 +20,9 @@ class Limits:
     event_bytes_max: int = 16 * MIB  # a larger event is refused on publish and rejected on arrival
     accesses_max: int = 1_024  # keys of one event; beyond it the event is rejected, never run with fewer
     held_events_max: int = 100_000  # events on disk behind parked ones; beyond it the partition pauses
+    journal_events_max: int = (
+        1_000_000  # of a broker server, on disk and not ended; beyond it the server keeps the rest
+    )
     deaths_max: int = 5  # deaths of the process while an event ran alone, before it is parked; 0: never
     overdue_max: int = 32  # handlers past their timeout that may still hang about before the worker stops
     commit_s_max: float = 0.005  # longest time that a durable write waits for others to join its sync

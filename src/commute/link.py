@@ -2,42 +2,58 @@
 
     sqlite:///FILE?stream=events     three slashes: relative to the working directory, four: absolute
     memory://                        in this process, gone with it
+    zmq+tcp://HOST:PORT              producers connect to the worker, which journals in its store: docs/zeromq.md
 
-The store (`db`) is the broker's own file unless another one is named.
+The store (`db`) is the broker's own file unless another one is named; for a broker server ``NAME.commute.db``.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from commute.embedded.file import EmbeddedFile
 from commute.errors import UsageError
 from commute.limits import Limits
 from commute.store.schema import SCHEMA
-from commute.transports.base import Delivery, Transport
+from commute.transports.base import Delivery, Features, Transport
+from commute.transports.journal import Journal, Outbound, journal_features
 
 if TYPE_CHECKING:
+    from commute.cloudevents import PlainJson
     from commute.store.store import Appender
     from commute.transports.groups import GroupState
     from commute.transports.memory import MemoryBroker
+    from commute.transports.wire import Promises, Wire
 
 _DEFAULT_STREAM = "events"
 
 
+_WIRES = {  # scheme -> (module of commute.transports and extra that brings its client, its class)
+    "zmq+tcp": ("zeromq", "ZeromqWire"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerUrl:
-    """A parsed broker URL. `path` is absolute, None for memory; `text` is what messages show."""
+    """A parsed broker URL. `path`: the file that holds the log, absolute; None for memory, and for a broker server
+    without a store. `server`: the options of a broker server's client, else None. `text` is what messages show."""
 
-    scheme: Literal["sqlite", "memory"]
+    scheme: str
     path: str | None
     stream: str
+    server: Any = None
 
     @property
     def text(self) -> str:
+        if self.server is not None:
+            return str(self.server.shown)
         return "memory://" if self.path is None else f"sqlite:///{self.path}"
 
 
@@ -55,9 +71,15 @@ class Log(Transport, Protocol):
     async def retain(self, now_s: float) -> int: ...
 
 
-def parse_url(text: str) -> BrokerUrl:
-    """The parts of a broker URL. Raises UsageError (``broker-url``) that says what is accepted."""
+def parse_url(text: str, journal: str | None = None) -> BrokerUrl:
+    """The parts of a broker URL; `journal`: the store's file, in which a broker server's stream is journalled.
+
+    Raises UsageError: ``broker-url`` says what is accepted, ``no-extra`` which client is missing.
+    """
     parts = urlsplit(text)
+    if parts.scheme in _WIRES:
+        options = _wire_module(parts.scheme).parse(text)
+        return BrokerUrl(parts.scheme, journal, options.stream, options)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     stream = options.pop("stream", _DEFAULT_STREAM)
     if options or not stream:
@@ -68,11 +90,37 @@ def parse_url(text: str) -> BrokerUrl:
         return BrokerUrl("memory", None, stream)
     if parts.scheme != "sqlite":
         raise _refused(
-            text, f"this version has no {parts.scheme or 'such'} broker; it has sqlite:///FILE and memory://"
+            text,
+            f"there is no {parts.scheme or 'such'} broker; there are sqlite:///FILE, memory://, "
+            f"{', '.join(f'{scheme}://' for scheme in _WIRES)}",
         )
     if parts.netloc or len(parts.path) < 2:
         raise _refused(text, "write sqlite:///FILE (relative) or sqlite:////FILE (absolute)")
     return BrokerUrl("sqlite", os.path.realpath(Path(unquote(parts.path[1:]))), stream)
+
+
+def promises_of(url: BrokerUrl) -> Promises:
+    """What a broker server keeps, by its client; nothing is connected."""
+    assert url.server is not None
+    wire: Wire = getattr(_wire_module(url.scheme), _WIRES[url.scheme][1])(url.server)
+    return wire.promises
+
+
+def features(url: BrokerUrl) -> Features:
+    """What the transport of a broker server promises; nothing is connected."""
+    return journal_features(promises_of(url))
+
+
+def _wire_module(scheme: str) -> ModuleType:
+    module = _WIRES[scheme][0]
+    try:
+        return import_module(f"commute.transports.{module}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("commute"):
+            raise
+        raise UsageError(
+            f'{scheme}:// needs a client that is not installed: pip install "commute[{module}]"', slug="no-extra"
+        ) from None
 
 
 def _refused(text: str, why: str) -> UsageError:
@@ -89,19 +137,35 @@ class Link:
         file: EmbeddedFile,
         memory: MemoryBroker | None,
         limits: Limits,
+        reader: str = "commute",
+        plain: PlainJson | None = None,
     ) -> None:
         self.url = url
         self.file = file  # the store
         self._broker_file = broker_file
         self._memory = memory
         self._limits = limits
+        self._reader = reader
+        self._plain = plain
+        self._outbound = None if url.server is None else Outbound(partial(self._make_wire, url.server))
         self._closed = False
 
     @classmethod
-    def open(cls, url: BrokerUrl, db: BrokerUrl | None, limits: Limits, memory: MemoryBroker | None = None) -> Link:
-        """Open broker and store; makes files that are missing. Blocks for milliseconds.
+    def open(
+        cls,
+        url: BrokerUrl,
+        db: BrokerUrl | None,
+        limits: Limits,
+        memory: MemoryBroker | None = None,
+        *,
+        reader: str = "commute",
+        plain: PlainJson | None = None,
+    ) -> Link:
+        """Open broker and store; makes files that are missing. Blocks for milliseconds: a broker server is connected
+        at the first use.
 
-        `memory`: the streams of a ``memory://`` broker, so that several links of one app see the same ones.
+        `memory`: the streams of a ``memory://`` broker, so that several links of one app see the same ones. `reader`:
+        the name by which a broker server knows the store's workers. `plain`: how bodies of foreign producers are read.
         Raises UsageError and StoreError of the embedded file.
         """
         broker_file = None if url.path is None else _file(url.path, limits)
@@ -109,7 +173,7 @@ class Link:
             file = broker_file if broker_file is not None else _file(None, limits)
         else:
             file = _file(db.path, limits)
-        link = cls(url, broker_file, file, memory, limits)
+        link = cls(url, broker_file, file, memory, limits, reader, plain)
         try:
             file.schema(SCHEMA)
         except BaseException:
@@ -126,11 +190,28 @@ class Link:
             return MemoryTransport(self._memory, stream, retain_s=self._limits.retain_s)
         from commute.transports.sqlite import SqliteTransport
 
-        return SqliteTransport(self._broker_file, stream, retain_s=self._limits.retain_s)
+        log = SqliteTransport(self._broker_file, stream, retain_s=self._limits.retain_s)
+        server = self.url.server
+        if server is None:
+            return log
+        assert self._outbound is not None
+        make_wire = partial(self._make_wire, server)
+        return Journal(
+            log, make_wire=make_wire, outbound=self._outbound, promises=make_wire().promises, reader=self._reader,
+            journal_events_max=self._limits.journal_events_max, to=None if stream == self.url.stream else stream,
+        )  # fmt: skip
+
+    def sender(self) -> Outbound | None:
+        """The client that sends to a broker server; None for the embedded brokers. For producers without a store."""
+        return self._outbound
+
+    def _make_wire(self, options: Any) -> Wire:
+        wire: Wire = getattr(_wire_module(self.url.scheme), _WIRES[self.url.scheme][1])(options, plain=self._plain)
+        return wire
 
     def appender(self, transport: Transport) -> Appender | None:
         """The transport as one that appends inside the store's transactions, if its log lies in the store's file."""
-        if self._broker_file is None or self._broker_file is not self.file:
+        if self._broker_file is None or self._broker_file is not self.file or self.url.server is not None:
             return None
         from commute.transports.sqlite import SqliteTransport
 
@@ -142,6 +223,8 @@ class Link:
         if self._closed:
             return
         self._closed = True
+        if self._outbound is not None:
+            self._outbound.close()
         if self._broker_file is not None and self._broker_file is not self.file:
             self._broker_file.close()
         self.file.close()

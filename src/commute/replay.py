@@ -247,15 +247,23 @@ def _some(types: Iterable[str]) -> str:
 async def run_messages(app: App[Any], messages: Sequence[Message], recording: Recording, progress: Progress) -> int:
     """Publish the messages, run a worker until all have ended, recorded; returns how many are dead letters."""
     async with app:
-        for start in range(0, len(messages), BATCH_EVENTS):
-            await app.log.send(messages[start : start + BATCH_EVENTS])
-            progress("publish", min(len(messages), start + BATCH_EVENTS))
+        queued = app.log.features.queued  # else what is sent while no worker runs reaches nobody
+        if queued:
+            await _publish(app, messages, progress)
         async with _working(app, recording) as worker:
+            if not queued:
+                await _publish(app, messages, progress)
             await _until_done(worker, recording, len(messages), progress)
         link = app.connect()
         scope = link.file.read(lambda connection: find_scope(connection, app.group, app.url.stream))
         counts = {} if scope is None else link.file.read(lambda connection: count_dead(connection, scope))
         return sum(counts.values())
+
+
+async def _publish(app: App[Any], messages: Sequence[Message], progress: Progress) -> None:
+    for start in range(0, len(messages), BATCH_EVENTS):
+        await app.log.send(messages[start : start + BATCH_EVENTS])
+        progress("publish", min(len(messages), start + BATCH_EVENTS))
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "ids": (),
     "event": ("errors", "limits", "ids"),
     "core": GROUND,
+    "cloudevents": (*GROUND, "transports.base"),
     "codec": PURE,
     "footprints": (*PURE, "codec"),
     "logs": (*PURE, "footprints"),
@@ -37,17 +38,24 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "handler": (*PURE, "codec", "footprints"),
     "router": READING,
     "embedded": GROUND,
-    "transports": STORING,
+    "transports": (*STORING, "cloudevents"),
     "store": STORING,
     "executors": STORING,
     "runtime": RUNNING,
-    "link": (*RUNNING, "transports"),
-    "app": (*RUNNING, "transports", "link", "cli.run"),  # App.run is the command, loaded when it is called
-    "": (*RUNNING, "app"),
-    "cli": (*ALL, "demo", "replay"),
+    "link": (*RUNNING, "transports", "cloudevents"),
+    "app": (
+        *RUNNING,
+        "transports",
+        "link",
+        "cloudevents",
+        "cli.run",
+    ),  # App.run loads the command
+    "": (*RUNNING, "app", "cloudevents"),
+    "measure": ALL,
+    "cli": (*ALL, "demo", "replay", "measure"),
     "demo": (*ALL, "replay"),
     "replay": ALL,
-    "testing": (*ALL, "demo", "replay", "cli"),
+    "testing": (*ALL, "demo", "replay", "cli", "measure"),
     "__main__": ("cli",),
 }
 
@@ -64,6 +72,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "pydantic": ("codec",),
     "watchfiles": ("cli",),
+    "zmq": ("transports.zeromq",),
 }
 # sqlite3 would be a second copy of SQLite on one file; pickle runs what it reads.
 BANNED = frozenset({"sqlite3", "pickle", "marshal", "shelve"})
@@ -155,8 +164,8 @@ def test_no_product_module_imports_testing() -> None:
 
 
 # Not transports but what one is made of, or what all share; every other module there is one broker's.
-SHARED_PARTS = {"base", "groups"}
-PARTS = {"sqlite": {"rows"}}
+SHARED_PARTS = {"base", "groups", "wire"}
+PARTS = {"sqlite": {"rows"}, "zeromq": {"zeromq_sessions"}}
 
 
 def test_a_transport_knows_no_sibling() -> None:

@@ -18,6 +18,7 @@ from commute.core.watermark import BLOCK_POSITIONS, BLOCK_SHIFT
 from commute.errors import UsageError
 from commute.footprints.declared import Declared
 from commute.footprints.template import Site, Template, check
+from commute.link import promises_of
 from commute.store.reading import count_dead, find_scope, read_partitions
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from commute.app import App
     from commute.handler import Handler, HandlerEvent
-    from commute.link import Link
+    from commute.link import BrokerUrl, Link
 
 
 def banner(app: App[Any], link: Link, *, from_end: bool) -> str:
@@ -37,6 +38,7 @@ def banner(app: App[Any], link: Link, *, from_end: bool) -> str:
         f"commute {__version__}  {clean(app.name)}  pid {os.getpid()}",
         f"  broker   {clean(app.url.text)}  stream {clean(app.url.stream)}, group {clean(app.group)}: {to_do:,} to do, "
         f"{parked:,} parked",
+        *server_lines(app.url),
         f"  db       {clean(store.text)}  (inbox, outbox, attempts, dead letters)",
         f"  limits   {plural(app.concurrency, 'handler')} at once, {plural(limits.descriptors_max, 'event')} or "
         f"{size(limits.payload_bytes_max)} looked ahead",
@@ -45,6 +47,16 @@ def banner(app: App[Any], link: Link, *, from_end: bool) -> str:
         *undeclared(app.handlers),
     ]
     return "\n".join(lines)
+
+
+def server_lines(url: BrokerUrl) -> Iterator[str]:
+    """Where a broker server's stream is journalled, and what that server does not promise."""
+    if url.server is None:
+        return
+    promises = promises_of(url)
+    yield f"  journal  {clean(url.path or '')}  (this machine only; acknowledged to {promises.name} once it is there)"
+    if promises.note:
+        yield f"  promise  {clean(promises.note)}"
 
 
 def counts(app: App[Any], link: Link, *, from_end: bool = False) -> tuple[int, int]:

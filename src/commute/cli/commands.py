@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Command] = {
     "demo": Command("demo", "demo", "Run", "A seeded shop, serially and in parallel; are both states equal?"),
     "replay": Command("replay", "replay", "Understand", "Run an event log through the engine and judge the run."),
     "explain": Command("explain", "explain", "Understand", "Why types or events depend; what an event waits for."),
+    "bench": Command("bench", "bench", "Brokers", "Measure a broker from this machine: publish, consume, latency."),
 }
 
 EPILOG = """Tab completion: add one line to your shell's start file.

@@ -185,11 +185,17 @@ def open_place(
         if broker is not None:
             raise UsageError(f"two brokers: {target} and --broker {broker}. Give one", slug="broker-url")
         shown = target if group is None else f"{target} --group {group}"
-        url, store = parse_url(target), None if db is None else parse_url(db)
+        store = None if db is None else parse_url(db)
+        url = parse_url(target, None if store is None else store.path)
     else:
         app, shown = load(target, app_dir)
         app.override(broker=broker, db=db, group=group)
         url, store, group = app.url, app.db, app.group
+    if url.path is None and url.server is not None:
+        raise UsageError(
+            f"{url.text} keeps no dead letters and no progress: name the store of its app, --db sqlite:///NAME.commute.db",
+            slug="which-store",
+        )
     if url.path is None:
         raise UsageError(
             "memory:// can be seen by its own process alone; other commands need a file, such as --broker "

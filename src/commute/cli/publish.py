@@ -127,13 +127,23 @@ class _Producer:
         return Message(event_id or self.world.new_id(), self.source, type_, self.world.now_s(), data)
 
     def send(self, messages: Sequence[Message]) -> Sequence[Sent]:
-        assert self.log is not None
-        return self.log.send_sync(messages)
+        if self.log is not None:
+            return self.log.send_sync(messages)
+        assert self.link is not None
+        sender = self.link.sender()
+        assert sender is not None
+        sender().send(messages, self.stream).result()
+        return [Sent(None)] * len(messages)
 
     def desk(self) -> Desk:
         """Who knows the outcome. Raises UsageError where no group was named and several read the stream."""
         assert self.link is not None
-        assert self.log is not None
+        if self.log is None:
+            raise UsageError(
+                f"{self.url.text} does not tell what becomes of an event: name the store of its app, "
+                "--db sqlite:///NAME.commute.db",
+                slug="which-store",
+            )
         group = self.group or only_group_of(self.link, self.log)
         handlers = self.handlers or {}
         return Desk(
@@ -148,8 +158,8 @@ def _producer(
     if target is not None and is_url(target):
         if broker is not None:
             raise UsageError(f"two brokers: {target} and --broker {broker}. Give one", slug="broker-url")
-        limits, url = Limits(), parse_url(target)
         store = None if db is None else parse_url(db)
+        limits, url = Limits(), parse_url(target, None if store is None else store.path)
         return _Producer(url, store, group, to or url.stream, SOURCE, limits, Encoder([], limits), None)
     app = load(target, app_dir).app
     app.override(broker=broker, db=db, group=group)
@@ -166,6 +176,13 @@ def _producer(
 @contextmanager
 def _opened(producer: _Producer) -> Iterator[None]:
     url = producer.url
+    if url.path is None and url.server is not None:
+        producer.link = Link.open(url, None, producer.limits)
+        try:
+            yield
+        finally:
+            producer.link.close()
+        return
     if url.path is None:
         raise UsageError(
             "memory:// ends with this process, so nobody would ever see the event. Name a file, such as --broker "
@@ -271,7 +288,8 @@ def _one(producer: _Producer, message: Message, desk: Desk | None, wait_s: float
         "position": sent.position, "duplicate": same,
     }  # fmt: skip
     if not as_json:
-        text = f"{clean(message.type)} {clean(message.id)} at position {sent.position:,}"
+        place = "confirmed" if sent.position is None else f"at position {sent.position:,}"
+        text = f"{clean(message.type)} {clean(message.id)} {place}"
         say(f"{text}: there already, nothing stored" if same else text)
     if sent.duplicate_of is not None and not same:
         note(

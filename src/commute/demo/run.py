@@ -58,12 +58,12 @@ def run_both(options: Options, progress: Progress) -> tuple[Pass, Pass]:
     """
     traffic = make_traffic(options.events, options.seed)
     passes = []
-    with _stores(options.broker) as urls:
-        for name, url in urls.items():
+    with _stores(options.broker) as stores:
+        for name, (url, db) in stores.items():
             concurrency = 1 if name == "serial" else options.concurrency
             passes.append(
                 run_pass(
-                    url, traffic, service_s=options.service_s, concurrency=concurrency,
+                    url, traffic, db=db, service_s=options.service_s, concurrency=concurrency,
                     progress=lambda done, name=name: progress(name, done),  # type: ignore[misc]
                 )
             )  # fmt: skip
@@ -79,11 +79,12 @@ def run_pass(
     *,
     service_s: float,
     concurrency: int,
+    db: str | None = None,
     progress: Callable[[int], None] = lambda done: None,
     router: Router[Gateway] = shop,
 ) -> Pass:
-    """The events of `traffic` through the engine, on the store at `url`, which must be fresh."""
-    app = make_app(url, service_s=service_s, concurrency=concurrency, router=router)
+    """The events of `traffic` through the engine, by the broker at `url`; it and the store, `db`, must be fresh."""
+    app = make_app(url, db or url, service_s=service_s, concurrency=concurrency, router=router)
     recording = Recording()
 
     async def run() -> Pass:
@@ -108,15 +109,21 @@ def _stamped(number: int, encoded: tuple[str, bytes]) -> tuple[str, float, bytes
 
 
 @contextmanager
-def _stores(broker: str | None) -> Iterator[dict[str, str]]:
-    """A fresh store's URL for each pass."""
-    url = None if broker is None else parse_url(broker)
-    if url is not None and url.path is not None and Path(url.path).exists():
-        raise UsageError(f"{url.path} exists already: the demo needs a fresh file, and deletes none", slug="option")
+def _stores(broker: str | None) -> Iterator[dict[str, tuple[str, str]]]:
+    """Broker and store for each pass, both fresh."""
     with tempfile.TemporaryDirectory(prefix="commute-demo-") as folder:
-        urls = {name: f"sqlite:///{Path(folder) / name}.db" for name in ("serial", "parallel")}
-        if broker is not None and url is not None:
-            urls["parallel"] = broker
-            if url.path is None:
-                urls["serial"] = broker
-        yield urls
+        files = {name: f"sqlite:///{Path(folder) / name}.db" for name in ("serial", "parallel")}
+        stores = {name: (file, file) for name, file in files.items()}
+        if broker is not None:
+            url = parse_url(broker, str(Path(folder) / "parallel.db"))
+            if url.server is not None:
+                stores["parallel"] = (broker, files["parallel"])
+            elif url.path is None:
+                stores = dict.fromkeys(stores, (broker, broker))
+            elif Path(url.path).exists():
+                raise UsageError(
+                    f"{url.path} exists already: the demo needs a fresh file, and deletes none", slug="option"
+                )
+            else:
+                stores["parallel"] = (broker, broker)
+        yield stores

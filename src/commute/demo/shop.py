@@ -148,8 +148,10 @@ def note(tx: Rows, order_id: int, what: str) -> None:
     tx.execute("INSERT INTO trail SELECT ?, count(*) + 1, ? FROM trail WHERE orders = ?", (order_id, what, order_id))
 
 
-def make_app(broker: str, *, service_s: float, concurrency: int, router: Router[Gateway] = shop) -> App[Gateway]:
-    """The shop on a broker; `router` takes the place of its handlers."""
+def make_app(
+    broker: str, db: str, *, service_s: float, concurrency: int, router: Router[Gateway] = shop
+) -> App[Gateway]:
+    """The shop on a broker, its tables in the store `db`; `router` takes the place of its handlers."""
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[Gateway]:
@@ -158,7 +160,7 @@ def make_app(broker: str, *, service_s: float, concurrency: int, router: Router[
     app: App[Gateway] = App("demo", lifespan=lifespan)
     app.include(router)
     # As flags: a COMMUTE_BROKER in the environment is meant for other apps.
-    app.override(broker=broker, db=broker, group="demo", concurrency=concurrency)
+    app.override(broker=broker, db=db, group="demo", concurrency=concurrency)
     return app
 
 

@@ -12,11 +12,13 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Protocol
+from uuid import uuid4
 
 from commute.transports.base import Delivery, Features, Message, Transport
 
 BOUND_S = 20.0  # longest wait for anything that must happen; a working transport needs a fraction
 _numbers = count(1)
+_RUN = uuid4().hex[:8]  # a broker server may still have the streams of earlier runs
 
 
 class Harness(Protocol):
@@ -100,7 +102,7 @@ async def send_slowly(transport: Transport, messages: Sequence[Message], size: i
 
 
 def new_name() -> str:
-    return f"stream-{next(_numbers)}"
+    return f"stream-{_RUN}-{next(_numbers)}"
 
 
 def require_equal(found: object, wanted: object, promise: str) -> None:

@@ -63,6 +63,9 @@ class Features:
     rereads: bool  # `reread` gives the bytes of unsettled deliveries again
     multi_process: bool  # producers in other processes reach the same stream
     settles: Literal["outcome", "journal"] = "outcome"
+    queued: bool = True  # what is sent while nobody reads the stream is kept for the first who does
+    tells_end: bool = True  # a new group can begin at the end of what was sent
+    message_bytes_max: int | None = None  # of the broker's own; None: no bound below `Limits.event_bytes_max`
 
 
 class Transport(Protocol):

@@ -129,12 +129,19 @@ class SqliteTransport:
 
     # -- beyond the contract
 
+    @property
+    def unsettled(self) -> int:
+        """Events from the open group's watermark up to the last one known; 0 where no group is open. O(1)."""
+        return 0 if self._reading is None else self._reading.unsettled
+
     def publish_rows(
         self, connection: apsw.Connection, messages: Sequence[Message], stream: str | None = None
     ) -> list[Sent]:
         """`send` inside a transaction of the file's writer, as part of it: for a block, a job or a source."""
         name = stream or self.stream
         sent = publish_rows(connection, messages, name, now_s=self._clock())
+        if self._reading is not None and name == self.stream:
+            self._reading.saw(sent)
         self.file.announce(name)
         return sent
 
@@ -193,6 +200,7 @@ class _Reading:
         self._group = group
         self._number = found.number
         self._cursor = watermark  # the next position to be read
+        self._last = found.last  # the highest position known here
         self._ahead: deque[Delivery] = deque()  # read, and not yet delivered
         self._watermark = Watermark(watermark)
         self._settled = self._stored = watermark  # the watermark as it is, and as it is in the file
@@ -204,6 +212,14 @@ class _Reading:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commute-reader")
         self._unlisten = transport.file.listen(transport.stream, self._sent_here)
         transport.file.writer.attach(self._write_watermark)
+
+    @property
+    def unsettled(self) -> int:
+        return self._last - self._settled + 1
+
+    def saw(self, sent: Sequence[Sent]) -> None:
+        """These were stored by this process."""
+        self._last = max([self._last, *(one.position for one in sent if one.position is not None)])
 
     async def receive(self, limit: int) -> list[Delivery]:
         assert limit > 0

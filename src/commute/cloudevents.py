@@ -1,0 +1,147 @@
+"""CloudEvents 1.0 to and from `Message`, in both modes, and the bodies of producers that know nothing of it.
+
+    binary       attributes in headers (``ce_id`` on Kafka, ``cloudEvents_id`` on AMQP, ``id`` on MQTT 5), data as body
+    structured   one JSON document, content type ``application/cloudevents+json``
+    plain        neither: the type by `PlainJson`, or by the topic, queue or routing key; an id is made at arrival
+
+Nothing is refused here: what is no CloudEvent becomes a message whose type and data the engine judges, so that bytes
+are kept as a dead letter and never dropped by a client.
+
+Source: github.com/cloudevents/spec v1.0.2, core and JSON format. The extensions ``causationid`` and ``correlationid``
+are commute's own.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from commute.transports.base import Message
+
+STRUCTURED = "application/cloudevents+json"
+JSON = "application/json"
+SPEC_VERSION = "1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class PlainJson:
+    """How to read bodies of producers that send plain JSON: names of the fields that hold type, data and id.
+
+    ``data=None``: the whole body is the data. ``type=None``: the type is the routing key, queue or topic. ``id=None``:
+    no field; the id is the message's own, or made at arrival ("at least once only").
+    """
+
+    type: str | None = "name"
+    data: str | None = "data"
+    id: str | None = None
+
+
+def headers_of(message: Message, prefix: str) -> dict[str, str]:
+    """The attributes of `message` as headers, each name behind `prefix`; the body is ``message.data``."""
+    headers = {
+        f"{prefix}specversion": SPEC_VERSION,
+        f"{prefix}id": message.id,
+        f"{prefix}source": message.source,
+        f"{prefix}type": message.type,
+        f"{prefix}time": time_text(message.time_s),
+    }
+    for name, value in (message.attributes or {}).items():
+        headers[f"{prefix}{name}"] = value
+    return headers
+
+
+def structured(message: Message) -> bytes:
+    """`message` as one JSON document; data that is no JSON goes as base64."""
+    document: dict[str, object] = dict(headers_of(message, ""))
+    try:
+        msgspec.json.decode(message.data)
+    except msgspec.DecodeError:
+        document["data_base64"] = base64.b64encode(message.data).decode()
+    else:
+        document["datacontenttype"] = JSON
+        document["data"] = msgspec.Raw(message.data)
+    return msgspec.json.encode(document)
+
+
+def read(
+    body: bytes,
+    headers: Mapping[str, str],
+    prefixes: tuple[str, ...],
+    content_type: str,
+    *,
+    name: str,
+    source: str,
+    now_s: float,
+    new_id: Callable[[], str],
+    plain: PlainJson | None,
+    identity: str | None = None,
+) -> Message:
+    """The message that came as `body` with these headers. `name`: routing key, queue or topic; `source`: of events
+    that name none; `identity`: the protocol's own message id, or one made of a stable position. Raises nothing."""
+    for prefix in prefixes:
+        if f"{prefix}specversion" in headers and f"{prefix}id" in headers and f"{prefix}type" in headers:
+            attributes = {k.removeprefix(prefix): v for k, v in headers.items() if k.startswith(prefix)}
+            return _from_attributes(attributes, body, source, now_s)
+    if content_type.partition(";")[0].strip().lower() == STRUCTURED:
+        found = _from_document(body, source, now_s)
+        if found is not None:
+            return found
+    identity = identity or new_id()
+    if plain is None:
+        return Message(identity, source, name, now_s, body)
+    return _from_plain(body, plain, name, source, now_s, identity)
+
+
+def _from_attributes(attributes: dict[str, str], body: bytes, source: str, now_s: float) -> Message:
+    attributes.pop("specversion", None)
+    identity, type_ = attributes.pop("id"), attributes.pop("type")
+    source = attributes.pop("source", "") or source
+    time_s = time_of(attributes.pop("time", ""), now_s)
+    attributes.pop("datacontenttype", None)
+    return Message(identity, source, type_, time_s, body, attributes or None)
+
+
+def _from_document(body: bytes, source: str, now_s: float) -> Message | None:
+    try:
+        document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        texts = {k: msgspec.json.decode(v) for k, v in document.items() if k not in ("data", "data_base64")}
+        attributes = {k: v if isinstance(v, str) else str(v) for k, v in texts.items() if v is not None}
+        if "id" not in attributes or "type" not in attributes:
+            return None
+        if "data_base64" in document:
+            data = base64.b64decode(msgspec.json.decode(document["data_base64"], type=str), validate=True)
+        else:
+            data = bytes(document.get("data", b"null"))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return _from_attributes(attributes, data, source, now_s)
+
+
+def _from_plain(body: bytes, plain: PlainJson, name: str, source: str, now_s: float, identity: str) -> Message:
+    try:
+        document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        type_ = name if plain.type is None else msgspec.json.decode(document[plain.type], type=str)
+        data = body if plain.data is None else bytes(document[plain.data])
+        if plain.id is not None and plain.id in document:
+            given = msgspec.json.decode(document[plain.id])
+            identity = given if isinstance(given, str) else str(given)
+    except (msgspec.DecodeError, KeyError, RecursionError):
+        return Message(identity, source, name, now_s, body)  # kept as it came: the engine says what is wrong with it
+    return Message(identity, source, type_, now_s, data)
+
+
+def time_text(time_s: float) -> str:
+    """RFC 3339, in UTC with microseconds."""
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def time_of(text: str, otherwise: float) -> float:
+    """Seconds since 1970 of an RFC 3339 time; `otherwise` where it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else otherwise
+    except ValueError:
+        return otherwise

@@ -1,0 +1,74 @@
+"""The contract of a broker server's client: it brings messages in, takes messages out, and is told what to forget.
+
+Brokers differ in what they remember: positions, sequence after a redelivery, how long an acknowledgement may be owed.
+`transports.journal` makes them alike: what arrives is written into the store's log, and the wire is told to forget it
+after the sync. So a wire needs no positions and knows no outcome.
+
+A wire works in a thread of its own: the broker's heartbeats go on whatever the event loop is busy with, and
+producers need no loop. Everything here may be called from any thread, and nothing but `connect` and `close` waits for
+the network.
+
+    wire's thread ── arrived(batch) ──▶ journal (writer's thread, sync) ── ack(tokens) ──▶ wire ──▶ broker
+    send(messages) ──▶ wire's thread ──▶ broker ── confirmed ──▶ future
+
+Invariants: arrivals of one partition come in the broker's sequence; a token is acknowledged at most once and in the
+sequence of arrival; a token of a connection that is gone is forgotten in silence, since its message comes again. A
+wire reconnects by itself, with backoff and jitter, until it is closed, and says so in the log (``commute``); it holds
+at most `ahead_max` arrivals that are not acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from commute.transports.base import Message
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """One message as it came. `token` is the wire's own: hand it to `ack`, once."""
+
+    message: Message
+    token: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promises:
+    """What a broker really keeps, as the documentation's table says it; the conformance suite checks each claim."""
+
+    name: str  # "rabbitmq"
+    durable: bool  # a confirmed message survives kill -9 of the broker
+    ordered: bool  # one producer's messages arrive in the sequence of sending, redeliveries included
+    queued: bool  # messages wait in the broker while no worker is connected
+    message_bytes_max: int | None = None  # the broker's own bound, where it is below ours
+    note: str = ""  # one sentence of what is not promised, for the start and the docs
+
+
+class Wire(Protocol):
+    """One connection to one broker, for one stream. Made unconnected; `connect` opens it."""
+
+    promises: Promises
+
+    def connect(self) -> None:
+        """Be connected; blocks at most some seconds. Raises NotReachableError (``not-reachable``), UsageError."""
+
+    def consume(
+        self, group: str, arrived: Callable[[Sequence[Arrival]], None], *, ahead_max: int, from_end: bool = False
+    ) -> None:
+        """From now on call `arrived` on the wire's thread with each batch, one call after the other. After `connect`,
+        once. `from_end`: a group that is new to the broker gets only what is sent from now on, where it can be told."""
+
+    def ack(self, tokens: Sequence[object]) -> None:
+        """The broker may forget these; takes effect soon, several at once where the protocol can."""
+
+    def send(self, messages: Sequence[Message], to: str | None = None) -> Future[None]:
+        """Send in this sequence, to the wire's own stream or another of the broker; resolved when all are confirmed.
+        NotReachableError: the connection went before the last confirm, and any part may have been stored (sending the
+        same ids again is harmless)."""
+
+    def close(self) -> None:
+        """Send what acknowledgements are owed, and disconnect; blocks shortly. Idempotent."""
