@@ -197,7 +197,8 @@ class _Feeder:
         self._journal_events_max = journal_events_max
         self._ownership = Ownership(log.file, f"journal {log.stream}")
         self._wire: Wire | None = None
-        self._lock = threading.Lock()  # guards what waits; held for instants
+        # Held for instants, also over a submit: what waited must reach the writer before what comes after it.
+        self._lock = threading.RLock()
         self._waiting: deque[Arrival] = deque()  # arrived while the journal was full
         self._writing = 0  # arrivals handed to the writer and not yet on disk
         self._full = False
@@ -225,7 +226,7 @@ class _Feeder:
             with self._lock:
                 batch, self._full = list(self._waiting), False
                 self._waiting.clear()
-            self._write(batch)
+                self._write(batch)
 
     def close(self) -> None:
         """Acknowledge what is on disk, and disconnect; the rest comes again."""
@@ -254,16 +255,15 @@ class _Feeder:
                 )  # fmt: skip
             if self._full:
                 self._waiting.extend(batch)
-                return
-        self._write(batch)
+            else:
+                self._write(batch)
 
     def _write(self, batch: Sequence[Arrival]) -> None:
         if not batch:
             return
         messages = [_storable(arrival.message) for arrival in batch]
         tokens = [arrival.token for arrival in batch]
-        with self._lock:
-            self._writing += len(batch)
+        self._writing += len(batch)
         log = self._log
         future = log.file.writer.submit(lambda connection: log.publish_rows(connection, messages))  # type: ignore[attr-defined]
         future.add_done_callback(lambda done: self._stored(tokens, done.exception()))
@@ -275,6 +275,7 @@ class _Feeder:
         if error is None:
             if wire is not None:
                 wire.ack(tokens)
+            self.look_again()  # they may all have been there already, and then nothing will be settled
         elif isinstance(error, UsageError):
             LOGGER.error("error[%s] %d arrivals cannot be journalled: %s", error.slug, len(tokens), error)
         else:
