@@ -59,7 +59,7 @@ def structured(message: Message) -> bytes:
     document: dict[str, object] = dict(headers_of(message, ""))
     try:
         msgspec.json.decode(message.data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         document["data_base64"] = base64.b64encode(message.data).decode()
     else:
         document["datacontenttype"] = JSON

@@ -40,7 +40,9 @@ def test_binary_mode_gives_the_message_back(message: Message) -> None:
     assert arrived(message.data, headers_of(message, "cloudEvents_")) == message
 
 
-@given(MESSAGES, st.sampled_from([b"{}", b'{"a": 1.0}', b"[1]", b"not JSON", b"\xff", b""]))
+@given(
+    MESSAGES, st.sampled_from([b"{}", b'{"a": 1.0}', b"[1]", b"not JSON", b"\xff", b"", b"[" * 9_999 + b"]" * 9_999])
+)
 def test_structured_mode_gives_the_message_back(message: Message, data: bytes) -> None:
     sent = Message(message.id, message.source, message.type, message.time_s, data, message.attributes)
     assert arrived(structured(sent), content_type=f"{STRUCTURED}; charset=utf-8") == sent
