@@ -21,7 +21,12 @@ from click.testing import CliRunner
 
 from commute import App, Event, Limits, NotReachableError
 from commute.cli import main
+from commute.embedded.file import EmbeddedFile
+from commute.embedded.ownership import Ownership
 from commute.measure import measure
+from commute.transports.journal import Journal, Outbound
+from commute.transports.sqlite import SqliteTransport
+from commute.transports.zeromq import ZeromqWire, parse
 from tests.runtime.shop import Step, until
 
 SHOP = """
@@ -215,3 +220,40 @@ async def test_a_broker_is_measured(url: str) -> None:
     assert found.publish_per_s > 0 and found.consume_per_s > 0 and 0 < found.latency_ms_p50 <= found.latency_ms_p99
     here = await measure("memory://", 2_000, 100, lambda what, done, of: None)
     assert here.broker == "memory://" and here.publish_per_s > 0
+
+
+async def test_a_feeder_that_is_closed_while_it_starts_leaves_nothing_behind(tmp_path: Path, url: str) -> None:
+    connecting, go_on = threading.Event(), threading.Event()
+
+    class Slow(ZeromqWire):
+        def connect(self) -> None:
+            connecting.set()
+            go_on.wait(20)
+            super().connect()
+
+    def journal(file: EmbeddedFile, wire: type[ZeromqWire]) -> Journal:
+        options = parse(url)
+        outbound = Outbound(lambda: ZeromqWire(options))
+        return Journal(
+            SqliteTransport(file), make_wire=lambda: wire(options), outbound=outbound, promises=ZeromqWire.promises,
+            reader="r", journal_events_max=100,
+        )  # fmt: skip
+
+    file = EmbeddedFile.open(tmp_path / "shop.db")
+    try:
+        other = Ownership(file, "journal events")
+        assert await asyncio.to_thread(other.try_take)
+        standing_by = journal(file, Slow)
+        await standing_by.open("g")
+        other.release()
+        assert await asyncio.to_thread(connecting.wait, 20)
+        closing = asyncio.create_task(standing_by.close())
+        await asyncio.sleep(0.1)
+        go_on.set()
+        await closing
+        after = journal(file, ZeromqWire)
+        await after.open("g")  # neither the address nor the feeding is held by the one that has closed
+        assert await asyncio.to_thread(other.try_take) is False  # this one feeds
+        await after.close()
+    finally:
+        await asyncio.to_thread(file.close)

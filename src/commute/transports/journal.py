@@ -197,6 +197,7 @@ class _Feeder:
         self._journal_events_max = journal_events_max
         self._ownership = Ownership(log.file, f"journal {log.stream}")
         self._wire: Wire | None = None
+        self._changing = threading.Lock()  # a start and a close, each on a thread of its own, come one after the other
         # Held for instants, also over a submit: what waited must reach the writer before what comes after it.
         self._lock = threading.RLock()
         self._waiting: deque[Arrival] = deque()  # arrived while the journal was full
@@ -206,19 +207,20 @@ class _Feeder:
 
     def try_start(self, from_end: bool) -> bool:
         """Connect and feed, unless another process feeds this journal. Blocks for seconds at most."""
-        if not self._ownership.try_take():
-            return False
-        wire = self._make_wire()
-        try:
-            wire.connect()
-            self._wire = wire
-            wire.consume(self._reader, self._arrived, ahead_max=AHEAD_MAX, from_end=from_end)
-        except BaseException:
-            self._wire = None
-            wire.close()
-            self._ownership.release()
-            raise
-        return True
+        with self._changing:
+            if self._closed or not self._ownership.try_take():
+                return False
+            wire = self._make_wire()
+            try:
+                wire.connect()
+                self._wire = wire
+                wire.consume(self._reader, self._arrived, ahead_max=AHEAD_MAX, from_end=from_end)
+            except BaseException:
+                self._wire = None
+                wire.close()
+                self._ownership.release()
+                raise
+            return True
 
     def look_again(self) -> None:
         """Something was settled: the journal may have room."""
@@ -237,10 +239,11 @@ class _Feeder:
             self._log.file.writer.submit(lambda _connection: None).result()  # what was handed over is acknowledged
         except StoreError as error:
             LOGGER.info("closing the journal of %s: %s", self._log.stream, error)
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
-        self._ownership.release()
+        with self._changing:
+            wire, self._wire = self._wire, None
+            if wire is not None:
+                wire.close()
+            self._ownership.release()
 
     def _arrived(self, batch: Sequence[Arrival]) -> None:
         with self._lock:
