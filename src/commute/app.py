@@ -21,7 +21,7 @@ from commute.cloudevents import PlainJson
 from commute.errors import CommuteWarning, UsageError
 from commute.footprints.vocabulary import check_vocabulary
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, parse_url
+from commute.link import BrokerUrl, Link, Log, is_server, parse_url
 from commute.router import Router, S
 from commute.runtime.encoder import Encoder
 from commute.runtime.plan import Plan
@@ -97,19 +97,22 @@ class App(Router[S]):
     @property
     def url(self) -> BrokerUrl:
         """Where the events are. Raises UsageError."""
-        text = str(self._setting("broker")).replace("{name}", self.name)
-        if text.partition(":")[0] in ("sqlite", "memory"):
+        text = self._broker
+        if not is_server(text):
             return parse_url(text)
         db = self.db
         return parse_url(text, None if db is None else db.path)
+
+    @property
+    def _broker(self) -> str:
+        return str(self._setting("broker")).replace("{name}", self.name)
 
     @property
     def db(self) -> BrokerUrl | None:
         """Where the app's own durable state is; None: in the broker's file."""
         text = self._setting("db")
         if text is None:
-            embedded = str(self._setting("broker")).partition(":")[0] in ("sqlite", "memory")
-            return None if embedded else parse_url(f"sqlite:///{self.name}.commute.db")
+            return parse_url(f"sqlite:///{self.name}.commute.db") if is_server(self._broker) else None
         return parse_url(str(text).replace("{name}", self.name))
 
     @property

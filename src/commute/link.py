@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -71,13 +70,18 @@ class Log(Transport, Protocol):
     async def retain(self, now_s: float) -> int: ...
 
 
+def is_server(text: str) -> bool:
+    """Whether the URL names a broker server, which keeps no state of ours: that needs a store of its own."""
+    return urlsplit(text).scheme in _WIRES
+
+
 def parse_url(text: str, journal: str | None = None) -> BrokerUrl:
     """The parts of a broker URL; `journal`: the store's file, in which a broker server's stream is journalled.
 
     Raises UsageError: ``broker-url`` says what is accepted, ``no-extra`` which client is missing.
     """
     parts = urlsplit(text)
-    if parts.scheme in _WIRES:
+    if is_server(text):
         options = _wire_module(parts.scheme).parse(text)
         return BrokerUrl(parts.scheme, journal, options.stream, options)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -101,14 +105,19 @@ def parse_url(text: str, journal: str | None = None) -> BrokerUrl:
 
 def promises_of(url: BrokerUrl) -> Promises:
     """What a broker server keeps, by its client; nothing is connected."""
-    assert url.server is not None
-    wire: Wire = getattr(_wire_module(url.scheme), _WIRES[url.scheme][1])(url.server)
-    return wire.promises
+    return _wire(url).promises
 
 
 def features(url: BrokerUrl) -> Features:
     """What the transport of a broker server promises; nothing is connected."""
     return journal_features(promises_of(url))
+
+
+def _wire(url: BrokerUrl, plain: PlainJson | None = None) -> Wire:
+    """A new client of a broker server, not yet connected."""
+    assert url.server is not None
+    wire: Wire = getattr(_wire_module(url.scheme), _WIRES[url.scheme][1])(url.server, plain=plain)
+    return wire
 
 
 def _wire_module(scheme: str) -> ModuleType:
@@ -147,7 +156,7 @@ class Link:
         self._limits = limits
         self._reader = reader
         self._plain = plain
-        self._outbound = None if url.server is None else Outbound(partial(self._make_wire, url.server))
+        self._outbound = None if url.server is None else Outbound(self._make_wire)
         self._closed = False
 
     @classmethod
@@ -191,23 +200,20 @@ class Link:
         from commute.transports.sqlite import SqliteTransport
 
         log = SqliteTransport(self._broker_file, stream, retain_s=self._limits.retain_s)
-        server = self.url.server
-        if server is None:
+        if self._outbound is None:
             return log
-        assert self._outbound is not None
-        make_wire = partial(self._make_wire, server)
         return Journal(
-            log, make_wire=make_wire, outbound=self._outbound, promises=make_wire().promises, reader=self._reader,
-            journal_events_max=self._limits.journal_events_max, to=None if stream == self.url.stream else stream,
+            log, make_wire=self._make_wire, outbound=self._outbound, promises=promises_of(self.url),
+            reader=self._reader, journal_events_max=self._limits.journal_events_max,
+            to=None if stream == self.url.stream else stream,
         )  # fmt: skip
 
     def sender(self) -> Outbound | None:
         """The client that sends to a broker server; None for the embedded brokers. For producers without a store."""
         return self._outbound
 
-    def _make_wire(self, options: Any) -> Wire:
-        wire: Wire = getattr(_wire_module(self.url.scheme), _WIRES[self.url.scheme][1])(options, plain=self._plain)
-        return wire
+    def _make_wire(self) -> Wire:
+        return _wire(self.url, self._plain)
 
     def appender(self, transport: Transport) -> Appender | None:
         """The transport as one that appends inside the store's transactions, if its log lies in the store's file."""
