@@ -13,7 +13,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: all lint types test demo bench format pins clean
+.PHONY: all lint types test demo bench brokers brokers-stop format pins clean
 
 all: lint types test
 
@@ -26,13 +26,20 @@ types: .venv/.dev
 	$(BIN)/pyright
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python .ci/brokers.py around $(BIN)/python -m pytest -rs
 
 demo: .venv/.product
 	$(BIN)/commute demo
 
 bench: .venv/.dev
 	@set -e; for script in $(BENCH); do echo "== $$script"; $(BIN)/python $$script; done
+
+# RabbitMQ, Kafka, Mosquitto and PostgreSQL for tests, on this machine; `make test` has its own unless these run.
+brokers: .venv/.python
+	@$(BIN)/python .ci/brokers.py start
+
+brokers-stop:
+	@$(PYTHON) .ci/brokers.py stop
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -46,6 +53,7 @@ pins:
 	mv constraints.new constraints.txt
 
 clean:
+	@test ! -d .brokers || $(PYTHON) .ci/brokers.py forget
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests benchmarks examples .ci -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,0 +1,310 @@
+"""The four test brokers: what each needs, where it keeps its data, how it is started and asked whether it answers.
+
+All listen on 127.0.0.1 only, on ports that are not the usual ones, and keep what they write below their own folder.
+They are set up to start fast and to be small, not to be quick: what they confirm is as durable as the broker makes it
+by default, since tests kill them. Mosquitto would lose half an hour of messages by default, so it saves after each
+change; that writes all that it holds, so ten times the backlog takes it a hundred times as long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import handshakes
+from machine import NotAvailableError, last_line, program, run, start_of
+
+HERE = Path(__file__).resolve().parent
+JARS_S_MAX = 240
+SETUP_S_MAX = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One process to start."""
+
+    command: list[str]
+    role: str = "server"
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None  # another one than ours
+    listens_at: int | None = None  # the next process is started when it does
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One broker. `launches` writes its configuration and makes its data folder; the server itself comes last."""
+
+    name: str
+    packages: Mapping[str, str]  # program -> Debian package that brings it
+    ports: Mapping[str, int]  # preferred; "main" is the clients'
+    url: str  # with {port}
+    launches: Callable[[Path, Mapping[str, int]], list[Launch]]
+    answers: Callable[[int], None]
+    stop_signal: int = signal.SIGTERM
+    start_s_max: float = 90.0
+    stop_s_max: float = 30.0
+
+
+def needed(name: str) -> str:
+    path = program(name)
+    if path is None:
+        raise NotAvailableError(f"{name} is not installed")
+    return path
+
+
+def written(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+# RabbitMQ
+
+
+def rabbitmq(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
+    """Its own epmd first: one that Erlang starts is shared with every Erlang program, and stays behind."""
+    configuration = [
+        f"listeners.tcp.default = 127.0.0.1:{ports['main']}",
+        "log.console = true",
+        "log.console.level = warning",
+        "log.file = false",
+        "disk_free_limit.absolute = 100MB",
+        "vm_memory_high_watermark.absolute = 1GB",
+    ]
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    env = {
+        "HOME": str(folder),  # the cookie is there
+        "ERL_AFLAGS": "-start_epmd false",
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": str(ports["epmd"]),
+        "RABBITMQ_NODENAME": "commute@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(ports["main"]),
+        "RABBITMQ_DIST_PORT": str(ports["distribution"]),
+        "RABBITMQ_MNESIA_BASE": str(data),
+        "RABBITMQ_LOG_BASE": str(folder),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_CONFIG_FILE": str(written(folder / "rabbitmq.conf", configuration)),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(written(folder / "advanced.config", ["[]."])),
+        "RABBITMQ_CONF_ENV_FILE": str(written(folder / "rabbitmq-env.conf", [])),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(written(folder / "enabled_plugins", ["[]."])),
+        # Schedulers that spin while they wait would take the cores from the tests.
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}"
+        " +sbwt none +sbwtdcpu none +sbwtdio none",
+        # The script then becomes the server, in place of watching it: the pid is the server's.
+        "RUNNING_UNDER_SYSTEMD": "true",
+    }
+    epmd = [needed("epmd"), "-address", "127.0.0.1", "-port", str(ports["epmd"])]
+    first = Launch(role="epmd", command=epmd, env=env, listens_at=ports["epmd"])
+    return [first, Launch(command=[needed("rabbitmq-server")], env=env)]
+
+
+# Mosquitto
+
+
+def mosquitto(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
+    """Limits off, as far as it lets them; started by root it would become another user, who may not write here."""
+    (folder / "data").mkdir(exist_ok=True)
+    configuration = [
+        f"listener {ports['main']} 127.0.0.1",
+        "allow_anonymous true",
+        "persistence true",
+        f"persistence_location {folder / 'data'}/",
+        "autosave_interval 1",
+        "autosave_on_changes true",
+        "max_inflight_messages 0",
+        "max_queued_messages 0",
+        "max_queued_bytes 0",
+        "set_tcp_nodelay true",
+        "log_dest stderr",
+        "log_type error",
+        "log_type warning",
+        "log_type notice",
+    ]
+    if os.geteuid() == 0:
+        configuration.append("user root")
+    written(folder / "mosquitto.conf", configuration)
+    return [Launch(command=[needed("mosquitto"), "-c", "mosquitto.conf"])]
+
+
+# Apache Kafka
+
+
+def kafka(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
+    """One node that is broker and controller (KRaft), with small indexes and without the waits meant for clusters."""
+    broker, controller = f"127.0.0.1:{ports['main']}", f"127.0.0.1:{ports['controller']}"
+    configuration = [
+        "process.roles=broker,controller",
+        "node.id=1",
+        f"listeners=PLAINTEXT://{broker},CONTROLLER://{controller}",
+        f"advertised.listeners=PLAINTEXT://{broker}",
+        "controller.listener.names=CONTROLLER",
+        f"controller.quorum.voters=1@{controller}",
+        "log.dirs=data",
+        "log.index.size.max.bytes=1048576",
+        "log.cleaner.dedupe.buffer.size=16777216",
+        "num.network.threads=2",
+        "num.io.threads=4",
+        "background.threads=2",
+        "offsets.topic.num.partitions=4",
+        "offsets.topic.replication.factor=1",
+        "transaction.state.log.num.partitions=4",
+        "transaction.state.log.replication.factor=1",
+        "transaction.state.log.min.isr=1",
+        "share.coordinator.state.topic.num.partitions=1",
+        "share.coordinator.state.topic.replication.factor=1",
+        "share.coordinator.state.topic.min.isr=1",
+        "group.initial.rebalance.delay.ms=0",
+        "controlled.shutdown.enable=false",
+        # After kill -9 the node's former life holds its registration for this long.
+        "broker.session.timeout.ms=3000",
+        "broker.heartbeat.interval.ms=500",
+    ]
+    written(folder / "server.properties", configuration)
+    java = [
+        needed("java"),
+        "-Xms128m",
+        "-Xmx384m",
+        "-XX:+UseSerialGC",
+        f"-Dlog4j2.configurationFile={HERE / 'kafka' / 'log4j2.properties'}",
+        "-cp",
+        f"{jars(folder)}/*",
+    ]
+    if not (folder / "data" / "meta.properties").exists():
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        new = ["format", "--config", "server.properties", "--cluster-id", "commute-test-cluster"]
+        done = run([*java, "kafka.tools.StorageTool", *new], timeout_s=SETUP_S_MAX, cwd=folder)
+        if done.returncode != 0:
+            raise NotAvailableError(f"Kafka's storage could not be made: {last_line(done.stdout)}")
+    return [Launch(command=[*java, "kafka.Kafka", "server.properties"])]
+
+
+def jars(folder: Path) -> Path:
+    """The folder of Kafka's jars, copied by Maven once for each content of the POM."""
+    pom = HERE / "kafka" / "pom.xml"
+    content = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
+    place = folder / f"jars-{content}"
+    if place.is_dir():
+        return place
+    for older in folder.glob("jars-*"):
+        shutil.rmtree(older)
+    command = [needed("mvn"), "--batch-mode", "--no-transfer-progress", "-f", str(pom), "dependency:copy-dependencies"]
+    command += ["-DincludeScope=runtime", f"-DoutputDirectory={place}.part"]
+    done = run(command, timeout_s=JARS_S_MAX)
+    if done.returncode != 0:
+        errors = [line for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
+        raise NotAvailableError(f"Maven could not fetch its jars: {(errors or [last_line(done.stdout)])[0][:300]}")
+    Path(f"{place}.part").rename(place)
+    return place
+
+
+# PostgreSQL
+
+
+def postgresql(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
+    """It refuses to run as root: then it is the user postgres, and its data are where that user may go."""
+    user = "postgres" if os.geteuid() == 0 else None
+    data = folder_for(user, folder)
+    if not (data / "PG_VERSION").exists():
+        new = [needed("initdb"), "-D", str(data), "--username=commute", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        new += ["--auth-local=trust", "--auth-host=scram-sha-256"]
+        alone = [needed("postgres"), "--single", "-D", str(data), "postgres"]
+        first = "ALTER USER commute PASSWORD 'commute'\nCREATE DATABASE commute\n"
+        for command, typed in ((new, ""), (alone, first)):
+            done = run(command, timeout_s=SETUP_S_MAX, user=user, typed=typed, cwd=Path("/"))
+            if done.returncode != 0:
+                shutil.rmtree(data)
+                raise NotAvailableError(f"its data folder could not be made: {last_line(done.stdout)}")
+    forget_the_dead(data / "postmaster.pid")
+    options = {
+        "port": ports["main"],
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "shared_buffers": "32MB",
+    }
+    command = [needed("postgres"), "-D", str(data)]
+    for name, value in options.items():
+        command += ["-c", f"{name}={value}"]
+    return [Launch(command=command, user=user)]
+
+
+def forget_the_dead(lock: Path) -> None:
+    """Remove PostgreSQL's lock file if its process is dead and merely not collected by its parent, which may take
+    seconds, or for ever in a container: PostgreSQL cannot tell that from a living one. That no server process still
+    uses the data it finds out by other means."""
+    if lock.exists() and start_of(int(lock.read_text().split()[0])) is None:
+        lock.unlink()
+
+
+def folder_for(user: str | None, folder: Path) -> Path:
+    """A data folder that `user` owns and can reach: below `folder`, or, where a clone is private, a temporary one."""
+    data = folder / "data"
+    if data.exists():
+        return data.resolve()
+    data.mkdir(mode=0o700)
+    if user is None:
+        return data
+    shutil.chown(data, user, user)
+    if run(["test", "-w", str(data)], timeout_s=10, user=user, cwd=Path("/")).returncode == 0:
+        return data
+    data.rmdir()
+    elsewhere = Path(tempfile.mkdtemp(prefix="commute-postgresql-"))
+    shutil.chown(elsewhere, user, user)
+    data.symlink_to(elsewhere)
+    return elsewhere
+
+
+def drop_data(folder: Path) -> None:
+    """Forget what the broker in this folder stored; it must not run."""
+    data = folder / "data"
+    if data.is_symlink():
+        shutil.rmtree(data.resolve(), ignore_errors=True)
+        data.unlink()
+    shutil.rmtree(data, ignore_errors=True)
+
+
+SERVERS = {
+    server.name: server
+    for server in (
+        Server(
+            name="rabbitmq",
+            packages={"rabbitmq-server": "rabbitmq-server", "epmd": "erlang-base"},
+            ports={"main": 20672, "distribution": 20673, "epmd": 20674},
+            url="amqp://guest:guest@127.0.0.1:{port}/",
+            launches=rabbitmq,
+            answers=handshakes.amqp,
+        ),
+        Server(
+            name="mqtt",
+            packages={"mosquitto": "mosquitto"},
+            ports={"main": 20883},
+            url="mqtt://127.0.0.1:{port}",
+            launches=mosquitto,
+            answers=handshakes.mqtt,
+            start_s_max=30,
+        ),
+        Server(
+            name="kafka",
+            packages={"java": "default-jre-headless", "mvn": "maven"},
+            ports={"main": 20092, "controller": 20093},
+            url="kafka://127.0.0.1:{port}",
+            launches=kafka,
+            answers=handshakes.kafka,
+        ),
+        Server(
+            name="postgresql",
+            packages={"postgres": "postgresql", "initdb": "postgresql"},
+            ports={"main": 20432},
+            url="postgresql://commute:commute@127.0.0.1:{port}/commute",
+            launches=postgresql,
+            answers=handshakes.postgresql,
+            stop_signal=signal.SIGINT,  # do not wait for clients to leave
+        ),
+    )
+}

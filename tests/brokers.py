@@ -1,0 +1,82 @@
+"""The brokers that tests talk to: where they are, and how to make one crash.
+
+`make test` has them started before (.ci/brokers.py); whoever runs pytest by itself says `make brokers` once. The
+environment names others, say from compose.yaml: COMMUTE_TEST_RABBITMQ, _KAFKA, _MQTT, _POSTGRESQL. Where one cannot be
+had, its tests skip and say why; with CI=true they fail, so that nothing goes untested in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.house.tree import ROOT
+
+URLS = ROOT / ".brokers" / "urls.json"
+SCRIPT = ROOT / ".ci" / "brokers.py"
+CONTROL_S_MAX = 180.0  # of one call of the script: it has limits of its own, and they are shorter
+
+
+def broker_url(name: str) -> str:
+    """The address of ``rabbitmq``, ``kafka``, ``mqtt`` or ``postgresql``; skips (CI: fails) where there is none."""
+    if given := given_url(name):
+        return given
+    urls = json.loads(URLS.read_text()) if URLS.exists() else {}
+    if name not in urls:
+        unavailable(f"no {name}: say `make brokers`, or set {variable(name)}")
+    url: str = urls[name]
+    place = urlsplit(url)
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=5).close()
+    except OSError as error:
+        unavailable(f"no {name} at port {place.port} ({error}): say `make brokers`")
+    return url
+
+
+def kill_and_restart(name: str) -> str:
+    """SIGKILL to the server, then start it again on the same port and data; its address, once it answers."""
+    kill(name)
+    return restart(name)
+
+
+def kill(name: str) -> None:
+    """SIGKILL to the server; returns when it is gone. Skips where the server is not ours to kill."""
+    broker_url(name)
+    if given_url(name):
+        unavailable(f"{name} is given by {variable(name)}: not ours to kill")
+    control("kill", name)
+
+
+def restart(name: str) -> str:
+    """Start it again after `kill`; its address, once it answers."""
+    return control("start", name).split()[1]
+
+
+def control(*arguments: str) -> str:
+    """What .ci/brokers.py prints; fails the test with what it complains about."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=CONTROL_S_MAX, check=False
+    )
+    assert done.returncode == 0, f"brokers.py {' '.join(arguments)}: status {done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def variable(name: str) -> str:
+    return f"COMMUTE_TEST_{name.upper()}"
+
+
+def given_url(name: str) -> str | None:
+    return os.environ.get(variable(name)) or None
+
+
+def unavailable(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
