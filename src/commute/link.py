@@ -2,23 +2,28 @@
 
     sqlite:///FILE?stream=events     three slashes: relative to the working directory, four: absolute
     memory://                        in this process, gone with it
-    zmq+tcp://HOST:PORT              producers connect to the worker, which journals in its store: docs/zeromq.md
+    amqp://HOST/VHOST?queue=QUEUE    RabbitMQ (amqps: over TLS): docs/rabbitmq.md
+    kafka://HOST:9092/TOPIC          docs/kafka.md
+    mqtt://HOST/TOPIC                MQTT 5 and 3.1.1 (mqtts: over TLS): docs/mqtt.md
+    zmq+tcp://HOST:PORT              producers connect to the worker: docs/zeromq.md
 
+What a broker server brings is journalled in the store before it is acknowledged.
 The store (`db`) is the broker's own file unless another one is named; for a broker server ``NAME.commute.db``.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from commute.embedded.file import EmbeddedFile
-from commute.errors import UsageError
+from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
 from commute.store.schema import SCHEMA
 from commute.transports.base import Delivery, Features, Transport
@@ -31,11 +36,20 @@ if TYPE_CHECKING:
     from commute.transports.memory import MemoryBroker
     from commute.transports.wire import Promises, Wire
 
+LOGGER = logging.getLogger("commute")
+
 _DEFAULT_STREAM = "events"
 
 
-_WIRES = {  # scheme -> (module of commute.transports and extra that brings its client, its class)
-    "zmq+tcp": ("zeromq", "ZeromqWire"),
+# scheme -> (module of commute.transports and extra that brings its client, its class, the option of the URL that names
+# the stream; None: its path)
+_WIRES = {
+    "amqp": ("rabbitmq", "RabbitmqWire", "queue"),
+    "amqps": ("rabbitmq", "RabbitmqWire", "queue"),
+    "kafka": ("kafka", "KafkaWire", None),
+    "mqtt": ("mqtt", "MqttWire", None),
+    "mqtts": ("mqtt", "MqttWire", None),
+    "zmq+tcp": ("zeromq", "ZeromqWire", "stream"),
 }
 
 
@@ -73,6 +87,29 @@ class Log(Transport, Protocol):
 def is_server(text: str) -> bool:
     """Whether the URL names a broker server, which keeps no state of ours: that needs a store of its own."""
     return urlsplit(text).scheme in _WIRES
+
+
+def with_stream(text: str, stream: str) -> str:
+    """The same broker, another of its streams. `stream` has letters, digits, ``.``, ``_`` and ``-`` only."""
+    place, _, query = text.partition("?")
+    option = _WIRES[urlsplit(text).scheme][2] if is_server(text) else "stream"
+    if option is None:
+        place = "/".join(place.split("/")[:3]) + "/" + stream
+    else:
+        options = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != option]
+        query = urlencode([*options, (option, stream)])
+    return f"{place}?{query}" if query else place
+
+
+def discard(url: BrokerUrl, reader: str) -> None:
+    """Delete what a broker server keeps of the stream and of the place of `reader` in it, for streams that were made to
+    be thrown away; nothing for embedded brokers. Blocks. Where that cannot be done, it is said in the log."""
+    if url.server is None:
+        return
+    try:
+        _wire(url).discard(reader)
+    except NotReachableError as error:
+        LOGGER.warning("warning[%s] %s was not deleted: %s", error.slug, url.text, error)
 
 
 def parse_url(text: str, journal: str | None = None) -> BrokerUrl:

@@ -7,6 +7,7 @@ own figures are lower by what its handlers and the schedule take.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from commute.limits import Limits
-from commute.link import Link, parse_url
+from commute.link import Link, discard, parse_url, with_stream
 from commute.transports.base import Message, Transport
 from commute.transports.memory import MemoryBroker
 
@@ -24,6 +25,7 @@ BATCH_EVENTS = 500
 BATCHES_AT_ONCE = 8  # confirmed publishing is measured with many in flight
 SINGLES = 200  # events that are sent one after the other
 RECEIVE_EVENTS = 1_000
+READER = "commute-bench"
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
 
@@ -86,14 +88,15 @@ async def _opened(text: str) -> AsyncIterator[tuple[str, Callable[[], Transport]
     with tempfile.TemporaryDirectory(prefix="commute-bench-", dir=near) as folder:
         file = str(Path(folder) / "bench.db")
         if url.server is not None:
-            url = parse_url(text, file)
+            url = parse_url(with_stream(text, f"commute-bench-{secrets.token_hex(4)}"), file)
         elif url.path is not None:
             url = parse_url(f"sqlite:///{file}")
-        link = await asyncio.to_thread(Link.open, url, None, Limits(), MemoryBroker(), reader="bench")
+        link = await asyncio.to_thread(Link.open, url, None, Limits(), MemoryBroker(), reader=READER)
         try:
             yield url.text, link.transport
         finally:
             await asyncio.to_thread(link.close)
+            await asyncio.to_thread(discard, url, READER)
 
 
 def _messages(events: int, size_bytes: int) -> Sequence[Message]:

@@ -131,7 +131,7 @@ def test_wrong_use_is_2_and_says_what_was_probably_meant(run: Run) -> None:
     assert "Did you mean descriptors_max?" in run("run", "shop:app", "--limit", "descriptor_max=1", status=2).stderr
     assert "error[option]" in run("run", "shop:app", "--limit", "descriptors_max=x", status=2).stderr
     assert "error[option]" in run("run", "shop:app", "--concurrency", "0", status=2).stderr
-    assert "error[broker-url]" in run("status", "kafka://host/topic", status=2).stderr
+    assert "error[broker-url]" in run("status", "redis://host/topic", status=2).stderr
     assert "two brokers" in run("status", "sqlite:///a.db", "--broker", "sqlite:///b.db", status=2).stderr
 
 

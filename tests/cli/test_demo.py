@@ -148,5 +148,5 @@ def test_states_that_differ_are_said_and_the_exit_status_is_1(monkeypatch: pytes
 
 def test_a_wrong_broker_is_refused() -> None:
     with pytest.raises(UsageError, match="no broker URL"):
-        run_both(Options(events=1, broker="kafka://here"), lambda name, done: None)
+        run_both(Options(events=1, broker="redis://here"), lambda name, done: None)
     assert demo("--broker", "sqlite:///").exit_code == 2

@@ -1,4 +1,4 @@
-"""ZeroMQ, journalled, passes the public suite, with real sockets and real processes."""
+"""Every broker server, journalled, passes the public suite: real servers, real sockets, real processes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 
 from commute.limits import Limits
-from commute.link import Link, features, parse_url
+from commute.link import Link, discard, features, parse_url, with_stream
 from commute.testing.conformance import Check, checks
 from commute.transports.base import Features, Transport
+from tests.brokers import broker_url
 
-FEATURES = features(parse_url("zmq+tcp://127.0.0.1:1"))
+READER = "conformance"
+SAMPLES = {  # a URL of each kind; what the transport promises is known without a server
+    "rabbitmq": "amqp://host/",
+    "kafka": "kafka://host/",
+    "mqtt": "mqtt://host/topic",
+    "zeromq": "zmq+tcp://127.0.0.1:1",
+}
 
 
 def free_port() -> int:
@@ -23,23 +30,31 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def features_of(name: str) -> Features:
+    return features(parse_url(SAMPLES[name]))
+
+
 class Server:
-    """A harness: every stream has a port and a link of its own, all of them one journal file."""
+    """A harness: every stream has a link of its own, all of them one journal."""
 
-    features: Features = FEATURES
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.features = features_of(name)
         self.path = folder / "journal.db"
+        self.base = "" if name == "zeromq" else broker_url(name)
         self.urls: dict[str, str] = {}
         self.links: dict[str, Link] = {}
 
     def url(self, stream: str) -> str:
-        return self.urls.setdefault(stream, f"zmq+tcp://127.0.0.1:{free_port()}?stream={stream}")
+        if stream not in self.urls:
+            base = self.base or f"zmq+tcp://127.0.0.1:{free_port()}"
+            self.urls[stream] = with_stream(base, stream)
+        return self.urls[stream]
 
     def make(self, stream: str) -> Transport:
         if stream not in self.links:
             url = parse_url(self.url(stream), str(self.path))
-            self.links[stream] = Link.open(url, None, Limits(), reader="conformance")
+            self.links[stream] = Link.open(url, None, Limits(), reader=READER)
         return self.links[stream].transport()
 
     def program(self, stream: str) -> str | None:
@@ -48,23 +63,31 @@ class Server:
             from commute.link import Link, parse_url
 
             async def connect():
-                return Link.open(parse_url({self.url(stream)!r}, {str(self.path)!r}), None, Limits()).transport()
+                url = parse_url({self.url(stream)!r}, {str(self.path)!r})
+                return Link.open(url, None, Limits(), reader={READER!r}).transport()
             """
 
     def close(self) -> None:
         for link in self.links.values():
             link.close()
+        for url in self.urls.values():
+            discard(parse_url(url), READER)
+
+
+CASES = [(name, check) for name in SAMPLES for check in checks(features_of(name))]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    made = Server(request.param, tmp_path)
     yield made
     made.close()
 
 
-@pytest.mark.parametrize("check", checks(FEATURES), ids=lambda check: check.__name__)
-def test_zeromq(server: Server, check: Check) -> None:
+@pytest.mark.parametrize(
+    ("server", "check"), CASES, indirect=["server"], ids=[f"{name}-{check.__name__}" for name, check in CASES]
+)
+def test_server(server: Server, check: Check) -> None:
     async def run() -> None:
         await check(server)
 

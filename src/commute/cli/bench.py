@@ -15,7 +15,8 @@ from commute.measure import measure
 EPILOG = """\b
 Examples:
   commute bench sqlite:///shop.db
-  commute bench zmq+tcp://127.0.0.1:5555 --events 50000 --json
+  commute bench amqp://127.0.0.1/ --events 50000
+  commute bench zmq+tcp://127.0.0.1:5555 --json
 """
 
 

@@ -62,7 +62,7 @@ class _Bar:
 @click.option(
     "--broker",
     metavar="URL",
-    help="Where the parallel run goes: sqlite:///FILE, memory://, zmq+tcp://HOST:PORT.  [default: a temporary file]",
+    help="Where the parallel run goes: sqlite:///FILE, memory://, amqp://…, kafka://…  [default: a temporary file]",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def demo(events: int, concurrency: int, seed: int, service_ms: float, broker: str | None, as_json: bool) -> None:

@@ -7,17 +7,18 @@ traffic ─┬─▶ fresh store, 1 handler at once: the log's own sequence, the
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from commute.demo.shop import Gateway, make_app, read_tables, set_up, shop
+from commute.demo.shop import APP_NAME, Gateway, make_app, read_tables, set_up, shop
 from commute.demo.traffic import make_traffic
 from commute.errors import UsageError
 from commute.event import Event
-from commute.link import parse_url
+from commute.link import discard, parse_url, with_stream
 from commute.replay import Recording, run_messages
 from commute.router import Router
 from commute.transports.base import Message
@@ -110,14 +111,17 @@ def _stamped(number: int, encoded: tuple[str, bytes]) -> tuple[str, float, bytes
 
 @contextmanager
 def _stores(broker: str | None) -> Iterator[dict[str, tuple[str, str]]]:
-    """Broker and store for each pass, both fresh."""
-    with tempfile.TemporaryDirectory(prefix="commute-demo-") as folder:
+    """Broker and store for each pass, both fresh. A broker server gets a stream of its own, deleted afterwards."""
+    with ExitStack() as after:
+        folder = after.enter_context(tempfile.TemporaryDirectory(prefix="commute-demo-"))
         files = {name: f"sqlite:///{Path(folder) / name}.db" for name in ("serial", "parallel")}
         stores = {name: (file, file) for name, file in files.items()}
         if broker is not None:
             url = parse_url(broker, str(Path(folder) / "parallel.db"))
             if url.server is not None:
-                stores["parallel"] = (broker, files["parallel"])
+                own = with_stream(broker, f"commute-demo-{secrets.token_hex(4)}")
+                stores["parallel"] = (own, files["parallel"])
+                after.callback(lambda: discard(parse_url(own), APP_NAME))
             elif url.path is None:
                 stores = dict.fromkeys(stores, (broker, broker))
             elif Path(url.path).exists():

@@ -20,6 +20,7 @@ from commute.context import Context, Rows
 from commute.event import Event
 from commute.router import Router
 
+APP_NAME = "demo"
 CUSTOMERS = 200
 GOODS = 400
 TABLES = ("customer", "goods", "orders", "line", "trail")
@@ -157,7 +158,7 @@ def make_app(
     async def lifespan() -> AsyncIterator[Gateway]:
         yield Gateway(service_s)
 
-    app: App[Gateway] = App("demo", lifespan=lifespan)
+    app: App[Gateway] = App(APP_NAME, lifespan=lifespan)
     app.include(router)
     # As flags: a COMMUTE_BROKER in the environment is meant for other apps.
     app.override(broker=broker, db=db, group="demo", concurrency=concurrency)

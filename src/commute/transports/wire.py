@@ -70,5 +70,9 @@ class Wire(Protocol):
         NotReachableError: the connection went before the last confirm, and any part may have been stored (sending the
         same ids again is harmless)."""
 
+    def discard(self, group: str) -> None:
+        """Delete what the broker keeps of the wire's stream and the group's place in it, as tests and measurements
+        want it of streams of their own. Unconnected wires can do it too. Blocks. Raises NotReachableError."""
+
     def close(self) -> None:
         """Send what acknowledgements are owed, and disconnect; blocks shortly. Idempotent."""

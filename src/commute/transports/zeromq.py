@@ -285,6 +285,9 @@ class ZeromqWire:
             future.set_exception(_closed(target))
         return future
 
+    def discard(self, group: str) -> None:
+        """Nothing: what there is lies in the store and in the producers."""
+
     def close(self) -> None:
         """Send what acknowledgements are owed, and end. What waits to be sent fails with NotReachableError."""
         self._post(self._stop)

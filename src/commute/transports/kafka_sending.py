@@ -1,0 +1,228 @@
+"""The producer of a Kafka wire, in a thread of its own: a full queue makes it wait, and nobody else.
+
+librdkafka's idempotent producer keeps the sequence of a partition over retries and outages, up to `confirm_s_max`. It
+can also fail for good, when a broker lost what it had confirmed: then a new one takes its place, and what was under
+way fails for its senders.
+
+Invariants: every `Sending` is resolved once, by the last of its delivery reports or by the end; messages are handed to
+librdkafka in the sequence of `put`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, NamedTuple
+
+from commute.errors import CommuteError, NotReachableError
+from commute.transports.kafka_client import Health, KafkaOptions, Topics, why
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Producer
+    from confluent_kafka import Message as Record
+
+LOGGER = logging.getLogger("commute")
+
+_POLL_S = 0.005  # while confirmations are owed; the next batch may come meanwhile
+_FULL_S = 0.05
+_IDLE_S = 1.0  # errors are reported by polling only
+_POLL_EVERY = 500  # rows between two looks at what was confirmed
+
+
+class Row(NamedTuple):
+    """One message, as Kafka has it."""
+
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, str | bytes | None]]
+
+
+class Sending:
+    """One batch on its way. Its reports come on the thread."""
+
+    __slots__ = ("_error", "_future", "_left", "_on_end", "rows", "topic")
+
+    def __init__(self, future: Future[None], topic: str, rows: Sequence[Row]) -> None:
+        self.topic = topic
+        self.rows = rows
+        self._future = future
+        self._left = len(rows)
+        self._error: CommuteError | None = None
+        self._on_end: Callable[[], None] = lambda: None
+
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call it just before the future is resolved, so that whoever awaits it may send as much again."""
+        self._on_end = call
+
+    def done(self, count: int, error: CommuteError | None = None) -> None:
+        """So many rows are confirmed, or failed with `error`; the first error is the batch's."""
+        self._left -= count
+        self._error = self._error or error
+        if self._left:
+            return
+        self._on_end()
+        if self._error is None:
+            self._future.set_result(None)
+        else:
+            self._future.set_exception(self._error)
+
+
+class Outgoing:
+    """The producer and its thread."""
+
+    def __init__(self, options: KafkaOptions, topics: Topics, health: Health) -> None:
+        self._options = options
+        self._topics = topics
+        self._health = health
+        self._changed = threading.Condition()  # guards the next two
+        self._waiting: deque[Sending] = deque()
+        self._closing = False
+        # The thread's own from here on.
+        self._failed: KafkaError | None = None
+        self._give_up_at = float("inf")
+        self._producer: Producer = self._new_producer()
+        self._thread = threading.Thread(target=self._run, name="commute kafka sending", daemon=True)
+        self._thread.start()
+
+    # -- from any thread
+
+    def put(self, sending: Sending) -> bool:
+        """Send it, soon; False after `close`."""
+        with self._changed:
+            if self._closing:
+                return False
+            self._waiting.append(sending)
+            self._changed.notify()
+            return True
+
+    def stop(self) -> None:
+        """Wait for confirmations, shortly; what has none by then fails. `join` waits for it."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def join(self) -> None:
+        """After `stop`."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(2 * self._options.close_s_max)
+
+    # -- the thread
+
+    def _new_producer(self) -> Producer:
+        from confluent_kafka import Producer
+
+        return Producer({
+            **self._options.client(self._on_error),
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",  # as Java's clients choose
+            "linger.ms": 2,
+            "message.max.bytes": self._options.message_bytes_max,
+            "message.timeout.ms": int(self._options.confirm_s_max * 1_000),
+        })  # fmt: skip
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._failed = error
+        self._health.on_error(error)
+
+    def _run(self) -> None:
+        sending: Sending | None = None
+        try:
+            while (sending := self._next()) is not None:
+                self._send(sending)
+            self._producer.flush(max(0.0, self._give_up_at - time.monotonic()))
+        except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must be told, and the log
+            LOGGER.error("error[internal] sending to %s ends: %r", self._options.shown, error)
+        finally:
+            self._end()
+
+    def _next(self) -> Sending | None:
+        """The next batch; None once closed, with nothing left to send. Serves reports meanwhile."""
+        while True:
+            with self._changed:
+                if not self._waiting and not self._closing and not len(self._producer):
+                    self._changed.wait(_IDLE_S)
+                if self._closing and self._give_up_at == float("inf"):
+                    self._give_up_at = time.monotonic() + self._options.close_s_max
+                found = self._waiting.popleft() if self._waiting else None
+                closing = self._closing
+            self._producer.poll(0 if found or closing else _POLL_S)
+            if self._failed is not None:
+                self._replace(self._failed)
+            if found is not None or closing:
+                return found
+
+    def _send(self, sending: Sending) -> None:
+        left = len(sending.rows)
+
+        def reported(error: KafkaError | None, _record: Record) -> None:
+            if error is None:
+                self._health.up()
+                sending.done(1)
+            else:
+                sending.done(1, self._why(error, sending.topic))
+
+        try:
+            self._topics.have(sending.topic)
+            for number, row in enumerate(sending.rows):
+                self._produce(sending.topic, row, reported)
+                left -= 1
+                if number % _POLL_EVERY == 0:
+                    self._producer.poll(0)
+        except CommuteError as error:
+            sending.done(left, error)
+        except BaseException:
+            sending.done(left, self._closed())
+            raise
+
+    def _produce(self, topic: str, row: Row, reported: Callable[[KafkaError | None, Record], None]) -> None:
+        """Hand one over, waiting for room: it comes as messages are confirmed or time out."""
+        from confluent_kafka import KafkaException
+
+        key, value, headers = row
+        while True:
+            try:
+                # No timestamp: Kafka's retention would delete what is imported with an old one at once.
+                self._producer.produce(topic, value, key, headers=headers, on_delivery=reported)
+                return
+            except BufferError:
+                if time.monotonic() > self._give_up_at:
+                    raise self._closed() from None
+                self._producer.poll(_FULL_S)
+            except KafkaException as error:
+                raise self._why(error.args[0], topic) from None
+
+    def _why(self, error: KafkaError, topic: str) -> CommuteError:
+        from confluent_kafka import KafkaError
+
+        if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            return self._closed()
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            self._topics.forget(topic)
+        return why(self._options, error)
+
+    def _closed(self) -> NotReachableError:
+        return NotReachableError(f"the connection to {self._options.shown} was closed before everything was confirmed: "
+                                 "sending the same again is harmless", slug="not-reachable")  # fmt: skip
+
+    def _replace(self, error: KafkaError) -> None:
+        LOGGER.warning("warning[not-reachable] the producer of %s failed for good (%s); a new one takes its place",
+                       self._options.shown, error.str())  # fmt: skip
+        self._producer.purge()
+        self._producer.flush(self._options.close_s_max)
+        self._failed = None
+        self._producer = self._new_producer()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._closing = True
+            waiting, self._waiting = list(self._waiting), deque()
+        for sending in waiting:
+            sending.done(len(sending.rows), self._closed())
+        self._producer.purge()
+        self._producer.flush(self._options.close_s_max)

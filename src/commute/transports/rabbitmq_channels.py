@@ -1,0 +1,443 @@
+"""What one wire does over one RabbitMQ connection after the other: take messages in, and send them out.
+
+`Intake` holds the consumer's channel and its acknowledgements, `Outlets` the publisher's channel with what waits to be
+sent and what waits to be confirmed; both outlive a connection (`rabbitmq_queues.Session`).
+
+Invariants: everything here runs on the wire's thread. Acknowledgements go out in the sequence of arrival, many with one
+frame; a token is the delivery tag above its channel's epoch, so one of an earlier channel can be told and is dropped.
+A consumer is never cancelled by us: a queue with a single active consumer would go on with the next one before it has
+back what the old one holds. The channel is closed instead, and the queue has both at once.
+
+Source: AMQP 0-9-1, and RabbitMQ's extensions: publisher confirms, consumer cancel notification.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from commute import cloudevents
+from commute.errors import CommuteError, NotReachableError, UsageError
+from commute.transports.base import Message
+from commute.transports.rabbitmq_queues import Backoff, Session
+from commute.transports.wire import Arrival
+
+if TYPE_CHECKING:
+    from commute.transports.rabbitmq import RabbitmqOptions
+
+LOGGER = logging.getLogger("commute")
+
+PREFETCH_MAX = 65_535  # the protocol's own
+_EPOCH_BITS = 48  # below the epoch in a token; delivery tags are counted anew on each channel
+# Where a quorum queue is made again within some milliseconds, RabbitMQ (3.10, tried) ties its consumers to the new one
+# without a word, and they get nothing for good; told of the deletion, they consume anew.
+_REMAKE_S = 0.5
+_SIZE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
+
+
+class Intake:
+    """Consumes one queue, over all connections. `read`: routing key, properties and body as a message."""
+
+    def __init__(
+        self,
+        options: RabbitmqOptions,
+        consumer_tag: str,
+        arrived: Callable[[Sequence[Arrival]], None],
+        prefetch: int,
+        read: Callable[[str, Any, bytes], Message],
+    ) -> None:
+        self._options = options
+        self._consumer_tag = consumer_tag
+        self._arrived = arrived
+        self._prefetch = prefetch
+        self._read = read
+        self._backoff = Backoff(options.retry_s_min, options.retry_s_max)
+        self._session: Session | None = None
+        self._channel: Any = None
+        self._epoch = 0
+        self._base = 0  # what the tokens of this channel are above
+        self._settled = 0  # the highest tag that is acknowledged with all before it
+        self._beyond: set[int] = set()  # tags to acknowledge when those before them are
+        self._batch: list[Arrival] = []  # read in this turn of the loop
+        self._cancelled = False
+        self._answered: Any = None  # the channel on which the broker has agreed to a consumer
+
+    def begin(self, session: Session) -> None:
+        """Consume over this connection."""
+        self._session = session
+        session.declare(self._options.stream, self._declared)
+
+    def end(self) -> None:
+        """The connection has gone."""
+        self._session = self._channel = None
+        self._batch.clear()
+
+    def quiesce(self) -> None:
+        """Before the connection is closed: the consumer must not be cancelled first (see above)."""
+        if self._channel is not None and self._channel.is_open:
+            # pika cancels all consumers of a channel that it closes, but for those that are cancelled already; what
+            # still arrives for those is dropped. There is no public way to say so.
+            self._channel._cancelled.add(self._consumer_tag)
+
+    def ack(self, tokens: Sequence[object]) -> None:
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            return
+        base, top, beyond = self._base, self._settled, self._beyond
+        for token in cast("Sequence[int]", tokens):
+            tag = token - base
+            if tag == top + 1:
+                top = tag
+            elif tag > top:
+                beyond.add(tag)
+        while beyond and top + 1 in beyond:
+            top += 1
+            beyond.remove(top)
+        if top > self._settled:
+            self._settled = top
+            channel.basic_ack(top, multiple=True)
+
+    def _declared(self, error: CommuteError | None) -> None:
+        if self._session is None:
+            return
+        if error is None:
+            self._session.open_channel(self._opened)
+        else:
+            self._again(error)
+
+    def _opened(self, channel: Any) -> None:
+        self._channel = channel
+        self._epoch += 1
+        self._base = self._epoch << _EPOCH_BITS
+        self._settled = 0
+        self._beyond.clear()
+        self._cancelled = False
+        channel.add_on_close_callback(self._lost)
+        channel.add_on_cancel_callback(self._cancelled_by_broker)
+        channel.basic_qos(prefetch_count=self._prefetch)
+        channel.basic_consume(
+            self._options.stream,
+            self._delivered,
+            consumer_tag=self._consumer_tag,
+            callback=lambda _frame: self._consuming(channel),
+        )
+        assert self._session is not None
+        self._session.unless(
+            lambda: self._answered is channel or self._channel is not channel,
+            self._options.connect_s_max, f"does not let us consume {self._options.stream!r}",
+        )  # fmt: skip
+
+    def _consuming(self, channel: Any) -> None:
+        self._answered = channel
+        self._backoff.began()
+
+    def _delivered(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        if channel is not self._channel or self._session is None:
+            return
+        arrival = Arrival(self._read(method.routing_key, properties, body), self._base + method.delivery_tag)
+        if not self._batch:  # pika reads a bounded number of bytes in a turn, so the batch is bounded too
+            self._session.soon(self._hand_over)
+        self._batch.append(arrival)
+
+    def _hand_over(self) -> None:
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._arrived(batch)
+
+    def _cancelled_by_broker(self, _frame: Any) -> None:
+        self._cancelled = True
+        if self._channel is not None and self._channel.is_open:
+            self._channel.close()  # and so gives back what is not acknowledged, before it is consumed anew
+
+    def _lost(self, channel: Any, reason: Any) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        self._batch.clear()
+        if self._session is not None and self._session.alive:
+            self._again("the broker cancelled the consumer: was the queue deleted?" if self._cancelled else reason)
+
+    def _again(self, why: object) -> None:
+        assert self._session is not None
+        session, delay_s = self._session, self._backoff.delay_s()
+        LOGGER.warning("warning[not-reachable] nothing is consumed from %s: %s; again in %.1f s",
+                       self._options.shown, why, delay_s)  # fmt: skip
+        session.later(delay_s, lambda: self.begin(session))
+
+
+class Encoded:
+    """Properties in the protocol's bytes: encoded by the thread that sends, and only once."""
+
+    __slots__ = ("INDEX", "pieces", "size_bytes")
+
+    def __init__(self, properties: Any) -> None:
+        self.INDEX = properties.INDEX
+        self.pieces = (b"".join(properties.encode()),)
+        self.size_bytes = len(self.pieces[0])
+
+    def encode(self) -> list[bytes]:
+        """A new list, as pika wants it: it inserts into it."""
+        return list(self.pieces)
+
+
+class Sending:
+    """The messages of one `send`, and its future: resolved when the last one is confirmed, failed by the first."""
+
+    __slots__ = ("_unconfirmed", "future", "queue", "rows", "written")
+
+    def __init__(self, future: Future[None], queue: str, rows: Sequence[tuple[Any, bytes]]) -> None:
+        self.future = future
+        self.queue = queue
+        self.rows = rows  # properties and body of each
+        self.written = 0
+        self._unconfirmed = len(rows)
+
+    def confirmed(self) -> None:
+        self._unconfirmed -= 1
+        if not self._unconfirmed and not self.future.done():
+            self.future.set_result(None)
+
+    def fail(self, error: CommuteError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Outlet:
+    """What waits to be sent to one queue."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Sending] = deque()
+        self.ready = False  # the queue is there, as far as we know
+        self.declaring = False
+        self.returned_at = 0  # the last tag that was written when a message came back
+
+
+class Outlets:
+    """Publishes to all queues of a wire over one channel with confirms, over all connections."""
+
+    def __init__(self, options: RabbitmqOptions) -> None:
+        self._options = options
+        self._backoff = Backoff(options.retry_s_min, options.retry_s_max)
+        self._outlets: dict[str, _Outlet] = {}
+        self._session: Session | None = None
+        self._channel: Any = None
+        self._opening = False
+        self._blocked = False
+        self._tag = 0  # of the last message written on this channel
+        self._first = 1  # no lower tag waits for its confirm
+        self._in_flight: dict[int, tuple[Sending, int]] = {}  # by tag: whose message, and its bytes
+        self._in_flight_bytes = 0
+        self._confirms = 0  # so far, on all channels
+        self._watching = False
+
+    def begin(self, session: Session) -> None:
+        """Send over this connection what waits."""
+        self._session, self._blocked, self._watching = session, False, False
+        self._pump()
+
+    def end(self, error: CommuteError) -> None:
+        """The connection has gone: what was written fails, what was not waits for the next."""
+        self._session = None
+        self._reset()
+        for sending, _size in self._drained():
+            sending.fail(error)
+        for outlet in self._outlets.values():
+            outlet.ready = outlet.declaring = False
+
+    def close(self, error: CommuteError) -> None:
+        """Nothing is sent any more."""
+        self.end(error)
+        for outlet in self._outlets.values():
+            while outlet.waiting:
+                outlet.waiting.popleft().fail(error)
+
+    def add(self, sending: Sending) -> None:
+        self._outlets.setdefault(sending.queue, _Outlet()).waiting.append(sending)
+        self._pump()
+
+    def block(self, *, blocked: bool) -> None:
+        """The broker has a shortage, and reads nothing more until it is over."""
+        self._blocked = blocked
+        self._pump()
+
+    # -- writing
+
+    def _pump(self) -> None:
+        session = self._session
+        if session is None or not session.alive or self._blocked:
+            return
+        for queue, outlet in self._outlets.items():
+            if not outlet.waiting:
+                continue
+            if self._channel is None:
+                if not self._opening:
+                    self._opening = True
+                    session.open_channel(self._opened)
+                return
+            if outlet.ready:
+                self._write(queue, outlet)
+            elif not outlet.declaring:
+                outlet.declaring = True
+                session.declare(queue, lambda error, queue=queue: self._declared(session, queue, error))  # type: ignore[misc]
+        self._watch()
+
+    def _write(self, queue: str, outlet: _Outlet) -> None:
+        options, in_flight, waiting = self._options, self._in_flight, outlet.waiting
+        publish = self._channel.basic_publish
+        while waiting:
+            sending = waiting[0]
+            if sending.future.done():  # failed by an earlier part: the rest would only be a gap
+                waiting.popleft()
+                continue
+            if len(in_flight) >= options.in_flight_max or self._in_flight_bytes >= options.in_flight_bytes_max:
+                return
+            properties, body = sending.rows[sending.written]
+            publish("", queue, body, properties, mandatory=True)
+            self._tag += 1
+            in_flight[self._tag] = (sending, len(body))
+            self._in_flight_bytes += len(body)
+            sending.written += 1
+            if sending.written == len(sending.rows):
+                waiting.popleft()
+
+    def _watch(self) -> None:
+        """Give the connection up when nothing is confirmed for `confirm_s_max` although something waits for it."""
+        if self._watching or not self._in_flight or self._session is None:
+            return
+        self._watching = True
+        before = self._confirms
+
+        def answered() -> bool:
+            self._watching = False
+            moved = self._confirms != before or self._blocked or not self._in_flight
+            if moved:
+                self._watch()
+            return moved
+
+        self._session.unless(answered, self._options.confirm_s_max, "confirms nothing of what was sent")
+
+    def _declared(self, session: Session, queue: str, error: CommuteError | None) -> None:
+        if session is not self._session:
+            return
+        outlet = self._outlets[queue]
+        outlet.declaring, outlet.ready = False, error is None
+        if error is not None:
+            while outlet.waiting:
+                outlet.waiting.popleft().fail(error)
+        self._pump()
+
+    # -- the channel
+
+    def _opened(self, channel: Any) -> None:
+        channel.add_on_close_callback(self._lost)
+        channel.add_on_return_callback(self._returned)
+        channel.confirm_delivery(self._confirmed, callback=lambda _frame: self._ready(channel))
+
+    def _ready(self, channel: Any) -> None:
+        self._reset()
+        self._channel = channel
+        self._backoff.began()
+        self._pump()
+
+    def _reset(self) -> None:
+        self._channel, self._opening = None, False
+        self._tag, self._first = 0, 1
+        for outlet in self._outlets.values():
+            outlet.returned_at = 0
+
+    def _drained(self) -> list[tuple[Sending, int]]:
+        entries = list(self._in_flight.values())
+        self._in_flight.clear()
+        self._in_flight_bytes = 0
+        return entries
+
+    def _confirmed(self, frame: Any) -> None:
+        self._confirms += 1
+        method = frame.method
+        last: int = method.delivery_tag
+        refused = method.NAME == "Basic.Nack"
+        for tag in range(self._first, last + 1) if method.multiple else (last,):
+            entry = self._in_flight.pop(tag, None)
+            if entry is None:
+                continue
+            sending, size_bytes = entry
+            self._in_flight_bytes -= size_bytes
+            if refused:
+                sending.fail(NotReachableError(
+                    f"the broker did not take a message for the queue {sending.queue!r}: it is full, or has lost its "
+                    "leader; sending the same again later is harmless", slug="not-reachable"))  # fmt: skip
+            sending.confirmed()
+        if method.multiple:
+            self._first = last + 1
+        self._pump()
+
+    def _returned(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
+        """There is no such queue any more. The message comes back without its tag, and what was written to the queue
+        before it is gone with it: so all of that fails."""
+        outlet = self._outlets.get(method.routing_key)
+        if outlet is None or outlet.returned_at == self._tag:
+            return
+        outlet.returned_at, outlet.ready = self._tag, False
+        if self._session is not None:
+            self._session.judged.discard(method.routing_key)
+            outlet.declaring = True
+            self._session.later(_REMAKE_S, lambda: self._remake(outlet))
+        error = NotReachableError(
+            f"the broker has no queue {method.routing_key!r} any more ({method.reply_text}), and returned what was "
+            "sent: send it again, which declares the queue anew", slug="not-reachable",
+        )  # fmt: skip
+        for sending, _size in self._in_flight.values():
+            if sending.queue == method.routing_key:
+                sending.fail(error)
+
+    def _remake(self, outlet: _Outlet) -> None:
+        outlet.declaring = False
+        self._pump()
+
+    def _lost(self, _channel: Any, reason: Any) -> None:
+        session = self._session
+        if session is None or not session.alive:
+            return
+        self._reset()
+        size = _SIZE.search(str(reason))
+        delay_s = self._backoff.delay_s()
+        LOGGER.warning("warning[not-reachable] the broker closed the channel that sends to %s: %s; again in %.1f s",
+                       self._options.shown, reason, delay_s)  # fmt: skip
+        for sending, size_bytes in self._drained():
+            if size is not None and size_bytes > int(size[1]):
+                sending.fail(UsageError(f"a message of {size_bytes} bytes for the queue {sending.queue!r} is larger "
+                                        f"than the broker takes ({size[1]} bytes)", slug="too-large"))  # fmt: skip
+            else:
+                sending.fail(NotReachableError(f"the broker closed the channel before it had confirmed ({reason}): "
+                                               "sending the same again is harmless", slug="not-reachable"))  # fmt: skip
+        self._opening = True
+        session.later(delay_s, self._reopen)
+
+    def _reopen(self) -> None:
+        self._opening = False
+        self._pump()
+
+
+def texts(headers: Mapping[Any, Any]) -> dict[str, str]:
+    """The headers as CloudEvents writes them; AMQP's void is no value."""
+    return {
+        text(name): value if type(value) is str else text(value) for name, value in headers.items() if value is not None
+    }
+
+
+def text(value: object) -> str:
+    """A header's value as CloudEvents writes it: AMQP has types, attributes are texts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, datetime):
+        return cloudevents.time_text(value.timestamp())
+    return str(value)
