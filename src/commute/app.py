@@ -19,6 +19,8 @@ from typing import Any, Self, TypeVar
 
 from commute.cloudevents import PlainJson
 from commute.errors import CommuteWarning, UsageError
+from commute.footprints.declared import Labels
+from commute.footprints.partitions import Partitioning, partitioning
 from commute.footprints.vocabulary import check_vocabulary
 from commute.limits import Limits
 from commute.link import BrokerUrl, Link, Log, is_server, parse_url
@@ -58,6 +60,7 @@ class App(Router[S]):
         keys: Collection[str] | None = None,
         ignore: Sequence[str] = (),
         decode: PlainJson | None = None,
+        partition_by: Labels | None = None,
         concurrency: int = CONCURRENCY,
         limits: Limits | None = None,
     ) -> None:
@@ -69,6 +72,7 @@ class App(Router[S]):
         self.keys = None if keys is None else frozenset(keys)
         self.ignore = tuple(ignore)
         self.decode = decode
+        self.partition_by = partition_by
         self._lifespan = lifespan
         self._code: dict[str, Any] = {"broker": broker, "db": db, "group": group, "concurrency": concurrency}
         self._limits = limits if limits is not None else Limits()
@@ -140,6 +144,11 @@ class App(Router[S]):
     def check(self) -> Sequence[CommuteWarning]:
         """The vocabulary of all handlers together: raises UsageError, returns what is probably not meant."""
         return check_vocabulary([event.declared for handler in self.handlers for event in handler.events], self.keys)
+
+    def partitioning(self) -> Partitioning:
+        """The partition label of each event type, and what crosses. Raises UsageError (``partition-by``)."""
+        declared = [event.declared for handler in self.handlers for event in handler.events]
+        return partitioning(declared, self.partition_by)
 
     def plan(self) -> Plan:
         """What a worker of this app is told. Raises UsageError for anything that is wrong."""

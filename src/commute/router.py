@@ -50,6 +50,7 @@ class Options(TypedDict, Generic[E], total=False):
     accesses: Callable[[E], Iterable[Access]]
     unordered: bool  # waits for no one, no one waits for it, its failure holds nothing
     publishes: Keys[E]  # children with equal keys leave in log order
+    partition_by: str | Callable[[E], str]  # the label of its events' partition; default: found from the footprints
     retry: Retry
     timeout_s: float | None  # of one attempt, more than 0; the keys are kept until the handler has really ended
     on_exhausted: Policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,6 +152,19 @@ def test_types_are_related_by_their_templates_and_no_file_is_made(shell: Shell) 
         "read": ["customer/{customer_id}"], "write": ["order/{order_id}"], "add": ["stock/{skus.*}"],
     }  # fmt: skip
     assert list(shell.folder.glob("*.db*")) == []
+
+
+def test_the_partition_labels_and_what_crosses_are_shown(shell: Shell) -> None:
+    text = shell()
+    assert "    order_created adds to stock/{skus.*}, restocked reads stock/{sku}\n" in text
+    assert re.search(r"^  payment_processed +\{order_id\}$", text, re.MULTILINE)
+    assert re.search(r"^  noted +any$", text, re.MULTILINE)
+    found = shell.json()["partitions"]
+    assert found["labels"]["payment_processed"] == {"label": "{order_id}", "fields": ["order_id"], "anywhere": False}
+    assert found["labels"]["noted"] == {"label": None, "fields": [], "anywhere": True}
+    assert {"types": ["order_created", "restocked"], "keys": ["stock/{skus.*}", "stock/{sku}"]} in [
+        {"types": one["types"], "keys": one["keys"]} for one in found["crossings"]
+    ]
 
 
 # Two events

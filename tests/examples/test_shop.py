@@ -37,6 +37,12 @@ def test_orders_of_the_same_goods_are_independent_and_the_steps_of_one_are_not(s
     assert_independent(shop.app, one, shop.PaymentProcessed(order_id=2))
 
 
+def test_several_engines_may_share_it_by_order(shop: ModuleType) -> None:
+    found = shop.app.partitioning()
+    found.check("orders", 16)
+    assert {found.label_of(type_, shop.OrderShipped(order_id=42)) for type_ in found.labels} == {"42"}
+
+
 def test_orders_are_paid_and_shipped_in_virtual_time(shop: ModuleType) -> None:
     events = [
         order(shop, 1, "tea"),

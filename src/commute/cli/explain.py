@@ -27,6 +27,7 @@ from commute.cli.dependence import (
     relation_document,
     sample,
 )
+from commute.cli.labels import label_document, label_lines
 from commute.cli.output import clean, clock, note, plural, say, say_json, span, table, warning_text
 from commute.cli.place import Place, json_option, open_place, where_options
 from commute.cli.subject import Missing, Named, Reader, Subject, parse
@@ -63,9 +64,9 @@ def explain(
 ) -> None:
     """Say why types or events depend on each other.
 
-    No event: how the types are related. One: its state, and what it waits for. Two: whether they depend, on which
-    keys. An EVENT is an id or the beginning of one, SOURCE#ID, LOG:line (a line of a log file), or two words: TYPE
-    JSON. Exit status 1 if an event is not in the log.
+    No event: how the types are related, and the partition label of each. One: its state, and what it waits for. Two:
+    whether they depend, on which keys. An EVENT is an id or the beginning of one, SOURCE#ID, LOG:line (a line of a log
+    file), or two words: TYPE JSON. Exit status 1 if an event is not in the log.
     """
     target, rest = _split(words)
     named = parse(rest)
@@ -130,6 +131,7 @@ def _check(app: App[Any]) -> None:
 
 def _types(app: App[Any], *, as_json: bool) -> None:
     warnings = app.check()
+    partitions = app.partitioning()
     reader = Reader(app)
     types = [kind.type for kind in reader.kinds]
     pairs = [(a, b, related(reader.kinds, a, b)) for at, a in enumerate(types) for b in types[at:]]
@@ -140,6 +142,7 @@ def _types(app: App[Any], *, as_json: bool) -> None:
                 "types": types,
                 "relations": [{"a": a, "b": b, **relation_document(found)} for a, b, found in pairs],
                 "handlers": footprints_document(app.handlers),
+                "partitions": label_document(partitions),
                 "warnings": [{"slug": warning.slug, "text": str(warning)} for warning in warnings],
             }
         )
@@ -155,6 +158,9 @@ def _types(app: App[Any], *, as_json: bool) -> None:
     say(f"  {LEGEND}")
     say()
     for line in _in_words(types, pairs):
+        say(line)
+    say()
+    for line in label_lines(partitions):
         say(line)
 
 

@@ -28,6 +28,7 @@ E = TypeVar("E")
 
 Keys: TypeAlias = str | Sequence[str] | Callable[[E], str | Iterable[str]]
 AnyKeys: TypeAlias = Keys[Any]
+Labels: TypeAlias = str | Callable[[Any], str]  # a field's name, a template, or a function that has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Given:
     commutes: Mapping[str, AnyKeys] | None = None
     accesses: Callable[[Any], Iterable[Access]] | None = None
     publishes: AnyKeys | None = None
+    partition_by: Labels | None = None
     unordered: bool = False
 
     @property
@@ -68,6 +70,7 @@ class Declared:
     everything: bool  # nothing declared: conflicts with all
     computed: tuple[Computed, ...]  # functions that have no template; called per event
     publishes: tuple[Template, ...] | None
+    label: Template | None  # of partition_by=, one value an event
     footprint: Evaluate
     publish_keys: Callable[[object], tuple[str, ...]] | None
 
@@ -119,6 +122,7 @@ def compile_footprint(
         if given.accesses is not None:
             _collect_accesses(found, given.accesses, cls, Site(handler, "accesses", where))
     publishes, publish_keys = _publishing(given.publishes, cls, Site(handler, "publishes", where))
+    partitions = Site(handler, "partition_by", where)
     declared = Declared(
         handler=handler,
         where=where,
@@ -129,10 +133,36 @@ def compile_footprint(
         everything=given.nothing,
         computed=tuple(found.computed),
         publishes=publishes,
+        label=None if given.partition_by is None else label_template(given.partition_by, cls, partitions),
         footprint=_unset,
         publish_keys=publish_keys,
     )
     return _compiled(declared, ACCESSES_MAX)
+
+
+def label_template(way: Labels, cls: type | None, site: Site) -> Template:
+    """The template of a partition label: ``customer_id`` or ``{customer_id}``, or a function that gives it.
+
+    Raises UsageError: ``partition-by`` for what has not one value in each event, or is not known before the event, and
+    those of templates.
+    """
+    found = _Found([], [], [])
+    if isinstance(way, str) and "{" not in way:
+        way = f"{{{way}}}"
+    _collect(found, READ, way, cls, site)
+    if found.computed:
+        why = f"its function has no template ({found.computed[0].why})"
+    elif len(found.templates) != 1:
+        why = f"{len(found.templates)} templates"
+    else:
+        ((_, template),) = found.templates
+        if template.fields and not any("*" in field.path for field in template.fields):
+            return template
+        why = f"{template} has not one value in each event"
+    raise site.error(
+        f"partition_by=: {why}, so nothing shows which events share a partition. Name a field, or a template of fields",
+        "partition-by",
+    )
 
 
 def join_footprints(footprints: Sequence[Footprint], accesses_max: int = ACCESSES_MAX) -> Footprint:
