@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commute.core.footprint import conflicts
+from commute.core.footprint import Access, conflicts
 from commute.errors import RejectedError, UsageError
 from commute.footprints.declared import Declared, Given, compile_footprint
 from commute.footprints.partitions import Partitioning, partitioning
@@ -46,6 +46,10 @@ def shown(found: Partitioning) -> dict[str, str]:
         ([("a", {"writes": "customer/{f}/order/{g}"})], "{f}/{g}"),
         ([("a", {"writes": "customer/{f}/order/{g}"}), ("b", {"reads": "customer/{g}"})], "{f} {g}"),
         ([("a", {"writes": "x/{f}/{g}"}), ("b", {"writes": "x/{g}/{f}"})], "{f}/{g} {g}/{f}"),
+        # The first type's own best would not do: what another one touches decides.
+        ([("a", {"writes": "x/{f}/{g}"}), ("b", {"writes": ["y/{f}", "x/{f}/{g}"]})], "{f} {f}"),
+        # Equal fields make equal texts of the same shape.
+        ([("a", {"reads": "y/{f}"}), ("b", {"writes": ["x/{f}", "y/v{f}"]})], "{f} v{f}"),
         # What goes together may be anywhere.
         ([("a", {"writes": "order/{f}", "adds": "stock/{xs.*}"}), ("b", {"adds": "stock/{f}"})], "{f} any"),
         ([("a", {"writes": "order/{f}", "reads": "price"}), ("b", {"reads": "price/{g}"})], "{f} any"),
@@ -110,6 +114,19 @@ def test_a_function_that_only_adds_needs_no_label() -> None:
     adds = declare("a", adds=lambda e: "x" * len(e.f))
     assert shown(partitioning([adds])) == {"a": "any"}
     assert partitioning([adds, declare("b", writes="y/{f}")]).crossings
+
+
+def test_a_function_of_accesses_may_write() -> None:
+    found = partitioning([declare("a", accesses=lambda e: [Access("x" * len(e.f), "read")])])
+    assert [crossing.types for crossing in found.crossings] == [("a", "a")]
+
+
+def test_a_field_that_one_handler_needs_is_there_for_all() -> None:
+    for first, second in (("x/{f}", "y/{f?}"), ("y/{f?}", "x/{f}")):
+        found = partitioning(
+            [declare("a", "one", cls=None, writes=first), declare("a", "two", cls=None, writes=second)]
+        )
+        assert (shown(found), found.crossings) == ({"a": "{f}"}, ())
 
 
 def test_all_handlers_of_a_type_count() -> None:

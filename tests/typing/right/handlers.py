@@ -45,7 +45,12 @@ async def reserve(event: OrderCreated, ctx: Context[State]) -> None:
     ctx.log.info("reserved for %s", ctx.state.name)
 
 
-@router.on(PaymentProcessed, writes=["order/{order_id}", "ledger"], publishes=lambda e: f"order/{e.order_id}")
+@router.on(
+    PaymentProcessed,
+    writes=["order/{order_id}", "ledger"],
+    publishes=lambda e: f"order/{e.order_id}",
+    partition_by=lambda e: f"{e.order_id}",
+)
 def pay(event: PaymentProcessed) -> None: ...
 
 
