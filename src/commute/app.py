@@ -163,7 +163,8 @@ class App(Router[S]):
     def encoder(self) -> Encoder:
         """The codecs of all handlers registered so far."""
         if self._encoder is None or self._encoder_for != self.handlers:
-            self._encoder, self._encoder_for = Encoder(self.handlers, self.limits), self.handlers
+            codecs = [event.codec for handler in self.handlers for event in handler.events]
+            self._encoder, self._encoder_for = Encoder(codecs, self.limits.event_bytes_max), self.handlers
         return self._encoder
 
     # -- the connection -----------------------------------------------------------------------------------------
@@ -267,11 +268,10 @@ class App(Router[S]):
 
     def _messages(self, events: Iterable[object], id: str | None) -> list[Message]:
         """The events as they are sent, all of them checked before the first is."""
-        slot = CURRENT.get()
-        if slot is not None and slot.source == self.source and slot.job is not None:
+        place = CURRENT.get()
+        if place is not None and place.source == self.source and (name := place.handler_name) is not None:
             raise UsageError(
-                f"{slot.job.bound.name} called app.publish: it would be sent even if {slot.job.bound.name} fails. "
-                "Use ctx.publish.",
+                f"{name} called app.publish: it would be sent even if {name} fails. Use ctx.publish.",
                 slug="publish-inside",
             )
         if id is not None and not 0 < len(id) <= ID_CHARACTERS_MAX:

@@ -8,6 +8,8 @@
         └── OwnershipLostError   another worker has taken the group over; nothing more is written
 
     DeadLetter                   raised by a handler: no further attempts. Not a CommuteError: it is the user's word.
+    RemoteError                  what a handler raised in another process, as it is known here
+    DiedError                    the process in which a handler ran has died under it
 
 A message says what happened, to which event and handler, and what to do next. Lower-case, no full stop needed.
 """
@@ -66,6 +68,31 @@ class DeadLetter(Exception):
 
     A business refusal is no failure: publish a ``PaymentRefused`` event instead.
     """
+
+
+class RemoteError(Exception):
+    """What a handler raised in another process; ``str()`` is its text. The exception itself stays there: its class may
+    not exist here, and reading a pickled one would run what another machine has sent.
+
+    `name` is the class's, `kinds` are all the names (`kind_name`) of it, its bases and the leaves of a group, `where`
+    is `` (file:line)`` in the handler's file or empty.
+    """
+
+    def __init__(self, name: str, text: str, kinds: frozenset[str], where: str, trace: str) -> None:
+        super().__init__(text)
+        self.name = name
+        self.kinds = kinds
+        self.where = where
+        self.add_note(trace)
+
+
+class DiedError(Exception):
+    """The process in which a handler ran, and nothing else did, has ended under it."""
+
+
+def kind_name(kind: type) -> str:
+    """How processes call an exception class among themselves."""
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 class CommuteWarning(UserWarning):

@@ -14,19 +14,21 @@ from __future__ import annotations
 import dis
 import inspect
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args, get_origin, is_typeddict
+from typing import Any, TypeAlias, get_args, get_origin, is_typeddict
 
 from commute.codec import Codec, codec_for
 from commute.core.retry import Policy, Retry
 from commute.errors import CommuteError, UsageError
 from commute.footprints.declared import Declared, Given, compile_footprint
 
-Executor: TypeAlias = Literal["auto", "loop", "threads"]
+EXECUTORS = ("auto", "loop", "threads", "processes")
+_DASK = re.compile(r"dask://[^\s/?#@]+:\d{1,5}")
 HandlerFunction: TypeAlias = Callable[..., Any]
 
 
@@ -56,12 +58,18 @@ class Handler:
     timeout_s: float | None  # of one attempt; None: no limit
     on_exhausted: Policy
     concurrency: int | None  # of this handler in one worker; None: the worker's
-    executor: Executor
+    executor: str  # auto, loop, threads, processes, or dask://HOST:PORT
     unordered: bool  # waits for no one, and no one waits for it
     where: str
     is_async: bool
     takes_context: bool
     embedded: bool  # its own code opens ctx.transaction()
+    stateful: bool  # its own code reads ctx.state
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it runs outside the worker's process."""
+        return self.executor == "processes" or self.executor.startswith("dask://")
 
     def event(self, type: str) -> HandlerEvent | None:
         """Its entry for an event type, None if it does not handle that."""
@@ -76,7 +84,7 @@ class HandlerOptions:
     timeout_s: float | None = None
     on_exhausted: Policy = "park"
     concurrency: int | None = None
-    executor: Executor = "auto"
+    executor: str = "auto"
     type: str | None = None
 
 
@@ -114,7 +122,8 @@ def build_handler(
         where=where,
         is_async=inspect.iscoroutinefunction(function),
         takes_context=takes_context,
-        embedded=opens_transaction(function),
+        embedded=takes_of_context(function, "transaction"),
+        stateful=takes_of_context(function, "state"),
     )
 
 
@@ -144,9 +153,9 @@ def location(function: HandlerFunction) -> str:
     return f"{shown}:{code.co_firstlineno}"
 
 
-def opens_transaction(function: HandlerFunction) -> bool:
-    """Whether the function's own code takes ``.transaction`` of its second parameter. False where it cannot
-    be seen: a context handed on, or one under another name.
+def takes_of_context(function: HandlerFunction, attribute: str) -> bool:
+    """Whether the function's own code takes `attribute` of its second parameter. False where it cannot be seen: a
+    context handed on, or one under another name.
     """
     code = inspect.unwrap(function).__code__
     bound = 1 if isinstance(function, types.MethodType) else 0
@@ -156,7 +165,7 @@ def opens_transaction(function: HandlerFunction) -> bool:
     context = names[bound + 1]
     before = ""
     for instruction in _instructions(code):
-        if before == context and instruction.argval == "transaction":
+        if before == context and instruction.argval == attribute:
             return True
         before = instruction.argval if instruction.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) else ""
     return False
@@ -207,8 +216,10 @@ def _check_options(name: str, options: HandlerOptions) -> None:
         raise refuse(f"concurrency={concurrency!r}: give a whole number, 1 or more, or None for the worker's")
     if options.on_exhausted not in get_args(Policy):
         raise refuse(f'on_exhausted={options.on_exhausted!r}: give "park", "skip" or "stop"')
-    if options.executor not in get_args(Executor):
-        raise refuse(f'executor={options.executor!r}: give "auto", "loop" or "threads"')
+    if options.executor not in EXECUTORS and not _DASK.fullmatch(str(options.executor)):
+        raise refuse(
+            f'executor={options.executor!r}: give "auto", "loop", "threads", "processes" or "dask://HOST:PORT"'
+        )
     if not isinstance(options.retry, Retry):
         raise refuse(f"retry={options.retry!r}: give Retry(attempts=..., first_s=..., max_s=...)")
 

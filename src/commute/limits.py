@@ -5,6 +5,7 @@ Environment ``COMMUTE_<NAME>`` (``COMMUTE_DESCRIPTORS_MAX``) overrides the code,
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 MIB = 1024 * 1024
@@ -24,6 +25,7 @@ class Limits:
         1_000_000  # of a broker server, on disk and not ended; beyond it the server keeps the rest
     )
     deaths_max: int = 5  # deaths of the process while an event ran alone, before it is parked; 0: never
+    processes_max: int = os.cpu_count() or 1  # child processes of one worker, for handlers with executor="processes"
     overdue_max: int = 32  # handlers past their timeout that may still hang about before the worker stops
     commit_s_max: float = 0.005  # longest time that a durable write waits for others to join its sync
     transaction_s_max: float = 1.0  # longest time that one ctx.transaction() block may stay open

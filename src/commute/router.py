@@ -15,7 +15,7 @@ from commute.core.footprint import Access
 from commute.core.retry import Policy, Retry
 from commute.errors import UsageError
 from commute.footprints.declared import Given, Keys
-from commute.handler import Executor, Handler, HandlerFunction, HandlerOptions, build_handler, check_together
+from commute.handler import Handler, HandlerFunction, HandlerOptions, build_handler, check_together
 
 if TYPE_CHECKING:
     import typing_extensions
@@ -55,7 +55,9 @@ class Options(TypedDict, Generic[E], total=False):
     timeout_s: float | None  # of one attempt, more than 0; the keys are kept until the handler has really ended
     on_exhausted: Policy
     concurrency: int | None  # of this handler in one worker, at least 1
-    executor: Executor  # auto: `async def` in the event loop, `def` in a thread
+    executor: (
+        str  # auto: `async def` in the event loop, `def` in a thread; or loop, threads, processes, dask://HOST:PORT
+    )
     type: str  # the type name of a class that is no Event
 
 

@@ -78,6 +78,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     ),
     "paho": ("transports.mqtt", "transports.mqtt_line"),
     "pika": ("transports.rabbitmq", "transports.rabbitmq_connection"),
+    "distributed": ("executors.dask",),
     "pydantic": ("codec",),
     "watchfiles": ("cli",),
     "zmq": ("transports.zeromq",),

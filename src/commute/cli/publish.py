@@ -160,7 +160,7 @@ def _producer(
             raise UsageError(f"two brokers: {target} and --broker {broker}. Give one", slug="broker-url")
         store = None if db is None else parse_url(db)
         limits, url = Limits(), parse_url(target, None if store is None else store.path)
-        return _Producer(url, store, group, to or url.stream, SOURCE, limits, Encoder([], limits), None)
+        return _Producer(url, store, group, to or url.stream, SOURCE, limits, Encoder([], limits.event_bytes_max), None)
     app = load(target, app_dir).app
     app.override(broker=broker, db=db, group=group)
     handlers: dict[str, list[str]] = {}

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from commute.errors import DeadLetter, UsageError
+from commute.errors import DeadLetter, DiedError, RemoteError, UsageError, kind_name
 
 Policy: TypeAlias = Literal["park", "skip", "stop"]
 
@@ -90,16 +90,24 @@ def decide(retry: Retry, attempts_made: int, error: BaseException, chance: float
     An exception group counts as fatal when one of its leaves is: a DeadLetter raised inside a TaskGroup is
     meant.
     """
-    verdict = _leaf(error, (DeadLetter,))
+    verdict = leaf(error, (DeadLetter,))
     if verdict is not None:
-        return Exhausted(str(verdict) or type(verdict).__name__)
-    fatal = _leaf(error, retry.fatal)
+        return Exhausted(str(verdict) or _name(verdict))
+    fatal = leaf(error, retry.fatal)
     if fatal is not None:
         return Exhausted(f"fatal: {describe_error(fatal)}")
     if attempts_made >= retry.attempts:
         times = "once" if attempts_made == 1 else f"{attempts_made} times"
         return Exhausted(f"failed {times}: {describe_error(error)}")
     return RetryAt(delay_s(retry, attempts_made, chance))
+
+
+def decide_death(retry: Retry, deaths: int, deaths_max: int, error: DiedError, chance: float) -> RetryAt | Exhausted:
+    """What to do after death number `deaths` (from 1) of one handler on one event; `deaths_max` 0: never the last."""
+    if deaths_max and deaths >= deaths_max:
+        times = "once" if deaths == 1 else f"{deaths} times"
+        return Exhausted(f"its process died {times}: {error}")
+    return RetryAt(delay_s(retry, deaths, chance))
 
 
 def strictest(policies: Iterable[Policy]) -> Policy:
@@ -124,19 +132,25 @@ def describe(retry: Retry) -> str:
 def describe_error(error: BaseException) -> str:
     """The error on one line: ``KeyError: 'tea-9'``, or its type alone where it says nothing."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{_name(error)}: {text}" if text else _name(error)
+
+
+def _name(error: BaseException) -> str:
+    return error.name if isinstance(error, RemoteError) else type(error).__name__
 
 
 def _delay_s_max(retry: Retry, attempt: int) -> float:
     return min(retry.first_s * 2.0 ** min(attempt - 1, _DOUBLINGS_MAX), retry.max_s)
 
 
-def _leaf(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+def leaf(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
     """The first of `kinds` that `error` is or, as a group, contains."""
     if isinstance(error, kinds):
         return error
+    if isinstance(error, RemoteError):
+        return error if error.kinds & set(map(kind_name, kinds)) else None
     if isinstance(error, BaseExceptionGroup):
-        return next((leaf for inner in error.exceptions if (leaf := _leaf(inner, kinds)) is not None), None)
+        return next((found for inner in error.exceptions if (found := leaf(inner, kinds)) is not None), None)
     return None
 
 

@@ -57,14 +57,17 @@ class Attempt:
 
     def publish(self, event: object, to: str | None) -> None:
         """Buffer one event; it leaves with this handler's success."""
-        message, name = self._message, self._job.bound.name
         if self.committed:
             raise UsageError(
-                f"{name} called ctx.publish after its transaction had ended: the event would be sent even if the "
-                "effects were not. Publish inside the block.",
+                f"{self.handler_name} called ctx.publish after its transaction had ended: the event would be sent even "
+                "if the effects were not. Publish inside the block.",
                 slug="publish-after-commit",
             )
-        type_, data = self._engine.encode(event)
+        self.send(*self._engine.encode(event), to)
+
+    def send(self, type_: str, data: bytes, to: str | None) -> None:
+        """`publish` for an event that is encoded and checked."""
+        message, name = self._message, self._job.bound.name
         self.published += 1
         parent = dict(message.attributes or {})
         attributes = {"causationid": message.id, "correlationid": parent.get("correlationid", message.id)}

@@ -8,8 +8,6 @@ import msgspec
 
 from commute.codec import Codec, codec_for
 from commute.errors import RejectedError
-from commute.handler import Handler
-from commute.limits import Limits
 
 
 class NamedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,22 +18,21 @@ class NamedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Encoder:
-    """Knows the codecs of an app's handlers; others are made at first use."""
+    """Knows the codecs of an app's handlers, `codecs`; others are made at first use."""
 
     __slots__ = ("_by_class", "_by_type", "_event_bytes_max", "_plain")
 
-    def __init__(self, handlers: Iterable[Handler], limits: Limits) -> None:
-        self._event_bytes_max = limits.event_bytes_max
+    def __init__(self, codecs: Iterable[Codec], event_bytes_max: int) -> None:
+        self._event_bytes_max = event_bytes_max
         self._by_class: dict[type, Codec] = {}
         self._by_type: dict[str, Codec] = {}
         self._plain = msgspec.json.Encoder()
-        for handler in handlers:
-            for event in handler.events:
-                known = self._by_type.get(event.type)
-                if known is None or known.cls is None:
-                    self._by_type[event.type] = event.codec
-                if event.codec.cls is not None:
-                    self._by_class[event.codec.cls] = event.codec
+        for codec in codecs:
+            known = self._by_type.get(codec.event_type)
+            if known is None or known.cls is None:
+                self._by_type[codec.event_type] = codec
+            if codec.cls is not None:
+                self._by_class[codec.cls] = codec
 
     def encode(self, event: object) -> tuple[str, bytes]:
         """(type, data). Raises RejectedError (``invalid-data``, ``too-large``), UsageError for what is no event."""

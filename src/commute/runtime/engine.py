@@ -39,6 +39,7 @@ from commute.store.records import Ended, Finished, Marked, Record, Released
 if TYPE_CHECKING:
     from commute.runtime.deadletters import Dead
     from commute.runtime.failing import Failing
+    from commute.runtime.kinds import Bound
     from commute.runtime.partition import Partition
     from commute.runtime.recovery import Recovery
     from commute.transports.base import Message
@@ -152,13 +153,17 @@ class Engine:
                 job.entry.partition.stalled.append(job)
                 continue
             bound = job.bound
-            if bound.breaker.open and not job.probe and not self.failing.may_probe(job):
-                bound.queue.append(job)
-                continue
-            if bound.full():
+            if bound.full() or (bound.breaker.open and not job.probe and not self.failing.may_probe(job)):
                 bound.queue.append(job)
                 continue
             return job
+
+    def freed(self, bound: Bound, count: int = 1) -> None:
+        """There is room for `count` more runs of this handler, or of those that share its pool."""
+        while count > 0 and (job := bound.waiting(self.loop.time())) is not None:
+            self.ready.release(job)
+            self.wake(1)
+            count -= 1
 
     def wake(self, count: int) -> None:
         """Let up to `count` idle slots look for a job."""
@@ -177,12 +182,8 @@ class Engine:
             message = await self.dead.reread(entry)
             if self.stopping:
                 return  # a drain began meanwhile: the event is left to the next session
-        event = entry.event if entry.event is not None else self._decoded(entry, message)
-        attempt: Attempt | None = None
-        arguments: tuple[object, ...] = (event,)
-        if handler.takes_context:
-            attempt = Attempt(self, job, message)
-            arguments = (event, Context(attempt, message, self.wiring.state))
+        attempt = Attempt(self, job, message) if handler.takes_context or bound.pool is not None else None
+        arguments = self._arguments(job, message, attempt)
         recovery = self.recovery
         alone = recovery is not None and recovery.is_suspect(job)
         slot.begin(job, self.loop.time(), handler.timeout_s)
@@ -192,12 +193,15 @@ class Engine:
         self.running += 1
         if self.running > self.running_max:
             self.running_max = self.running
-        self._in_flight.note(slot.index, entry.partition.number, entry.position, alone)
+        if bound.pool is None:  # another process dies alone, and is no reason to suspect what it ran
+            self._in_flight.note(slot.index, entry.partition.number, entry.position, alone)
         if self.recorder is not None:
             self.recorder.start(entry.position)
         error: BaseException | None = None
         try:
-            if not bound.on_loop:
+            if bound.pool is not None and attempt is not None:
+                await bound.pool.run(attempt, message)
+            elif not bound.on_loop:
                 await self.threads.run(slot, handler.function, arguments)
             elif handler.is_async:
                 await handler.function(*arguments)
@@ -209,7 +213,7 @@ class Engine:
             raise
         except BaseException as raised:  # noqa: BLE001 - SystemExit in a handler is a failed attempt too
             error = raised
-        if slot.timed_out and bound.on_loop and slot.work is not None:
+        if slot.timed_out and bound.stoppable and slot.work is not None:
             slot.work.uncancel()  # also where the handler has ended well: a later one must not inherit it
         slot.end()
         bound.running -= 1
@@ -217,9 +221,8 @@ class Engine:
         self._in_flight.clear(slot.index)
         if self.failure is not None:
             return  # the session is over: the next one runs this again
-        if bound.queue and not bound.breaker.open:
-            self.ready.release(bound.queue.popleft())
-            self.wake(1)
+        if bound.queue or bound.pool is not None:
+            self.freed(bound)
         if error is None or (attempt is not None and attempt.committed):
             self._succeeded(job, attempt, error)
         else:
@@ -230,11 +233,17 @@ class Engine:
             self.wake(1)
             self.room.set()  # the intake looks whether the other suspects can be reached at all
 
-    def _decoded(self, entry: Entry, message: Message) -> object:
-        event = entry.kind.codec.decode(message.data)
-        if entry.kind.single is None:
-            entry.event = event
-        return event
+    def _arguments(self, job: Job, message: Message, attempt: Attempt | None) -> tuple[object, ...]:
+        """What the handler is called with, where it runs in this process."""
+        entry = job.entry
+        if job.bound.pool is not None:
+            return ()
+        event = entry.event
+        if event is None:
+            event = entry.kind.codec.decode(message.data)
+            if entry.kind.single is None:
+                entry.event = event
+        return (event,) if attempt is None else (event, Context(attempt, message, self.wiring.state))
 
     def _judge_cancelled(self, slot: Slot, timeout_s: float | None, cancelled: asyncio.CancelledError) -> BaseException:
         """What a cancellation that came out of a handler means: a timeout, its own doing, or the end of the worker."""

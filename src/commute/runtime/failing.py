@@ -14,9 +14,9 @@ import logging
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from commute.core.retry import Exhausted, Policy, decide, describe_error, strictest
+from commute.core.retry import Exhausted, Policy, Retry, RetryAt, decide, decide_death, describe_error, leaf, strictest
 from commute.core.schedule import Ticket
-from commute.errors import DeadLetter, OwnershipLostError, StoreError
+from commute.errors import DeadLetter, DiedError, NotReachableError, OwnershipLostError, StoreError
 from commute.runtime.entry import Entry, Failures, Job
 from commute.runtime.notes import detail_of, where_of
 from commute.store.records import Buried, Failed
@@ -51,6 +51,9 @@ class Failing:
         if isinstance(error, StoreError) and error.slug != "transaction-too-long":
             self._again(job, STORE_RETRY_S)
             return
+        if isinstance(error, NotReachableError) and bound.pool is not None:
+            self._again(job, STORE_RETRY_S)  # where it was to run is gone: what the handler itself raises is remote
+            return
         past = entry.remember()
         if entry.kind.single is not None and not past.active:
             past.active = 1
@@ -69,12 +72,14 @@ class Failing:
             self._probe_later(bound)
             return
         failures = past.of(bound.name)
-        failures.failures += 1
+        died = isinstance(error, DiedError)
+        failures.failures += not died
+        failures.deaths += died
         now_s = engine.world.now_s()
         failures.first_s = failures.first_s or now_s
         failures.where = where_of(error, bound.code)
         failures.error = f"{describe_error(error)}{failures.where}"
-        verdict = decide(bound.handler.retry, failures.failures, error, engine.world.random.random())
+        verdict = self._verdict(bound.handler.retry, failures, error)
         if bound.breaker.open and not was_open:
             LOGGER.error(
                 "error[breaker-open] %s: its last events all failed, last: %s. Its events wait; one is tried at a time",
@@ -95,11 +100,27 @@ class Failing:
                 failures.first_s, failures.due_s, failures.error,
             )
         )  # fmt: skip
-        LOGGER.info(
-            "%s %s: %s failed, attempt %d of %d, again in %.2g s: %s", entry.kind.type, entry.id, bound.name,
-            failures.failures, bound.handler.retry.attempts, verdict.delay_s, failures.error,
-        )  # fmt: skip
+        self._tell(job, failures, verdict.delay_s, died=died)
         self._again(job, verdict.delay_s)
+
+    def _tell(self, job: Job, failures: Failures, delay_s: float, *, died: bool) -> None:
+        entry, bound = job.entry, job.bound
+        if died:
+            LOGGER.warning(
+                "warning[handler-died] %s %s: the process of %s died, death %d of this event, again in %.2g s: %s",
+                entry.kind.type, entry.id, bound.name, failures.deaths, delay_s, failures.error,
+            )  # fmt: skip
+        else:
+            LOGGER.info(
+                "%s %s: %s failed, attempt %d of %d, again in %.2g s: %s", entry.kind.type, entry.id, bound.name,
+                failures.failures, bound.handler.retry.attempts, delay_s, failures.error,
+            )  # fmt: skip
+
+    def _verdict(self, retry: Retry, failures: Failures, error: BaseException) -> RetryAt | Exhausted:
+        chance = self._engine.world.random.random()
+        if isinstance(error, DiedError):
+            return decide_death(retry, failures.deaths, self._engine.limits.deaths_max, error, chance)
+        return decide(retry, failures.failures, error, chance)
 
     def _give_up(self, ticket: Ticket[Entry]) -> None:
         if ticket.item.kind.single is None:
@@ -227,6 +248,4 @@ class Failing:
 
 def given_up(error: BaseException) -> bool:
     """Whether the handler itself has said that this event is to get no further attempts."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(given_up(inner) for inner in error.exceptions)
-    return isinstance(error, DeadLetter)
+    return leaf(error, (DeadLetter,)) is not None

@@ -10,6 +10,7 @@ import difflib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from commute.codec import Codec
 from commute.core.breaker import Breaker
@@ -18,18 +19,24 @@ from commute.footprints.declared import Declared
 from commute.handler import Handler
 from commute.runtime.entry import Job
 
+if TYPE_CHECKING:
+    from commute.runtime.elsewhere import Pool
+
 
 class Bound:
     """A handler and what its running events share."""
 
-    __slots__ = ("_declared", "breaker", "code", "failing", "handler", "name", "on_loop", "queue", "running", "warned")
+    __slots__ = (
+        "_declared", "breaker", "code", "failing", "handler", "name", "on_loop", "pool", "queue", "running", "warned",
+    )  # fmt: skip
 
     def __init__(self, handler: Handler, accesses_max: int) -> None:
         self.handler = handler
         self._declared = {event.type: event.declared.limited(accesses_max) for event in handler.events}
         self.name = handler.name
         self.code = getattr(handler.function, "__code__", None)
-        self.on_loop = handler.executor == "loop" or (handler.executor == "auto" and handler.is_async)
+        self.on_loop = handler.executor == "loop" or (handler.executor != "threads" and handler.is_async)
+        self.pool: Pool | None = None  # where it runs if not here; set by the session, but for tests in virtual time
         self.breaker = Breaker()
         self.failing = False  # something failed since its last success
         self.running = 0
@@ -40,9 +47,23 @@ class Bound:
         """What the handler declares about one of its event types."""
         return self._declared[type_]
 
+    @property
+    def stoppable(self) -> bool:
+        """Whether cancelling the slot really ends the handler, or at least asks it to end: not in a thread."""
+        return self.on_loop if self.pool is None else self.handler.executor == "processes"
+
     def full(self) -> bool:
+        """Whether its own limit, or its pool, has no room for one more."""
         limit = self.handler.concurrency
+        if self.pool is not None and not self.pool.executor.free:
+            return True
         return limit is not None and self.running >= limit
+
+    def waiting(self, now_s: float) -> Job | None:
+        """The first job that waits for the room that there is now, taken out of its queue; None if none may begin."""
+        sharing = (self,) if self.pool is None else self.pool.bounds
+        able = [b for b in sharing if b.queue and not b.full() and (not b.breaker.open or b.breaker.may_probe(now_s))]
+        return min(able, key=lambda b: b.queue[0]).queue.popleft() if able else None
 
 
 class Kind:

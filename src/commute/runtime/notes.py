@@ -7,6 +7,8 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from commute.errors import RemoteError
+
 if TYPE_CHECKING:
     from commute.runtime.entry import Job
     from commute.runtime.kinds import Bound, Kinds
@@ -16,6 +18,8 @@ LOGGER = logging.getLogger("commute")
 
 def where_of(error: BaseException, code: object) -> str:
     """`` (file:line)`` of the innermost frame in the file of the handler's own code; empty if it never got there."""
+    if isinstance(error, RemoteError):
+        return error.where
     filename = getattr(code, "co_filename", None)
     found = ""
     trace: TracebackType | None = error.__traceback__

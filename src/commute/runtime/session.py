@@ -16,6 +16,7 @@ from commute.embedded.file import EmbeddedFile
 from commute.embedded.ownership import Ownership
 from commute.errors import CommuteError, StoreError, UsageError
 from commute.runtime.deadletters import Dead
+from commute.runtime.elsewhere import Pool, open_pools
 from commute.runtime.engine import Engine
 from commute.runtime.entry import Failures
 from commute.runtime.failing import Failing
@@ -68,6 +69,7 @@ class Session:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._works: list[asyncio.Task[None]] = []
+        self._pools: list[Pool] = []
         self.engine: Engine
         self.intake: Intake
         self.sweep: Sweep
@@ -102,6 +104,10 @@ class Session:
         engine.failing = Failing(engine)
         engine.dead = Dead(engine, self.intake, self._reader)
         self.sweep = Sweep(engine)
+        if not around.inline_threads:
+            self._pools = open_pools(engine.kinds.bounds, plan, file, around.ownership, engine.freed)
+            for pool in self._pools:
+                await pool.executor.start()
         self._load(scope)
         if engine.recovery is not None:
             # Deaths are counted on disk before anything runs, or a quick killer would never be found out.
@@ -252,6 +258,8 @@ class Session:
             work.cancel()
         if self._works or slots:
             await asyncio.wait((*self._works, *slots), timeout=1.0)
+        for pool in self._pools:
+            await pool.executor.close()
         self._store.close()
         try:
             # Blocks that have ended become durable with their marks, and those of the next session come after them.

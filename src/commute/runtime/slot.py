@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import threading
@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from commute.runtime.entry import Job
 
 
-CURRENT: ContextVar[Slot | None] = ContextVar("commute_slot", default=None)  # the slot whose handler runs here
+class Place(Protocol):
+    """Where a handler runs, as it is asked by `app.publish`."""
+
+    source: str
+
+    @property
+    def handler_name(self) -> str | None: ...
+
+
+CURRENT: ContextVar[Place | None] = ContextVar("commute_slot", default=None)  # the slot whose handler runs here
 
 
 class Slot:
@@ -32,6 +41,11 @@ class Slot:
         self.thread: threading.Thread | None = None  # where a `def` handler runs
         self.wake: asyncio.Future[None] | None = None
         self.work: asyncio.Task[None] | None = None
+
+    @property
+    def handler_name(self) -> str | None:
+        """Of the handler that runs in it."""
+        return None if self.job is None else self.job.bound.name
 
     def begin(self, job: Job, now_s: float, timeout_s: float | None) -> None:
         self.job = job

@@ -61,10 +61,9 @@ class Sweep:
     def _past_deadline(self, slot: Slot, now_s: float) -> None:
         job = slot.job
         assert job is not None
-        threaded = not job.bound.on_loop
         if not slot.timed_out:
             slot.timed_out = True
-            if threaded:
+            if not job.bound.stoppable:
                 self._stand_in(slot)
             else:
                 assert slot.work is not None
