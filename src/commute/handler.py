@@ -100,6 +100,8 @@ def build_handler(
     try:
         takes_context = _check_signature(function, name)
         _check_options(name, options)
+        if options.executor == "threads" and inspect.iscoroutinefunction(function):
+            raise UsageError(f"{name} is `async def`, which no thread runs: make it `def`", slug="handler-option")
         codecs = _codecs(name, events, options.type)
         _check_annotation(function, name, codecs)
         declared = [

@@ -234,6 +234,31 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     assert next(iter(options)) in str(error)
 
 
+def test_a_coroutine_cannot_be_given_to_a_thread() -> None:
+    async def handle(event: OrderCreated) -> None: ...
+
+    error = refused(handle, OrderCreated, executor="threads")
+    assert error.slug == "handler-option" and "async def" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("executor", "good"),
+    [
+        *(("processes", True), ("dask://10.0.0.1:8786", True), ("dask://[::1]:8786", True)),
+        *(("dask://host", False), ("dask://u:p@host:1", False), ("dask://host:1/x", False), (4, False)),
+    ],
+)
+def test_where_a_handler_may_run(executor: Any, good: bool) -> None:
+    def handle(event: OrderCreated) -> None: ...
+
+    router: Router[None] = Router()
+    if good:
+        router.on(OrderCreated, executor=executor)(handle)
+        assert router.handlers[0].elsewhere
+    else:
+        assert refused(handle, OrderCreated, executor=executor).slug == "handler-option"
+
+
 def test_every_refusal_carries_the_line_of_the_handler() -> None:
     def handle(event: Any) -> None: ...
 
