@@ -22,6 +22,12 @@ class Work(Event):
     do: str = ""
 
 
+class Other(Event):
+    """Waits until the file "go on" is there."""
+
+    folder: str
+
+
 class Done(Event):
     key: str
     n: int
@@ -75,7 +81,7 @@ def work(event: Work, ctx: Context) -> None:
         time.sleep(3600)
     if event.do == "wait":
         wait_for(Path(event.folder) / "go on")
-    if event.do == "raise":
+    if event.do == "raise" or (event.do == "gateway" and not (Path(event.folder) / "mended").exists()):
         raise KeyError("tea-9")
     if event.do == "fatal":
         raise Refused("no more")
@@ -93,6 +99,11 @@ async def work_async(event: Work, ctx: Context) -> None:
     work(event, ctx)
     what = [event.n, ctx.attempt, ctx.idempotency_key, ctx.position, ctx.type, os.getpid()]
     mark(event.folder, "seen", " ".join(map(str, what)))
+
+
+def hold(event: Other) -> None:
+    mark(event.folder, "holds", os.getpid())
+    wait_for(Path(event.folder) / "go on")
 
 
 def sly_transaction(event: Work, ctx: Context) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from commute import App, Context, Limits, Receipt, Retry, UsageError
 from tests.executors import heavy
-from tests.executors.heavy import Done, Refused, Work
+from tests.executors.heavy import Done, Other, Refused, Work
 from tests.runtime.shop import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,6 +176,31 @@ async def test_published_events_leave_with_the_success_and_logs_come_over(
             await until(lambda: got == [Done(key="k", n=5)])
     (record,) = [record for record in caplog.records if record.name == "commute.handler"]
     assert record.getMessage() == "published 5" and record.__dict__["handler"] == "work"
+
+
+async def test_a_probe_that_finds_no_child_free_is_made_when_one_is(tmp_path: Path) -> None:
+    app: App[None] = App("shop", f"sqlite:///{tmp_path}/shop.db", limits=Limits(processes_max=1))
+    app.on(Work, writes="key/{n}", executor="processes", retry=Retry(attempts=1))(heavy.work)
+    app.on(Other, writes="other", executor="processes")(heavy.hold)
+    folder = str(tmp_path)
+    async with app:
+        worker = app.worker()
+        await worker.start()
+        assert worker.session is not None
+        engine = worker.session.engine
+        breaker = engine.kinds.bounds[0].breaker
+        await app.publish_many([Work(key="k", n=n, folder=folder, do="gateway") for n in range(20)])
+        await until(lambda: breaker.open)
+        (tmp_path / "mended").touch()
+        busy = await app.publish(Other(folder=folder))
+        await until(lambda: bool(lines(tmp_path, "holds")))
+        waiting = await app.publish(Work(key="k", n=99, folder=folder, do="gateway"))
+        await until(lambda: breaker.may_probe(engine.loop.time()))
+        await until(lambda: bool(engine.kinds.bounds[0].queue))
+        (tmp_path / "go on").touch()
+        await processed(busy, waiting)
+        assert not breaker.open
+        await worker.stop()
 
 
 async def test_a_coroutine_handler_and_its_context(tmp_path: Path) -> None:

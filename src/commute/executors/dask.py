@@ -76,7 +76,8 @@ class Dask:
         """The answer to one call. Raises DiedError, NotReachableError. Cancelled, it gives up a task that has not
         begun; one that has goes on."""
         client = self._client
-        if client is None:
+        if client is None or client.status != "running":
+            self._lost(client)
             raise self._unreachable("the connection is lost")
         self._running += 1
         future = client.submit(
@@ -146,7 +147,7 @@ class Dask:
             )  # fmt: skip
 
     def _lost(self, client: Any) -> None:
-        if self._client is client:
+        if client is not None and self._client is client:
             self._client = None
             work = asyncio.get_running_loop().create_task(client.close(), name="commute dask leaves")
             self._leaving.add(work)
@@ -158,6 +159,7 @@ class Dask:
 
     async def _look(self) -> None:
         """Count the threads of the cluster, and connect again when it was lost; until cancelled."""
+        said = ""
         while True:
             await asyncio.sleep(LOOK_S)
             client, before = self._client, self._threads
@@ -165,16 +167,17 @@ class Dask:
                 if client is None:
                     await self._connect()
                     LOGGER.warning("%s is back", self._url)
-                    before = 0
+                    said, before = "", 0
                 elif client.status != "running":
                     self._lost(client)
                 else:
                     self._threads = sum((await client.nthreads()).values())
-            except CommuteError as error:
-                LOGGER.info("%s", error)
-                continue
-            except OSError as error:
-                LOGGER.info("%s: %s", self._url, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may find the cluster again
+                if said != str(error):  # once, not every second of an hour without a cluster
+                    said = str(error)
+                    LOGGER.warning("%s: %s", self._url, error)
+                if client is not None:
+                    self._lost(client)
                 continue
             if self._threads > before:
                 self._on_free(self._threads - before)

@@ -221,7 +221,11 @@ class _Forward(logging.Handler):
         self._line = line
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - wrong arguments of a log call must not fail its handler
+            self.handleError(record)
+            return
         if record.exc_info and record.exc_info[0] is not None:
             text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
         extra = {
