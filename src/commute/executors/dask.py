@@ -1,7 +1,8 @@
 """An existing Dask cluster as the place where handlers run: each call is one task, run once.
 
-Not more calls are given to the cluster than it has threads, so that what has been given runs, and a worker that is
-lost takes with it what it ran and not what waited there. A task that has begun cannot be ended from here: a
+A worker of the cluster is given no more calls than it has threads, so that what has been given runs, and a worker that
+is lost takes with it what it ran and not what waited there. Left to choose, Dask now and then gives one worker two
+while another has none. A task that has begun cannot be ended from here: a
 cancelled call goes on, so a client that comes to a cluster first waits until nothing of its scope runs there.
 
 Source: distributed's documentation, "Resilience": a task whose worker is lost counts against ``allowed-failures``.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -57,15 +59,18 @@ class Dask:
         self._importable = importable
         self._on_free = on_free
         self._client: Any = None
-        self._threads = 0
-        self._running = 0
+        self._threads: dict[str, int] = {}  # of each worker of the cluster, by its address
+        self._given: Counter[str] = Counter()  # calls that have not ended, by that address
         self._looking: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def free(self) -> bool:
         """Whether a thread of the cluster has nothing of ours to do."""
-        return self._client is not None and self._running < self._threads
+        return self._client is not None and any(self._spare(address) > 0 for address in self._threads)
+
+    def _spare(self, address: str) -> int:
+        return self._threads[address] - self._given[address]
 
     async def start(self) -> None:
         """Returns when the cluster can run the handlers. Raises NotReachableError, UsageError (``not-importable``)."""
@@ -76,22 +81,25 @@ class Dask:
         """The answer to one call. Raises DiedError, NotReachableError. Cancelled, it gives up a task that has not
         begun; one that has goes on."""
         client = self._client
-        if client is None or client.status != "running":
+        if client is None or client.status != "running" or not self._threads:
             self._lost(client)
             raise self._unreachable("the connection is lost")
-        self._running += 1
+        address = max(self._threads, key=self._spare)
+        self._given[address] += 1
         future = client.submit(
-            self._perform, self._spec, self._scope, call, key=f"commute-{uuid4().hex}", pure=False, retries=0
-        )
+            self._perform, self._spec, self._scope, call, key=f"commute-{uuid4().hex}", pure=False, retries=0,
+            workers=[address], allow_other_workers=True,  # where it has gone meanwhile, another one
+        )  # fmt: skip
         try:
             answer: bytes = await future
         except self._distributed.scheduler.KilledWorker as error:
+            self._threads.pop(error.last_worker.address, None)
             raise DiedError(f"the Dask worker {error.last_worker.address} was lost") from None
         except (self._distributed.client.FutureCancelledError, OSError) as error:
             self._lost(client)
             raise self._unreachable(str(error)) from None
         finally:
-            self._running -= 1
+            self._given[address] -= 1
             future.release()
         return answer
 
@@ -118,7 +126,7 @@ class Dask:
         except Exception as error:
             await client.close()
             raise self._unreachable(f"{type(error).__name__}: {error}") from error
-        self._threads = sum(threads.values())
+        self._threads = threads
         self._client = client
 
     async def _check(self, client: Any) -> None:
@@ -162,7 +170,7 @@ class Dask:
         said = ""
         while True:
             await asyncio.sleep(LOOK_S)
-            client, before = self._client, self._threads
+            client, before = self._client, sum(self._threads.values())
             try:
                 if client is None:
                     await self._connect()
@@ -171,7 +179,7 @@ class Dask:
                 elif client.status != "running":
                     self._lost(client)
                 else:
-                    self._threads = sum((await client.nthreads()).values())
+                    self._threads = await client.nthreads()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may find the cluster again
                 if said != str(error):  # once, not every second of an hour without a cluster
                     said = str(error)
@@ -179,8 +187,9 @@ class Dask:
                 if client is not None:
                     self._lost(client)
                 continue
-            if self._threads > before:
-                self._on_free(self._threads - before)
+            self._given = +self._given
+            if (more := sum(self._threads.values()) - before) > 0:
+                self._on_free(more)
 
 
 def _allowed_failures(dask_scheduler: Any) -> int:
