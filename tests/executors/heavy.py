@@ -72,6 +72,7 @@ def die(event: Work) -> None:
 def work(event: Work, ctx: Context) -> None:
     mark(event.folder, f"began {event.key}", event.n)
     mark(event.folder, "pids", os.getpid())
+    mark(event.folder, f"attempts {event.key}", ctx.attempt)
     if event.do == "meet":
         meet(event)
     if event.do == "hang":
