@@ -218,9 +218,9 @@ def kill_rounds(url: str, board: Board, rounds: int, chance: random.Random) -> d
     }
 
 
-def judge(url: str, confirmed: set[str]) -> dict[str, int | bool]:
+def judge(url: str, confirmed: set[str], db: str | None = None) -> dict[str, int | bool]:
     """What the log, the effects and the state say against each other. Opens the file: no fork after it."""
-    app = make_app(url, deaths_max=0)
+    app = make_app(url, deaths_max=0, db=db)
     file = app.connect().file
     log = app.log.range(1, app.log.last_position())
     found: dict[str, int | bool] = {"events": len(log), "confirmed": len(confirmed)}

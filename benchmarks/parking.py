@@ -29,12 +29,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import apsw
 import msgspec
 
 from commute import Access, App, Context, DeadLetter, Event, Limits, Retry, StoreError
 from commute.core.footprint import ADD, EVERYTHING, READ, WRITE, Footprint, conflicts, normalise
 from commute.core.history import Ending, History, Verdict
+from commute.database import Connection
 from commute.runtime.worker import Worker
 from commute.runtime.world import SeededWorld
 from commute.store.reading import find_scope, read_dead
@@ -231,7 +231,7 @@ class Life:
         )
 
     def _dead(self) -> list[DeadRow]:
-        def read(connection: apsw.Connection) -> list[DeadRow]:
+        def read(connection: Connection) -> list[DeadRow]:
             scope = find_scope(connection, "parking", self.app.url.stream)
             return [] if scope is None else read_dead(connection, scope, data=False)
 

@@ -85,14 +85,22 @@ def _value(tx: Rows, key: str) -> int:
 
 def _store(tx: Rows, key: str, value: int) -> None:
     tx.execute(
-        "insert into account values (?, ?, 1) on conflict do update set value = excluded.value, changes = changes + 1",
+        "insert into account values (?, ?, 1) on conflict (key) do update set value = excluded.value,"
+        " changes = account.changes + 1",
         (key, value),
     )
 
 
-def make_app(url: str, *, deaths_max: int, ran: Callable[[], None] = lambda: None, concurrency: int = 32) -> App[None]:
+def make_app(
+    url: str,
+    *,
+    deaths_max: int,
+    ran: Callable[[], None] = lambda: None,
+    concurrency: int = 32,
+    db: str | None = None,
+) -> App[None]:
     """The app on the broker at `url`; `ran` is called after each effect of a Move."""
-    app: App[None] = App("accounts", url, limits=Limits(deaths_max=deaths_max), concurrency=concurrency)
+    app: App[None] = App("accounts", url, db=db, limits=Limits(deaths_max=deaths_max), concurrency=concurrency)
     soon = Retry(first_s=0.002, max_s=0.01)
 
     @app.on(Move, writes=("account/{left}", "account/{right}"), retry=soon)
@@ -125,7 +133,7 @@ def make_app(url: str, *, deaths_max: int, ran: Callable[[], None] = lambda: Non
     def tally(event: Tally, ctx: Context[None]) -> None:
         with ctx.transaction() as tx:
             tx.execute(
-                "insert into total values (?, ?) on conflict do update set value = value + excluded.value",
+                "insert into total values (?, ?) on conflict (key) do update set value = total.value + excluded.value",
                 (event.key, event.n),
             )
             _effect(tx, ctx, "tally", "")

@@ -23,7 +23,7 @@ from commute.footprints.declared import Labels
 from commute.footprints.partitions import Partitioning, partitioning
 from commute.footprints.vocabulary import check_vocabulary
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, is_server, parse_url
+from commute.link import BrokerUrl, Link, Log, is_server, parse_db, parse_url
 from commute.router import Router, S
 from commute.runtime.encoder import Encoder
 from commute.runtime.plan import Plan
@@ -117,7 +117,7 @@ class App(Router[S]):
         text = self._setting("db")
         if text is None:
             return parse_url(f"sqlite:///{self.name}.commute.db") if is_server(self._broker) else None
-        return parse_url(str(text).replace("{name}", self.name))
+        return parse_db(str(text).replace("{name}", self.name))
 
     @property
     def group(self) -> str:

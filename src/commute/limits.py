@@ -29,6 +29,8 @@ class Limits:
     overdue_max: int = 32  # handlers past their timeout that may still hang about before the worker stops
     commit_s_max: float = 0.005  # longest time that a durable write waits for others to join its sync
     transaction_s_max: float = 1.0  # longest time that one ctx.transaction() block may stay open
+    transactions_max: int = 8  # ctx.transaction() blocks open at once in one worker, where each is a connection
+    vanished_s: float = 15.0  # silence after which a database server gives up a machine that holds a group
     grace_s: float = 30.0  # how long a drain waits for running handlers
     dedupe_s: float = 7 * DAY_S  # how long an identity is remembered after its outcome
     retain_s: float = 7 * DAY_S  # how long an event is kept after every group has its outcome

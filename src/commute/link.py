@@ -8,7 +8,8 @@
     zmq+tcp://HOST:PORT              producers connect to the worker: docs/zeromq.md
 
 What a broker server brings is journalled in the store before it is acknowledged.
-The store (`db`) is the broker's own file unless another one is named; for a broker server ``NAME.commute.db``.
+The store (`db`) is the broker's own file unless another one is named; for a broker server ``NAME.commute.db``, or
+``postgresql://HOST/DATABASE``, which several machines reach: docs/postgresql.md.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from commute.database import Database
 from commute.embedded.file import EmbeddedFile
 from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
+from commute.postgres.address import SCHEMES as POSTGRES_SCHEMES
+from commute.postgres.address import parse as parse_address
 from commute.store.schema import SCHEMA
 from commute.transports.base import Delivery, Features, Transport
 from commute.transports.journal import Journal, Outbound, journal_features
@@ -55,8 +59,9 @@ _WIRES = {
 
 @dataclass(frozen=True, slots=True)
 class BrokerUrl:
-    """A parsed broker URL. `path`: the file that holds the log, absolute; None for memory, and for a broker server
-    without a store. `server`: the options of a broker server's client, else None. `text` is what messages show."""
+    """A parsed URL of a broker or a store. `path`: the file that holds it, absolute, or the URL of a PostgreSQL
+    store; None for memory, and for a broker server without a store. `server`: the options of a broker server's client,
+    else None. `text` is what messages show, `place` what they call `path`."""
 
     scheme: str
     path: str | None
@@ -67,7 +72,20 @@ class BrokerUrl:
     def text(self) -> str:
         if self.server is not None:
             return str(self.server.shown)
-        return "memory://" if self.path is None else f"sqlite:///{self.path}"
+        if self.path is None:
+            return "memory://"
+        return self.place if is_postgres(self.path) else f"sqlite:///{self.path}"
+
+    @property
+    def place(self) -> str:
+        if self.path is None or not is_postgres(self.path):
+            return self.path or ""
+        return parse_address(self.path).shown
+
+    @property
+    def file(self) -> Path | None:
+        """The file at `path`, if that is one."""
+        return None if self.path is None or is_postgres(self.path) else Path(self.path)
 
 
 class Log(Transport, Protocol):
@@ -112,6 +130,19 @@ def discard(url: BrokerUrl, reader: str) -> None:
         LOGGER.warning("warning[%s] %s was not deleted: %s", error.slug, url.text, error)
 
 
+def is_postgres(text: str) -> bool:
+    """Whether the URL names a PostgreSQL database: a store, and no broker."""
+    return urlsplit(text).scheme in POSTGRES_SCHEMES
+
+
+def parse_db(text: str) -> BrokerUrl:
+    """The parts of a store's URL. Raises UsageError (``broker-url``, ``db-url``)."""
+    if not is_postgres(text):
+        return parse_url(text)
+    parse_address(text)
+    return BrokerUrl("postgresql", text, _DEFAULT_STREAM)
+
+
 def parse_url(text: str, journal: str | None = None) -> BrokerUrl:
     """The parts of a broker URL; `journal`: the store's file, in which a broker server's stream is journalled.
 
@@ -129,6 +160,8 @@ def parse_url(text: str, journal: str | None = None) -> BrokerUrl:
         if parts.netloc or parts.path.strip("/"):
             raise _refused(text, "memory:// has no path")
         return BrokerUrl("memory", None, stream)
+    if is_postgres(text):
+        raise _refused(text, "PostgreSQL keeps an app's state: give it as db=, beside a broker")
     if parts.scheme != "sqlite":
         raise _refused(
             text,
@@ -179,8 +212,8 @@ class Link:
     def __init__(
         self,
         url: BrokerUrl,
-        broker_file: EmbeddedFile | None,
-        file: EmbeddedFile,
+        broker_file: Database | None,
+        file: Database,
         memory: MemoryBroker | None,
         limits: Limits,
         reader: str = "commute",
@@ -214,11 +247,11 @@ class Link:
         the name by which a broker server knows the store's workers. `plain`: how bodies of foreign producers are read.
         Raises UsageError and StoreError of the embedded file.
         """
-        broker_file = None if url.path is None else _file(url.path, limits)
+        broker_file = None if url.path is None else open_file(url.path, limits)
         if db is None or db.path == url.path:
-            file = broker_file if broker_file is not None else _file(None, limits)
+            file = broker_file if broker_file is not None else open_file(None, limits)
         else:
-            file = _file(db.path, limits)
+            file = open_file(db.path, limits)
         link = cls(url, broker_file, file, memory, limits, reader, plain)
         try:
             file.schema(SCHEMA)
@@ -273,5 +306,12 @@ class Link:
         self.file.close()
 
 
-def _file(path: str | None, limits: Limits) -> EmbeddedFile:
-    return EmbeddedFile.open(path, commit_s_max=limits.commit_s_max, transaction_s_max=limits.transaction_s_max)
+def open_file(path: str | None, limits: Limits, *, busy_s_max: float = 30.0) -> Database:
+    """The database at `path`: a file, a PostgreSQL URL, or None: one in memory. Each opening needs its `close`."""
+    if path is not None and is_postgres(path):
+        from commute.postgres.store import PostgresStore
+
+        return PostgresStore.open(path, limits)
+    return EmbeddedFile.open(
+        path, commit_s_max=limits.commit_s_max, transaction_s_max=limits.transaction_s_max, busy_s_max=busy_s_max
+    )

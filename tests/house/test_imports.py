@@ -19,9 +19,9 @@ from tests.house.tree import PACKAGE, SOURCE, modules, project, tree
 GROUND = ("errors", "limits", "ids", "event")
 PURE = (*GROUND, "core")
 READING = (*PURE, "codec", "footprints", "logs", "handler", "context", "router")
-STORING = (*GROUND, "core.watermark", "core.footprint", "embedded", "transports.base")
-RUNNING = (*READING, "embedded", "store", "executors", "transports.base", "runtime")
-ALL = (*RUNNING, "transports", "link", "app", "")  # "" is the public face, commute/__init__.py
+STORING = (*GROUND, "database", "core.watermark", "core.footprint", "transports.base")
+RUNNING = (*READING, "database", "store", "executors", "transports.base", "runtime")
+ALL = (*RUNNING, "embedded", "postgres", "transports", "link", "app", "")  # "" is the public face, commute/__init__.py
 
 # Room -> what it may import besides itself. A name with a dot allows that module only.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -37,12 +37,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "context": (*RUNNING, "transports.base"),
     "handler": (*PURE, "codec", "footprints"),
     "router": READING,
-    "embedded": GROUND,
-    "transports": (*STORING, "cloudevents"),
+    "database": ("errors",),
+    "embedded": (*GROUND, "database"),
+    "transports": (*STORING, "embedded.database", "cloudevents"),
     "store": STORING,
     "executors": STORING,
-    "runtime": RUNNING,
-    "link": (*RUNNING, "transports", "cloudevents"),
+    "runtime": (*RUNNING, "embedded.guard"),  # a handler process may not open the store either
+    "postgres": (*GROUND, "database", "embedded.inflight", "store.schema", "transports.rows"),
+    "link": (*RUNNING, "embedded", "postgres", "transports", "cloudevents"),
     "app": (
         *RUNNING,
         "transports",
@@ -68,7 +70,7 @@ ACTS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 
 # Library -> the rooms (or modules) that may touch it. One room per library keeps it replaceable.
 CLIENTS: dict[str, tuple[str, ...]] = {
-    "apsw": ("embedded", "store", "transports.sqlite", "transports.rows", "logs", "cli", "testing", "demo"),
+    "apsw": ("embedded", "transports.sqlite", "logs", "testing", "demo"),
     "click": ("cli",),
     "confluent_kafka": (
         "transports.kafka",
@@ -79,6 +81,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "paho": ("transports.mqtt", "transports.mqtt_line"),
     "pika": ("transports.rabbitmq", "transports.rabbitmq_connection"),
     "distributed": ("executors.dask",),
+    "psycopg": ("postgres",),
     "pydantic": ("codec",),
     "watchfiles": ("cli",),
     "zmq": ("transports.zeromq",),

@@ -11,7 +11,7 @@ from tests.house.tree import ROOT, modules, project, text
 
 TARGETS_MAX = 12
 # Extras that are no broker: what they bring, and the module that uses it (None: nothing of its own).
-OTHER_EXTRAS = {"all", "dask", "pydantic", "reload"}
+OTHER_EXTRAS = {"all", "dask", "postgres", "pydantic", "reload"}
 
 
 def requirement_name(line: str) -> str:

@@ -12,6 +12,7 @@ import apsw
 import pytest
 
 from commute import App, Context, DeadLetter, Limits, OwnershipLostError, Retry, StoreError
+from commute.database import Connection
 from tests.runtime.shop import AT_ONCE, QUICK, Step, state_of, until
 
 
@@ -125,7 +126,7 @@ async def test_a_worker_begins_again_when_the_store_fails_twice_and_others_can_p
     async def step(event: Step) -> None:
         ran.append(event.n)
 
-    def fail(connection: apsw.Connection) -> None:
+    def fail(connection: Connection) -> None:
         nonlocal broken
         if broken:
             broken -= 1
@@ -167,7 +168,7 @@ async def test_a_session_that_cannot_even_begin_is_tried_again(tmp_path: Path) -
         writer = app.connect().file.writer
         async with app.running():
 
-            def source(_connection: apsw.Connection) -> None:
+            def source(_connection: Connection) -> None:
                 if failing:
                     raise StoreError("disk full", slug="database-full")
 
@@ -218,7 +219,7 @@ async def test_a_worker_that_cannot_begin_says_so_at_once(tmp_path: Path) -> Non
     async with app:
         receipt = await app.publish(Step(key="a", n=1))
 
-        def damage(connection: apsw.Connection) -> None:
+        def damage(connection: Connection) -> None:
             connection.execute("create table if not exists commute_groups(x)")
             connection.execute("insert into commute_groups select number, 'shop', 77, 0 from commute_streams")
 

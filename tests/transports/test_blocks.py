@@ -312,4 +312,6 @@ def test_a_block_inside_a_block_is_refused_instead_of_waiting_for_itself(writer:
     with pytest.raises(UsageError, match="has ended"):
         block.execute("insert into t values (2)")
     with writer.block_sync() as block:
-        assert block.run(lambda c: c.execute("select count(*) from t").fetchall()) == [(1,)]
+        found: list[object] = []
+        block.at_end(lambda c: found.extend(c.execute("select count(*) from t").fetchall()))
+        assert found == [(1,)]

@@ -22,9 +22,8 @@ from commute.link import promises_of
 from commute.store.reading import count_dead, find_scope, read_partitions
 
 if TYPE_CHECKING:
-    import apsw
-
     from commute.app import App
+    from commute.database import Connection
     from commute.handler import Handler, HandlerEvent
     from commute.link import BrokerUrl, Link
 
@@ -54,7 +53,8 @@ def server_lines(url: BrokerUrl) -> Iterator[str]:
     if url.server is None:
         return
     promises = promises_of(url)
-    yield f"  journal  {clean(url.path or '')}  (this machine only; acknowledged to {promises.name} once it is there)"
+    reach = "" if url.file is None else "this machine only; "
+    yield f"  journal  {clean(url.place)}  ({reach}acknowledged to {promises.name} once it is there)"
     if promises.note:
         yield f"  promise  {clean(promises.note)}"
 
@@ -75,7 +75,7 @@ def counts(app: App[Any], link: Link, *, from_end: bool = False) -> tuple[int, i
     return max(0, last - (mark or 1) + 1 - settled), parked
 
 
-def settled_beyond(connection: apsw.Connection, scope: int, position: int) -> int:
+def settled_beyond(connection: Connection, scope: int, position: int) -> int:
     """How many positions from `position` on the store knows to be settled; one partition."""
     count = 0
     for state in read_partitions(connection, scope):

@@ -19,14 +19,14 @@ from commute.cli.output import clean, clean_lines, clock, note, plural, say, say
 from commute.cli.place import Place, json_option, open_place, where_options
 from commute.cli.target import split_target
 from commute.core.cone import Cone
-from commute.embedded.ownership import Ownership
+from commute.database import Ownership
 from commute.errors import UsageError
 from commute.store.reading import count_dead, read_dead
 from commute.store.records import Asked, DeadRow
 from commute.store.store import Store
 
 if TYPE_CHECKING:
-    import apsw
+    from commute.database import Connection
 
 ANSWER_S_MAX = 5.0  # how long a running worker may take to answer
 POLL_S = 0.05
@@ -210,7 +210,7 @@ def _ask(place: Place, verb: str, rows: Sequence[DeadRow]) -> list[str]:
         return []
     scope = place.scope
     assert scope is not None
-    ownership = Ownership(place.link().file, place.group)
+    ownership = place.link().file.ownership(place.group)
     if ownership.try_take():
         return _do_it(place, ownership, scope, verb, rows)
     numbers = _leave_requests(place, scope, verb, rows)
@@ -260,14 +260,14 @@ def _do_it(
 def _leave_requests(place: Place, scope: int, verb: str, rows: Sequence[DeadRow]) -> list[int]:
     """Ask the running worker; returns the numbers of the requests."""
 
-    def insert(connection: apsw.Connection) -> list[int]:
+    def insert(connection: Connection) -> list[int]:
         numbers = []
         for row in rows:
-            connection.execute(
-                "INSERT INTO request(scope, verb, partition, position, at_s) VALUES(?,?,?,?,?)",
+            found = connection.execute(
+                "INSERT INTO request(scope, verb, partition, position, at_s) VALUES(?,?,?,?,?) RETURNING n",
                 (scope, verb, row.partition, row.position, time.time()),
-            )
-            numbers.append(connection.last_insert_rowid())
+            ).fetchall()
+            numbers.append(int(found[0][0]))
         return numbers
 
     return place.link().file.writer.submit(insert).result()

@@ -10,13 +10,12 @@ import click
 
 from commute.cli.commands import NO
 from commute.cli.output import clean, say, say_json, table
-from commute.cli.place import Place, is_owned, json_option, known_groups, open_place, where_options
+from commute.cli.place import Place, json_option, known_groups, open_place, where_options
 from commute.cli.status import stream_ends
-from commute.embedded.ownership import Ownership
 from commute.errors import UsageError
 
 if TYPE_CHECKING:
-    import apsw
+    from commute.database import Connection
 
 EPILOG = """\b
 Examples:
@@ -54,11 +53,12 @@ def list_groups(
 def _row(place: Place, name: str) -> dict[str, object]:
     last, floor, mark = place.broker.read(lambda c: stream_ends(c, place.stream, name))
     first = mark if mark is not None else floor + 1
-    return {"group": name, "watermark": mark, "behind": max(0, last - first + 1), "running": _running(place, name)}
-
-
-def _running(place: Place, name: str) -> bool:
-    return is_owned(Path(place.store.side_path(name, "owner")))
+    return {
+        "group": name,
+        "watermark": mark,
+        "behind": max(0, last - first + 1),
+        "running": place.store.owner(name) is not None,
+    }
 
 
 @groups.command("drop", epilog="Example:  commute groups drop shop:app --group old --yes")
@@ -83,7 +83,7 @@ def drop_group(
                 f"there is no group {name}; there are {', '.join(known_groups(place)) or 'none'}", slug="which-group"
             )
         confirm(f"forget group {name}, its progress and its dead letters?", yes=yes)
-        ownership = Ownership(place.link().file, name)
+        ownership = place.link().file.ownership(name)
         if not ownership.try_take():
             raise UsageError(f"a worker runs group {name}: stop it first", slug="group-in-use")
         try:
@@ -101,7 +101,7 @@ def _forget(place: Place, name: str) -> None:
     scope = place.scope
     if scope is not None:
 
-        def forget(connection: apsw.Connection) -> None:
+        def forget(connection: Connection) -> None:
             for table_name in ("progress", "done", "inbox", "outbox", "attempt", "dead", "request"):
                 connection.execute(f"DELETE FROM {table_name} WHERE scope=?", (scope,))
             connection.execute("DELETE FROM scope WHERE id=?", (scope,))

@@ -8,20 +8,17 @@ Invariants: looking never makes a file; whoever opens a `Place` closes it.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import apsw
 import click
 
 from commute.cli.target import is_url, load
-from commute.embedded.file import EmbeddedFile
+from commute.database import Connection, Database
 from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, parse_url
+from commute.link import BrokerUrl, Link, Log, open_file, parse_db, parse_url
 from commute.runtime.receipts import Desk
 from commute.store.reading import find_scope, scopes
 from commute.store.schema import SCHEMA as STORE_SCHEMA
@@ -68,11 +65,11 @@ class Place:
         assert url.path is not None
         self._db = db
         self._link: Link | None = None
-        self.broker = EmbeddedFile.open(url.path, busy_s_max=BUSY_S_MAX)
+        self.broker: Database = open_file(url.path, self.limits, busy_s_max=BUSY_S_MAX)
         self.store = self.broker
         try:
             if db is not None and db.path is not None and db.path != url.path:
-                self.store = EmbeddedFile.open(db.path, busy_s_max=BUSY_S_MAX)
+                self.store = open_file(db.path, self.limits, busy_s_max=BUSY_S_MAX)
             _complete(self.broker, "commute_streams", LOG_SCHEMA)
             _complete(self.store, "request", STORE_SCHEMA)
             self.group = group if group is not None else self._only_group()
@@ -185,7 +182,7 @@ def open_place(
         if broker is not None:
             raise UsageError(f"two brokers: {target} and --broker {broker}. Give one", slug="broker-url")
         shown = target if group is None else f"{target} --group {group}"
-        store = None if db is None else parse_url(db)
+        store = None if db is None else parse_db(db)
         url = parse_url(target, None if store is None else store.path)
     else:
         app, shown = load(target, app_dir)
@@ -202,36 +199,20 @@ def open_place(
             "sqlite:///shop.db",
             slug="database-in-memory",
         )
-    for path in (url.path, None if store is None else store.path):
-        if path is not None and not Path(path).exists():
+    for path in (url.file, None if store is None else store.file):
+        if path is not None and not path.exists():
             begin = f"make it: commute run {shown}" if app is not None else "three slashes are relative, four absolute"
             raise NotReachableError(f"there is no file {path}; {begin}", slug="not-reachable")
     return Place(app, shown, url, store, group if group is not None or not any_group else "")
 
 
-def _complete(file: EmbeddedFile, name: str, schema: str) -> None:
+def _complete(file: Database, name: str, schema: str) -> None:
     """Make the tables of a file that its maker had no time to complete; one that has them is not written to."""
+    if file.blocks_apart:
+        return  # it has them, or could not be opened
 
-    def has(connection: apsw.Connection) -> bool:
+    def has(connection: Connection) -> bool:
         return bool(connection.execute("select 1 from sqlite_schema where name = ?", (name,)).fetchall())
 
     if not file.read(has):
         file.schema(schema)
-
-
-def is_owned(path: Path) -> bool:
-    """Whether a worker holds the group whose owner's file lies at `path`, this process's own worker included.
-
-    Takes a shared lock for an instant: a worker that starts just then waits a quarter of a second longer.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

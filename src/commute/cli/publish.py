@@ -24,10 +24,9 @@ from commute.cli.commands import NO, NOT_YET, YES
 from commute.cli.output import clean, note, plural, say, say_json, span
 from commute.cli.place import BUSY_S_MAX, json_option, only_group_of
 from commute.cli.target import is_target, is_url, load
-from commute.embedded.file import EmbeddedFile
 from commute.errors import RejectedError, UsageError
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, parse_url
+from commute.link import BrokerUrl, Link, Log, open_file, parse_db, parse_url
 from commute.runtime.encoder import Encoder
 from commute.runtime.receipts import Desk, State
 from commute.runtime.world import SystemWorld
@@ -158,7 +157,7 @@ def _producer(
     if target is not None and is_url(target):
         if broker is not None:
             raise UsageError(f"two brokers: {target} and --broker {broker}. Give one", slug="broker-url")
-        store = None if db is None else parse_url(db)
+        store = None if db is None else parse_db(db)
         limits, url = Limits(), parse_url(target, None if store is None else store.path)
         return _Producer(url, store, group, to or url.stream, SOURCE, limits, Encoder([], limits.event_bytes_max), None)
     app = load(target, app_dir).app
@@ -189,14 +188,15 @@ def _opened(producer: _Producer) -> Iterator[None]:
             "sqlite:///shop.db",
             slug="database-in-memory",
         )
-    new = not Path(url.path).exists()
-    file = EmbeddedFile.open(url.path, busy_s_max=BUSY_S_MAX)  # shared with the link, which would wait for longer
+    new = url.file is not None and not url.file.exists()
+    # Shared with the link, which would wait for longer.
+    file = open_file(url.path, producer.limits, busy_s_max=BUSY_S_MAX)
     try:
         producer.link = Link.open(url, producer.db, producer.limits)
         try:
             producer.log = producer.link.transport(producer.stream)
             if new:
-                note(f"made {clean(url.path)}")
+                note(f"made {clean(url.place)}")
             yield
         finally:
             producer.link.close()

@@ -19,12 +19,12 @@ import click
 
 from commute.cli.banner import settled_beyond
 from commute.cli.output import clean, clock, paint, plural, say, say_json, size, span, table
-from commute.cli.place import Place, is_owned, json_option, known_groups, only_one, open_place, where_options
+from commute.cli.place import Place, json_option, known_groups, only_one, open_place, where_options
 from commute.store.reading import count_dead, find_scope, read_attempts, read_partitions
 from commute.transports.rows import find_stream
 
 if TYPE_CHECKING:
-    import apsw
+    from commute.database import Connection
 
 WATCH_S = 1.0
 STALE_S = 5.0  # a worker that has not reported for so long is stopped, or its loop is blocked
@@ -91,7 +91,7 @@ def look(place: Place) -> dict[str, Any]:
     return found
 
 
-def stream_ends(connection: apsw.Connection, stream: str, group: str) -> tuple[int, int, int | None]:
+def stream_ends(connection: Connection, stream: str, group: str) -> tuple[int, int, int | None]:
     """(last position, deleted up to, the group's first unsettled position)."""
     found = find_stream(connection, stream)
     if found is None:
@@ -102,7 +102,7 @@ def stream_ends(connection: apsw.Connection, stream: str, group: str) -> tuple[i
     return found.last, found.floor, int(str(rows[0][0])) if rows else None
 
 
-def _progress(connection: apsw.Connection, place: Place, last: int, watermark: int) -> dict[str, Any]:
+def _progress(connection: Connection, place: Place, last: int, watermark: int) -> dict[str, Any]:
     scope = find_scope(connection, place.group, place.stream)
     if scope is None:
         return {
@@ -113,7 +113,7 @@ def _progress(connection: apsw.Connection, place: Place, last: int, watermark: i
     dead = count_dead(connection, scope)
     paused = next((state.paused for state in read_partitions(connection, scope) if state.paused is not None), None)
     stopped = connection.execute(
-        "select type, id from dead where scope = ? and stopped and status = 'parked' limit 1", (scope,)
+        "select type, id from dead where scope = ? and stopped = 1 and status = 'parked' limit 1", (scope,)
     ).fetchall()
     if stopped:
         paused = f"stopped at {stopped[0][0]} {stopped[0][1]}"
@@ -126,11 +126,11 @@ def _progress(connection: apsw.Connection, place: Place, last: int, watermark: i
 
 def worker(place: Place) -> dict[str, Any] | None:
     """What the running worker last wrote, with ``pid``, ``host`` and ``stale_s``; None while none runs."""
-    owner = place.side_path("owner")
-    if not is_owned(owner):
+    owner = place.store.owner(place.group)
+    if owner is None:
         return None
-    pid, _, host = owner.read_text(errors="replace").strip().partition(" ")
-    found: dict[str, Any] = {"pid": int(pid) if pid.isdecimal() else None, "host": host, "stale_s": None}
+    pid, host = owner
+    found: dict[str, Any] = {"pid": pid, "host": host, "stale_s": None}
     told = read_report(place.side_path("status"))
     if told is not None and told.get("pid") == found["pid"]:
         found |= told

@@ -27,9 +27,8 @@ from commute.transports.base import Delivery, Message
 from commute.transports.rows import find_stream, read_rows
 
 if TYPE_CHECKING:
-    import apsw
-
     from commute.app import App
+    from commute.database import Connection
     from commute.logs import Log
 
 Parts: TypeAlias = tuple[tuple[str, Footprint], ...]
@@ -255,20 +254,20 @@ def _whole(place: Place, row: DeadRow) -> Message:
     return rows[0].message if rows else row.message
 
 
-def _positions(connection: apsw.Connection, stream: str, beginning: str, source: str) -> dict[int, tuple[str, str]]:
+def _positions(connection: Connection, stream: str, beginning: str, source: str) -> dict[int, tuple[str, str]]:
     """position -> (id, source) of a few events whose ids begin so, the exact one first. Index reads only."""
     found = find_stream(connection, stream)
     if found is None:
         return {}
     rows = connection.execute(
-        f"select position, id, source from {found.table} where id >= ?1 and id <= ?2 and duplicate_of is null"
-        " and (?3 = '' or source = ?3) order by id limit ?4",
+        f"select position, id, source from {found.table} where id >= ? and id <= ? and duplicate_of is null"
+        " and ? in ('', source) order by id limit ?",
         (beginning, beginning + "\U0010ffff", source, FOUND_MAX),
     ).fetchall()
     return {position: (identity, its) for position, identity, its in cast("list[tuple[int, str, str]]", rows)}
 
 
-def _dead(connection: apsw.Connection, scope: int, beginning: str, source: str) -> list[DeadRow]:
+def _dead(connection: Connection, scope: int, beginning: str, source: str) -> list[DeadRow]:
     return read_dead(
         connection, scope, "id >= ? AND id <= ? AND (? = '' OR source = ?)",
         (beginning, beginning + "\U0010ffff", source, source), data=False,

@@ -110,12 +110,12 @@ class Block:
                 self._writer.guarded = False
         return rows
 
-    def run(self, job: Callable[[apsw.Connection], R]) -> R:
-        """What `job` returns, run as one statement of the block: it is not taken back in the middle of it."""
+    def at_end(self, job: Callable[[apsw.Connection], None]) -> None:
+        """Run `job` as one statement of the block: it is not taken back in the middle of it."""
         with self._guard:
             self._require_open()
             try:
-                return job(self._writer.connection)
+                job(self._writer.connection)
             except apsw.Error as error:
                 self._note(error)
                 raise

@@ -26,6 +26,8 @@ import apsw
 
 from commute.embedded import guard
 from commute.embedded.database import connect_reader, read_error
+from commute.embedded.inflight import InFlight, NoRecord
+from commute.embedded.ownership import Ownership, is_owned, read_holder
 from commute.embedded.writer import Writer
 from commute.errors import StoreError, UsageError
 from commute.limits import Limits
@@ -54,6 +56,8 @@ class EmbeddedFile:
     `path` is absolute with links resolved, None for a private database in memory. `writer` is the one
     `Writer`.
     """
+
+    blocks_apart = False
 
     def __init__(self, path: str | None, writer: Writer) -> None:
         """For `open` alone."""
@@ -122,9 +126,9 @@ class EmbeddedFile:
 
     def reader(self) -> apsw.Connection:
         """A new connection that can only read; the caller closes it, at the latest the file's last `close`.
-        Never for a database in memory."""
+        In memory there is one connection only: the writing one, not to be closed."""
         if self.path is None:
-            raise UsageError("a database in memory has one connection: use `read`", slug="database-in-memory")
+            return self.writer.connection
         connection = connect_reader(self.path)
         self._readers.add(connection)
         return connection
@@ -175,6 +179,19 @@ class EmbeddedFile:
         listeners = self._listeners.setdefault(topic, [])
         listeners.append(callback)
         return lambda: listeners.remove(callback)
+
+    def ownership(self, name: str) -> Ownership:
+        """The ownership of the group `name`, not yet taken."""
+        return Ownership(self, name)
+
+    def owner(self, name: str) -> tuple[int | None, str] | None:
+        """(pid, host) of the process that runs the group `name` at this moment; None while none does."""
+        path = self.side_path(name, "owner")
+        return (read_holder(path) or (None, "")) if is_owned(path) else None
+
+    def record(self, name: str, slots_max: int) -> InFlight | NoRecord:
+        """The record of what the worker of group `name` runs; in memory one that keeps nothing."""
+        return NoRecord() if self.path is None else InFlight(self.side_path(name, "running"), slots_max)
 
     def side_path(self, name: str, suffix: str) -> str:
         """The path of a side file: ``FILE-NAME.SUFFIX``, the name percent-encoded. Never for memory."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Protocol
 
 from commute.errors import StoreError
 
@@ -24,15 +23,6 @@ ALONE = 1  # flag: nothing else was running in the process
 _MAGIC = int.from_bytes(b"cmutrun1", "little")
 _SLOT_WORDS = 2
 _HALF = 32
-
-
-class Record(Protocol):
-    """Where the engine notes what it runs."""
-
-    def note(self, slot: int, partition: int, position: int, alone: bool = False) -> None: ...
-    def clear(self, slot: int) -> None: ...
-    def read_and_reset(self) -> list[tuple[int, int, bool]]: ...
-    def clean_close(self) -> None: ...
 
 
 class NoRecord:

@@ -17,11 +17,13 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from typing import TYPE_CHECKING
 
-import apsw
-
-from commute.embedded.file import EmbeddedFile
+from commute.database import Connection
 from commute.errors import OwnershipLostError
+
+if TYPE_CHECKING:
+    from commute.embedded.file import EmbeddedFile
 
 _SCHEMA = """
 create table if not exists commute_owners (
@@ -63,14 +65,9 @@ class Ownership:
         """(pid, host) of the last one that took the group, as it wrote itself; None if nobody ever did."""
         if self._file.path is None:
             return (os.getpid(), socket.gethostname()) if self.epoch else None
-        try:
-            with open(self._file.side_path(self.group, "owner"), encoding="utf-8") as side:  # noqa: PTH123
-                pid, _, host = side.read(1000).strip().partition(" ")
-        except FileNotFoundError:
-            return None
-        return (int(pid), host) if pid.isdecimal() else None
+        return read_holder(self._file.side_path(self.group, "owner"))
 
-    def check_epoch(self, connection: apsw.Connection) -> None:
+    def check_epoch(self, connection: Connection) -> None:
         """Nothing while the group is ours; else raises OwnershipLostError, and the transaction must not
         commit."""
         rows = connection.execute(
@@ -113,10 +110,38 @@ class Ownership:
             os.close(self._fd)
             self._fd = None
 
-    def _raise_epoch(self, connection: apsw.Connection) -> int:
+    def _raise_epoch(self, connection: Connection) -> int:
         rows = connection.execute(
             "insert into commute_owners (name, epoch, pid, host) values (?, 1, ?, ?) on conflict do update"
             " set epoch = epoch + 1, pid = excluded.pid, host = excluded.host returning epoch",
             (self.group, os.getpid(), socket.gethostname()),
         ).fetchall()
         return int(str(rows[0][0]))
+
+
+def read_holder(path: str) -> tuple[int, str] | None:
+    """(pid, host) of the last one that took the group whose owner's file lies at `path`; None if nobody ever did."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as side:  # noqa: PTH123
+            pid, _, host = side.read(1000).strip().partition(" ")
+    except FileNotFoundError:
+        return None
+    return (int(pid), host) if pid.isdecimal() else None
+
+
+def is_owned(path: str) -> bool:
+    """Whether a worker holds the group whose owner's file lies at `path`, this process's own worker included.
+
+    Takes a shared lock for an instant: a worker that starts just then waits a quarter of a second longer.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

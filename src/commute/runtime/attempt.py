@@ -10,6 +10,7 @@ after it cannot undo it, so an exception after the block is reported, and the at
 from __future__ import annotations
 
 import time
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,7 @@ from commute.store.records import Child, Handled
 from commute.transports.base import Message
 
 if TYPE_CHECKING:
-    from commute.context import Rows
-    from commute.embedded.block import AsyncBlock, SyncBlock
+    from commute.database import Before, Block
     from commute.runtime.engine import Engine
     from commute.runtime.entry import Job
 
@@ -97,19 +97,19 @@ class Attempt:
 class EffectBlock:
     """`ctx.transaction()`: a block of the embedded store that ends with the inbox row and the children."""
 
-    __slots__ = ("_attempt", "_before", "_block", "_engine", "_job", "_opened_s", "_rows")
+    __slots__ = ("_attempt", "_block", "_children_before", "_engine", "_job", "_opened_s", "_rows")
 
     def __init__(self, engine: Engine, job: Job, attempt: Attempt) -> None:
         self._engine = engine
         self._job = job
         self._attempt = attempt
-        self._block: AsyncBlock | SyncBlock | None = None
-        self._rows: Rows | None = None
+        self._block: AbstractAsyncContextManager[Block] | AbstractContextManager[Block] | None = None
+        self._rows: Block | None = None
         self._opened_s = 0.0
-        self._before = 0  # children that were published before the block
+        self._children_before = 0  # children that were published before the block
 
-    async def __aenter__(self) -> Rows:
-        self._block = block = self._engine.writer.block(before=self._engine.store.before_block)
+    async def __aenter__(self) -> Block:
+        self._block = block = self._engine.writer.block(before=self._before())
         return self._opened(await block.__aenter__())
 
     async def __aexit__(
@@ -128,14 +128,14 @@ class EffectBlock:
             raise
         self._ended(error)
 
-    def __enter__(self) -> Rows:
+    def __enter__(self) -> Block:
         engine = self._engine
         if engine.wiring.in_memory and not engine.wiring.inline_threads and not engine.on_its_thread():
             raise UsageError(
                 f"{self._job.bound.name} is `def` and opens ctx.transaction(): on memory:// that needs `async def`",
                 slug="transaction-needs-async",
             )
-        self._block = block = self._engine.writer.block_sync(before=self._engine.store.before_block)
+        self._block = block = self._engine.writer.block_sync(before=self._before())
         return self._opened(block.__enter__())
 
     def __exit__(
@@ -154,9 +154,15 @@ class EffectBlock:
             raise
         self._ended(error)
 
-    def _opened(self, rows: Rows) -> Rows:
+    def _before(self) -> Before:
+        store = self._engine.store
+        if self._engine.wiring.blocks_apart and not self._job.bound.handler.embedded:
+            return store.before_unforeseen_block
+        return store.before_block
+
+    def _opened(self, rows: Block) -> Block:
         self._opened_s = time.monotonic()
-        self._before = len(self._attempt.children)
+        self._children_before = len(self._attempt.children)
         self._rows = rows
         return rows
 
@@ -173,10 +179,11 @@ class EffectBlock:
         )  # fmt: skip
         if chain and attempt.children and place is not None:
             place.children = True
-        self._rows.run(lambda connection: engine.store.commit_block(connection, handled))  # type: ignore[union-attr]
+        self._rows.at_end(lambda connection: engine.store.end_block(connection, handled))  # type: ignore[union-attr]
 
     def _undone(self) -> None:
-        del self._attempt.children[self._before :]  # a handler that goes on must not send what belonged to the block
+        # A handler that goes on must not send what belonged to the block.
+        del self._attempt.children[self._children_before :]
 
     def _ended(self, error: BaseException | None) -> None:
         if error is not None:

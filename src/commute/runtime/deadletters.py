@@ -27,8 +27,7 @@ from commute.store.reading import read_dead, read_handled, read_requests
 from commute.store.records import Asked, Buried, DeadRow, Handled, Record
 
 if TYPE_CHECKING:
-    import apsw
-
+    from commute.database import Connection
     from commute.runtime.engine import Engine
     from commute.runtime.intake import Intake
     from commute.transports.base import Message
@@ -43,7 +42,7 @@ REQUESTS_POLL_S = 0.2
 class Dead:
     """The cones of one engine."""
 
-    def __init__(self, engine: Engine, intake: Intake, reader: apsw.Connection) -> None:
+    def __init__(self, engine: Engine, intake: Intake, reader: Connection) -> None:
         self._engine = engine
         self._intake = intake
         self._reader = reader

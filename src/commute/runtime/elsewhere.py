@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from commute.embedded.file import EmbeddedFile
-from commute.embedded.ownership import Ownership
+from commute.database import Database, Ownership
 from commute.errors import RemoteError, UsageError
 from commute.executors.dask import Dask
 from commute.executors.processes import Processes
@@ -71,7 +70,7 @@ class Pool:
 def open_pools(
     bounds: Sequence[Bound],
     plan: Plan,
-    file: EmbeddedFile,
+    file: Database,
     ownership: Ownership | None,
     on_free: Callable[[Bound, int], None],
 ) -> list[Pool]:
@@ -90,9 +89,9 @@ def open_pools(
         executor: Executor
         if name == "processes":
             wanted = sum(bound.handler.concurrency or plan.concurrency for bound in its)
-            held = [] if ownership is None or file.path is None else [ownership.fileno()]
+            lock = None if ownership is None or file.path is None else ownership.fileno()
             count = min(plan.limits.processes_max, plan.concurrency, wanted)
-            executor = Processes(count, CHILD, spec, held=held, hear=_log, on_free=freed)
+            executor = Processes(count, CHILD, spec, held=[] if lock is None else [lock], hear=_log, on_free=freed)
         else:
             scope = f"{socket.gethostname()} {file.path or id(file)} {plan.group} {plan.stream}"
             executor = Dask(name, spec, scope, perform=perform, running=running, importable=importable, on_free=freed)

@@ -68,6 +68,7 @@ class Engine:
         self.encode = wiring.encode
         self.recorder = wiring.recorder
         self._in_flight = wiring.in_flight
+        self.blocks_apart = wiring.blocks_apart
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self.loop_resolution_s = time.get_clock_info("monotonic").resolution
@@ -85,7 +86,9 @@ class Engine:
         self.running_max = 0
         self.lingering = 0  # events that have left the schedule with handlers that wait for no one still at work
         self.unsynced = 0  # records posted whose sync has not been reported
-        self._in_block: dict[Entry, Footprint] = {}  # ended with a block of ours that is not yet on disk
+        # Ended, and not as durable as the effects of its dependents would be: in a block of ours that is not yet on
+        # disk; or, where each block commits by itself, by a record that is not.
+        self._in_block: dict[Entry, Footprint] = {}
         self._after_sync: deque[Ticket[Entry]] = deque()
         self.payload_bytes = 0
         self.done = 0
@@ -273,7 +276,7 @@ class Engine:
         entry = ticket.item
         if self.recorder is not None:
             self.recorder.release(entry.position)
-        if self._in_block and self.kinds.mixed and not entry.kind.embedded:
+        if self._in_block and (entry.kind.some_embedded if self.blocks_apart else not entry.kind.embedded):
             keys = ticket.footprint
             if any(conflicts(keys, other) for other in self._in_block.values()):
                 # Its effects would be durable before those of its predecessor are.
@@ -328,6 +331,8 @@ class Engine:
             bound.breaker.succeeded()
             bound.failing = False
         children = attempt.children if attempt is not None and not committed else ()
+        if committed and self.blocks_apart and attempt is not None and attempt.children:
+            self.relay_wanted.set()  # they lie in the outbox, and no sync of ours will tell
         past = entry.past
         if past is None and not children and entry.place is None:
             self.post(Finished(entry.partition.number, entry.position, entry))
@@ -396,7 +401,7 @@ class Engine:
         entry = ticket.item
         if self.recorder is not None:
             self.recorder.end(entry.position, "processed")
-        if committed and self.kinds.mixed:
+        if self.kinds.mixed and (not committed or entry.kind.single is None if self.blocks_apart else committed):
             self._in_block[entry] = ticket.footprint
         released = self.schedule.settle(ticket)
         if released:

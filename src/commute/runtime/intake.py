@@ -26,8 +26,7 @@ from commute.store.reading import read_handled
 from commute.store.records import Buried, Finished, Paused
 
 if TYPE_CHECKING:
-    import apsw
-
+    from commute.database import Connection
     from commute.runtime.engine import Engine
     from commute.transports.base import Delivery, Message
 
@@ -41,11 +40,12 @@ YIELD_EVENTS = 100  # deliveries taken in between two turns given to the handler
 class Intake:
     """The one coroutine that takes deliveries in."""
 
-    def __init__(self, engine: Engine, reader: apsw.Connection, fingerprint: str) -> None:
+    def __init__(self, engine: Engine, reader: Connection, fingerprint: str) -> None:
         self._engine = engine
         self._reader = reader
         self._fingerprint = fingerprint
         self._rereads = engine.transport.features.rereads
+        self.handled: dict[tuple[int, int], list[str]] | None = None  # what earlier lives have done; None: ask for it
         self.taken = 0
         self._now_s = 0.0  # when the present deliveries came
         self._event_bytes_max = engine.limits.event_bytes_max
@@ -208,7 +208,10 @@ class Intake:
             past = entry.remember()
             past.failures.update(failures)
             past.written = True
-        handlers = read_handled(self._reader, self._engine.store.scope, message.source, message.id)
+        if self.handled is None:
+            handlers = read_handled(self._reader, self._engine.store.scope, message.source, message.id)
+        else:
+            handlers = self.handled.pop((partition.number, entry.position), [])
         if handlers:
             entry.remember().done.update(handlers)
 

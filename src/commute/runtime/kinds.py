@@ -69,7 +69,10 @@ class Bound:
 class Kind:
     """One event type of this app: how its bytes become an event, who handles it, what it touches."""
 
-    __slots__ = ("_footprints", "bounds", "chains", "codec", "embedded", "ordered", "single", "type", "unordered")
+    __slots__ = (
+        "_footprints", "bounds", "chains", "codec", "embedded", "ordered", "single", "some_embedded", "type",
+        "unordered",
+    )  # fmt: skip
 
     def __init__(self, type_: str, codec: Codec, bounds: Sequence[Bound]) -> None:
         self.type = type_
@@ -79,6 +82,7 @@ class Kind:
         self.unordered = tuple(b for b in bounds if b.handler.unordered)
         self.single = self.bounds[0] if len(self.bounds) == 1 and self.ordered else None
         self.embedded = all(b.handler.embedded for b in self.ordered)
+        self.some_embedded = any(b.handler.embedded for b in self.ordered)
         self._footprints: tuple[Callable[[object], Footprint], ...] = tuple(
             b.declared(type_).footprint for b in self.ordered
         )

@@ -20,9 +20,7 @@ from commute.store.reading import find_scope, read_dead
 from commute.store.records import DeadRow
 
 if TYPE_CHECKING:
-    import apsw
-
-    from commute.embedded.file import EmbeddedFile
+    from commute.database import Connection, Database
 
 OutcomeStatus = Literal["processed", "skipped", "dropped", "rejected"]
 Status = Literal["waiting", "parked", "held", "processed", "skipped", "dropped", "rejected", "unknown", "too old"]
@@ -69,7 +67,7 @@ class Desk:
 
     def __init__(
         self,
-        file: EmbeddedFile,
+        file: Database,
         log: Finder,
         group: str,
         stream: str,
@@ -94,7 +92,7 @@ class Desk:
                 position = found[0]
         return self._file.read(lambda connection: self._read(connection, event_id, position, type_))
 
-    def _read(self, connection: apsw.Connection, event_id: str, position: int | None, type_: str | None) -> State:
+    def _read(self, connection: Connection, event_id: str, position: int | None, type_: str | None) -> State:
         scope = find_scope(connection, self._group, self._stream)
         if scope is not None:
             condition, values = ("position=?", (position,)) if position is not None else ("id=?", (event_id,))
@@ -169,7 +167,7 @@ class Desk:
             self._poller = None
 
 
-def is_settled(connection: apsw.Connection, scope: int, partition: int, position: int) -> bool:
+def is_settled(connection: Connection, scope: int, partition: int, position: int) -> bool:
     """Whether this position lies below the watermark, or among those settled beyond it."""
     row = connection.execute(
         "SELECT watermark FROM progress WHERE scope=? AND partition=?", (scope, partition)

@@ -10,10 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from commute.embedded.file import EmbeddedFile
-from commute.embedded.ownership import Ownership
+from commute.database import Database, Ownership, Reader
 from commute.errors import CommuteError, StoreError, UsageError
 from commute.runtime.deadletters import Dead
 from commute.runtime.elsewhere import Pool, open_pools
@@ -31,13 +30,17 @@ from commute.runtime.sweep import Sweep
 from commute.runtime.watchdog import Watchdog
 from commute.runtime.wiring import InFlight, Recorder, Wiring
 from commute.runtime.world import World
-from commute.store.reading import open_scope, read_attempts, read_dead, read_outbox_parents, read_partitions
+from commute.store.reading import (
+    open_scope,
+    read_attempts,
+    read_dead,
+    read_handled_beyond,
+    read_outbox_parents,
+    read_partitions,
+)
 from commute.store.records import Failed, Paused, Record
 from commute.store.store import Appender, Store
 from commute.transports.base import Transport
-
-if TYPE_CHECKING:
-    import apsw
 
 LOGGER = logging.getLogger("commute")
 
@@ -48,7 +51,7 @@ class Surroundings:
 
     plan: Plan
     world: World
-    file: EmbeddedFile
+    file: Database
     transport: Transport
     appender: Appender | None  # the transport, where its log lies in `file`
     ownership: Ownership | None
@@ -74,7 +77,7 @@ class Session:
         self.intake: Intake
         self.sweep: Sweep
         self._store: Store
-        self._reader: apsw.Connection
+        self._reader: Reader
 
     async def open(self) -> None:
         """Load what is durable, connect, and start."""
@@ -83,13 +86,14 @@ class Session:
         in_memory = file.path is None
         if not around.inline_threads:
             refuse_blocks_without_a_thread(plan, in_memory=in_memory)
-        self._reader = file.writer.connection if in_memory else file.reader()
+        self._reader = file.reader()
         scope = await asyncio.wrap_future(file.writer.submit(lambda c: open_scope(c, plan.group, plan.stream)))
         store = self._store = Store(
             file.writer,
             scope,
             appender=around.appender,
             check_epoch=None if around.ownership is None else around.ownership.check_epoch,
+            blocks_apart=file.blocks_apart,
         )
         engine = self.engine = Engine(
             Wiring(
@@ -97,7 +101,7 @@ class Session:
                 limits=plan.limits, concurrency=plan.concurrency, world=around.world, transport=around.transport,
                 writer=file.writer, store=store, in_flight=around.in_flight, encode=plan.encode, state=around.state,
                 recorder=around.recorder, on_outcome=around.on_outcome, in_memory=in_memory,
-                inline_threads=around.inline_threads,
+                blocks_apart=file.blocks_apart, inline_threads=around.inline_threads,
             )
         )  # fmt: skip
         self.intake = Intake(engine, self._reader, plan.fingerprint())
@@ -146,6 +150,8 @@ class Session:
                 else:
                     partition.pause, partition.why, partition.cut = "rejects", state.paused, state.paused
                     LOGGER.error("error[too-many-rejects] intake is paused: %s   commute run --resume", state.paused)
+        if self._around.file.blocks_apart:
+            self._load_handled(scope)
         places = engine.dead.load(read_dead(reader, scope, "status IN ('parked','held')", data=False))
         self._load_outbox(scope, places)
         for row in read_attempts(reader, scope):
@@ -153,6 +159,15 @@ class Session:
             failures = Failures(row.failures, row.deaths, row.first_s, row.error)
             found.failures.setdefault(row.position, {})[row.handler] = failures
         self._load_suspects()
+
+    def _load_handled(self, scope: int) -> None:
+        """Blocks are durable before the mark of what was admitted is: their inbox rows say what has been done."""
+        self.intake.handled = {}
+        for number, position, handler in read_handled_beyond(self._reader, scope):
+            partition = self.engine.partitions.get(number)
+            if partition is None or not partition.settled_before(position):
+                self._touched(number, position)
+                self.intake.handled.setdefault((number, position), []).append(handler)
 
     def _load_outbox(self, scope: int, places: list[Place]) -> None:
         engine = self.engine

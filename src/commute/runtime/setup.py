@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from commute.context import Rows
 
 if TYPE_CHECKING:
-    from commute.embedded.block import AsyncBlock, SyncBlock
+    from commute.database import Block
     from commute.link import Link
 
 
@@ -22,7 +23,7 @@ class SetupTransaction:
     def __init__(self, connect: Callable[[], Link]) -> None:
         self._connect = connect
         self._link: Link | None = None
-        self._block: AsyncBlock | SyncBlock | None = None
+        self._block: AbstractAsyncContextManager[Block] | AbstractContextManager[Block] | None = None
 
     async def __aenter__(self) -> Rows:
         self._link = await asyncio.to_thread(self._connect)

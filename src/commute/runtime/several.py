@@ -67,7 +67,7 @@ class Several:
                 past.keys_freed = True  # only unordered handlers are left, or have failed: nobody waits for those
                 self._engine.lingering += 1
                 self._engine.free(ticket, committed=past.committed)
-                if past.committed and self._engine.kinds.mixed:
+                if self._engine.kinds.mixed:
                     self._engine.post(Marked(entry))
         if past.active == 0 and (past.keys_freed or ticket.blocked == 0):
             if any(one.exhausted is not None for one in past.failures.values()):

@@ -15,7 +15,7 @@ from commute.runtime.world import World
 from commute.store.records import Record
 
 if TYPE_CHECKING:
-    from commute.embedded.writer import Writer
+    from commute.database import Writer
     from commute.store.store import Store
     from commute.transports.base import Transport
 
@@ -53,5 +53,6 @@ class Wiring(msgspec.Struct, frozen=True):
     state: Any
     recorder: Recorder | None = None
     on_outcome: Callable[[Sequence[Record]], None] = lambda batch: None
+    blocks_apart: bool = False  # a block is durable at its end, without the records that were queued before it
     in_memory: bool = False  # the store commits on the loop itself
     inline_threads: bool = False  # `def` handlers run on the loop: tests in virtual time

@@ -16,9 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from commute.embedded.file import EmbeddedFile
-from commute.embedded.inflight import InFlight, NoRecord
-from commute.embedded.ownership import Ownership
+from commute.database import Database, Ownership
 from commute.errors import CommuteError, OwnershipLostError, StoreError
 from commute.runtime.plan import Plan
 from commute.runtime.session import Session, Surroundings
@@ -48,7 +46,9 @@ class Retains(Protocol):
 class Link(Protocol):
     """The broker and the store of one app, opened; made by `commute.link`."""
 
-    file: EmbeddedFile  # the store
+    @property
+    def file(self) -> Database:
+        """The store."""
 
     def transport(self, stream: str | None = None) -> Transport: ...
 
@@ -118,7 +118,7 @@ class Worker:
 
     async def _run(self) -> None:
         file = self.link.file
-        await asyncio.wrap_future(file.writer.submit(lambda c: c.execute(SCHEMA).fetchall()))
+        await asyncio.to_thread(file.schema, SCHEMA) if file.path is not None else file.schema(SCHEMA)
         async with AsyncExitStack() as stack:
             file.writer.on_failure(self._store_failed)
             stack.callback(file.writer.off_failure, self._store_failed)
@@ -159,7 +159,9 @@ class Worker:
         file = self.link.file
         if file.path is None:
             return True
-        ownership = self._ownership = Ownership(file, self.plan.group)
+        if self._ownership is None:
+            self._ownership = file.ownership(self.plan.group)
+        ownership = self._ownership
         while not await asyncio.to_thread(ownership.try_take):
             if not self.standing_by:
                 self.standing_by = True
@@ -195,14 +197,11 @@ class Worker:
     async def _lead_session(self) -> BaseException | None:
         """What ended the session; None: it was asked to. Raises StoreError where it could not even be made."""
         file = self.link.file
+        if self.session is not None and not await self._take_group():
+            return None  # it was lost with a connection, and asked to stop before it came back
         transport = await asyncio.to_thread(self.link.transport) if file.path is not None else self.link.transport()
-        record: InFlight | NoRecord = NoRecord()
-        suspects: Sequence[tuple[int, int, bool]] = ()
-        if file.path is not None:
-            record = InFlight(
-                file.side_path(self.plan.group, "running"), self.plan.concurrency + self.plan.limits.overdue_max + 1
-            )
-            suspects = record.read_and_reset()
+        record = file.record(self.plan.group, self.plan.concurrency + self.plan.limits.overdue_max + 1)
+        suspects = record.read_and_reset()
         session = self.session = Session(
             Surroundings(
                 plan=self.plan, world=self.world, file=file, transport=transport,

@@ -7,13 +7,12 @@ Every function takes a connection and reads what was last committed; nothing her
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import apsw
-
 from commute.core.footprint import Access, Footprint
+from commute.database import Connection
 from commute.store.records import AttemptRow, Child, DeadRow
 from commute.store.schema import DEAD_COLUMNS
 from commute.transports.base import Message
@@ -52,25 +51,25 @@ def attributes_text(attributes: Mapping[str, str] | None) -> str | None:
     return json.dumps(dict(attributes)) if attributes else None
 
 
-def open_scope(connection: apsw.Connection, group: str, stream: str) -> int:
+def open_scope(connection: Connection, group: str, stream: str) -> int:
     """The number of this pair of group and stream, made if it is new. Writes."""
-    connection.execute("INSERT OR IGNORE INTO scope(grp, stream) VALUES(?,?)", (group, stream))
+    connection.execute("INSERT INTO scope(grp, stream) VALUES(?,?) ON CONFLICT DO NOTHING", (group, stream))
     found = find_scope(connection, group, stream)
     assert found is not None
     return found
 
 
-def find_scope(connection: apsw.Connection, group: str, stream: str) -> int | None:
+def find_scope(connection: Connection, group: str, stream: str) -> int | None:
     row = connection.execute("SELECT id FROM scope WHERE grp=? AND stream=?", (group, stream)).fetchone()
     return None if row is None else int(row[0])
 
 
-def scopes(connection: apsw.Connection) -> list[tuple[int, str, str]]:
+def scopes(connection: Connection) -> list[tuple[int, str, str]]:
     """(number, group, stream) of every app that keeps its state here."""
     return list(connection.execute("SELECT id, grp, stream FROM scope ORDER BY grp, stream"))
 
 
-def read_partitions(connection: apsw.Connection, scope: int) -> list[PartitionState]:
+def read_partitions(connection: Connection, scope: int) -> list[PartitionState]:
     states = {
         partition: PartitionState(partition, watermark, admitted, paused, fingerprint or "")
         for partition, watermark, admitted, paused, fingerprint in connection.execute(
@@ -83,10 +82,10 @@ def read_partitions(connection: apsw.Connection, scope: int) -> list[PartitionSt
 
 
 def read_dead(
-    connection: apsw.Connection, scope: int, condition: str = "1", values: Sequence[object] = (), *, data: bool = True
+    connection: Connection, scope: int, condition: str = "1=1", values: Sequence[object] = (), *, data: bool = True
 ) -> list[DeadRow]:
     """Dead letters by log position; without `data` their messages are empty of bytes. `condition` is our own SQL."""
-    columns = DEAD_COLUMNS if data else DEAD_COLUMNS.replace(" data,", " X'',")
+    columns = DEAD_COLUMNS if data else DEAD_COLUMNS.replace(" data,", " NULL,")
     rows = connection.execute(
         f"SELECT {columns} FROM dead WHERE scope=? AND ({condition}) ORDER BY partition, position",
         (scope, *values),
@@ -94,24 +93,24 @@ def read_dead(
     return [_dead_row(row) for row in rows]
 
 
-def _dead_row(row: tuple[apsw.SQLiteValue, ...]) -> DeadRow:
+def _dead_row(row: tuple[Any, ...]) -> DeadRow:
     (partition, position, status, source, identity, type_, time_s, data, attributes, at_s, footprint, chain, done,
      handler, slug, reason, detail, attempts, stopped, asked) = row  # fmt: skip
     message = Message(
-        str(identity), str(source), str(type_), float(time_s),  # type: ignore[arg-type]
+        str(identity), str(source), str(type_), float(time_s),
         bytes(data) if isinstance(data, bytes) else b"",
         json.loads(str(attributes)) if attributes is not None else None,
     )  # fmt: skip
     keys: Footprint = tuple(Access(key, mode) for key, mode in json.loads(str(footprint)))
     return DeadRow(
-        partition=int(partition), position=int(position), status=str(status),  # type: ignore[arg-type]
-        message=message, at_s=float(at_s), footprint=keys, chain=json.loads(str(chain)),  # type: ignore[arg-type]
+        partition=int(partition), position=int(position), status=status,
+        message=message, at_s=float(at_s), footprint=keys, chain=json.loads(str(chain)),
         handlers_done=json.loads(str(done)), handler=str(handler), slug=str(slug), reason=str(reason),
-        detail=str(detail), attempts=int(attempts), stopped=bool(stopped), asked=str(asked),  # type: ignore[arg-type]
+        detail=str(detail), attempts=int(attempts), stopped=bool(stopped), asked=str(asked),
     )  # fmt: skip
 
 
-def read_attempts(connection: apsw.Connection, scope: int) -> list[AttemptRow]:
+def read_attempts(connection: Connection, scope: int) -> list[AttemptRow]:
     rows = connection.execute(
         "SELECT partition, position, handler, failures, deaths, first_s, due_s, error FROM attempt WHERE scope=?",
         (scope,),
@@ -119,7 +118,7 @@ def read_attempts(connection: apsw.Connection, scope: int) -> list[AttemptRow]:
     return [AttemptRow(*row) for row in rows]
 
 
-def read_handled(connection: apsw.Connection, scope: int, source: str, identity: str) -> list[str]:
+def read_handled(connection: Connection, scope: int, source: str, identity: str) -> list[str]:
     """The handlers whose effects for this event are committed already."""
     rows = connection.execute(
         "SELECT handler FROM inbox WHERE scope=? AND id=? AND source=?", (scope, identity, source)
@@ -127,7 +126,20 @@ def read_handled(connection: apsw.Connection, scope: int, source: str, identity:
     return [str(handler) for (handler,) in rows]
 
 
-def read_outbox_parents(connection: apsw.Connection, scope: int) -> list[OutboxParent]:
+def read_handled_beyond(connection: Connection, scope: int) -> Iterator[tuple[int, int, str]]:
+    """(partition, position, handler) of all effects that are committed, from each partition's watermark on."""
+    next_partition = "SELECT min(partition) FROM inbox WHERE scope=? AND partition>?"
+    partition = -1
+    while (found := connection.execute(next_partition, (scope, partition)).fetchall()[0][0]) is not None:
+        partition = int(found)
+        yield from connection.execute(
+            "SELECT partition, position, handler FROM inbox WHERE scope=? AND partition=? AND position>="
+            "COALESCE((SELECT watermark FROM progress WHERE scope=? AND partition=?), 0)",
+            (scope, partition, scope, partition),
+        )
+
+
+def read_outbox_parents(connection: Connection, scope: int) -> list[OutboxParent]:
     """Events whose children wait for their turn, by log position."""
     rows = connection.execute(
         "SELECT DISTINCT partition, position, chain FROM outbox WHERE scope=? AND chain IS NOT NULL "
@@ -137,17 +149,17 @@ def read_outbox_parents(connection: apsw.Connection, scope: int) -> list[OutboxP
     return [OutboxParent(partition, position, tuple(json.loads(chain))) for partition, position, chain in rows]
 
 
-def read_outbox(connection: apsw.Connection, scope: int, after: int, limit: int) -> list[OutboxRow]:
-    """The next children after row `after` that the relay must send, in the sequence in which they were written."""
+def read_outbox(connection: Connection, scope: int, limit: int) -> list[OutboxRow]:
+    """The next children that the relay must send, in the sequence in which they were written."""
     rows = connection.execute(
         "SELECT n, stream, source, id, type, time_s, data, attributes FROM outbox "
-        "WHERE scope=? AND chain IS NULL AND n > ? ORDER BY n LIMIT ?",
-        (scope, after, limit),
+        "WHERE scope=? AND chain IS NULL ORDER BY n LIMIT ?",
+        (scope, limit),
     )
     return [OutboxRow(n, _child(*columns)) for n, *columns in rows]
 
 
-def read_children(connection: apsw.Connection, scope: int, partition: int, position: int) -> list[Child]:
+def read_children(connection: Connection, scope: int, partition: int, position: int) -> list[Child]:
     """The children of one event that lie in the outbox, in the sequence in which they were published."""
     rows = connection.execute(
         "SELECT stream, source, id, type, time_s, data, attributes FROM outbox "
@@ -162,36 +174,36 @@ def _child(stream: Any, source: Any, identity: Any, type_: Any, time_s: Any, dat
     return Child(Message(identity, source, type_, time_s, data, known), stream)
 
 
-def read_requests(connection: apsw.Connection, scope: int) -> list[tuple[int, str, int, int]]:
+def read_requests(connection: Connection, scope: int) -> list[tuple[int, str, int, int]]:
     """(number, verb, partition, position) of what people asked and nobody has answered."""
-    return connection.execute(  # type: ignore[return-value]
+    return connection.execute(
         "SELECT n, verb, partition, position FROM request WHERE scope=? AND answer IS NULL ORDER BY n", (scope,)
     ).fetchall()
 
 
-def count_dead(connection: apsw.Connection, scope: int) -> dict[str, int]:
+def count_dead(connection: Connection, scope: int) -> dict[str, int]:
     """How many dead letters there are, by status."""
     return dict(connection.execute("SELECT status, count(*) FROM dead WHERE scope=? GROUP BY status", (scope,)))
 
 
-def forget(connection: apsw.Connection, scope: int, now_s: float, *, dedupe_s: float, retain_s: float) -> int:
+def forget(connection: Connection, scope: int, now_s: float, *, dedupe_s: float, retain_s: float) -> int:
     """Delete what has served its time; returns how many rows. Bounded: call again while it is not 0.
 
     Inbox rows stay until their event has its outcome, however old they are; parked and held events stay for good.
     """
     deleted = 0
     connection.execute(
-        "DELETE FROM inbox WHERE n IN (SELECT i.n FROM inbox i WHERE i.scope=?1 AND i.at_s < ?2 "
-        "AND i.position < (SELECT watermark FROM progress p WHERE p.scope=?1 AND p.partition=i.partition) "
-        "AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.scope=?1 AND d.partition=i.partition "
-        "AND d.position=i.position AND d.status IN ('parked','held')) ORDER BY i.n LIMIT ?3)",
+        "DELETE FROM inbox WHERE n IN (SELECT i.n FROM inbox i WHERE i.scope=? AND i.at_s < ? "
+        "AND i.position < (SELECT watermark FROM progress p WHERE p.scope=i.scope AND p.partition=i.partition) "
+        "AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.scope=i.scope AND d.partition=i.partition "
+        "AND d.position=i.position AND d.status IN ('parked','held')) ORDER BY i.n LIMIT ?)",
         (scope, now_s - dedupe_s, FORGET_ROWS_MAX),
     )
     deleted += connection.changes()
     connection.execute(
-        "DELETE FROM dead WHERE rowid IN (SELECT rowid FROM dead WHERE scope=? AND at_s < ? "
-        "AND status IN ('skipped','dropped','rejected') LIMIT ?)",
-        (scope, now_s - retain_s, FORGET_ROWS_MAX),
+        "DELETE FROM dead WHERE scope=? AND (partition, position) IN (SELECT partition, position FROM dead "
+        "WHERE scope=? AND at_s < ? AND status IN ('skipped','dropped','rejected') LIMIT ?)",
+        (scope, scope, now_s - retain_s, FORGET_ROWS_MAX),
     )
     deleted += connection.changes()
     connection.execute("DELETE FROM request WHERE scope=? AND answer IS NOT NULL AND at_s < ?", (scope, now_s - 3600))

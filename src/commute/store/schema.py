@@ -54,3 +54,4 @@ DEAD_COLUMNS = (
     "partition, position, status, source, id, type, time_s, data, attributes, at_s, footprint, chain, handlers_done, "
     "handler, slug, reason, detail, attempts, stopped, asked"
 )
+DEAD_AGAIN = ", ".join(f"{name}=excluded.{name}" for name in DEAD_COLUMNS.split(", ")[2:])

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
 
-import apsw
-
-from commute.core.watermark import Done, Watermark
+from commute.core.watermark import Done
+from commute.database import Connection
 from commute.errors import OwnershipLostError
 from commute.ids import derived_id
+from commute.store.progress import Progress
 from commute.store.reading import attributes_text, read_children, read_dead
 from commute.store.records import (
     Asked,
@@ -32,71 +33,29 @@ from commute.store.records import (
     Relayed,
     Released,
 )
-from commute.store.schema import DEAD_COLUMNS
+from commute.store.schema import DEAD_AGAIN, DEAD_COLUMNS
 from commute.transports.base import Message
+
+R = TypeVar("R")
 
 
 class Appender(Protocol):
     """A transport whose log lies in the same file: children are appended in the same transaction."""
 
-    def publish_rows(self, connection: apsw.Connection, messages: Sequence[Message], stream: str | None) -> object: ...
+    def publish_rows(self, connection: Connection, messages: Sequence[Message], stream: str | None) -> object: ...
 
 
 class CommitWriter(Protocol):
-    """What the store needs of `embedded.writer.Writer`."""
+    """What the store needs of a database's `Writer`."""
 
-    def attach(self, source: Callable[[apsw.Connection], Callable[[], None] | None]) -> None: ...
+    def submit(self, job: Callable[[Connection], R]) -> Future[R]: ...
+
+    def attach(self, source: Callable[[Connection], Callable[[], None] | None]) -> None: ...
 
     def wake(self, *, urgent: bool = False) -> None: ...
 
 
 _MAY_APPEND = frozenset((Ended, Handled, Released, Asked))  # records that may append children to the log
-
-
-class _Progress:
-    """One partition's settled positions, owned by `drain`."""
-
-    __slots__ = ("admitted", "admitted_max", "done", "partition", "settled", "touched", "watermark")
-
-    def __init__(self, partition: int, watermark: int, admitted_max: int, done: Done) -> None:
-        self.partition = partition
-        self.watermark = Watermark(watermark)
-        self.done = done
-        self.admitted: deque[int] = deque()  # appended by the loop, taken by drain: positions in log sequence
-        self.admitted_max = admitted_max
-        self.settled: list[int] = []  # since progress was last written
-        self.touched = False
-
-    def settle(self, position: int) -> None:
-        if self.admitted:
-            self.take_admitted()
-        self.watermark.settle(position)
-        self.settled.append(position)
-        self.touched = True
-
-    def sort_out(self) -> int:
-        """Put what was settled beyond the watermark into `done`; returns the watermark."""
-        self.watermark.pass_by(self.done)
-        below = self.watermark.position
-        add = self.done.add
-        for position in self.settled:
-            if position >= below:  # most are not: the watermark has passed them
-                add(position)
-        self.settled.clear()
-        return below
-
-    def take_admitted(self) -> None:
-        admitted = self.admitted
-        if admitted:
-            watermark = self.watermark
-            position = -1
-            while admitted:
-                position = admitted.popleft()
-                watermark.admit(position)
-            # After a restart, positions come again that an earlier life had passed: its mark must not go back, for
-            # up to it the inbox is asked what has been done already.
-            self.admitted_max = max(self.admitted_max, position)
-            self.touched = True
 
 
 class Store:
@@ -108,15 +67,19 @@ class Store:
         scope: int,
         *,
         appender: Appender | None,
-        check_epoch: Callable[[apsw.Connection], None] | None = None,
+        check_epoch: Callable[[Connection], None] | None = None,
+        blocks_apart: bool = False,
     ) -> None:
         self._writer = writer
         self.scope = scope
         self._appender = appender
         self._check_epoch = check_epoch
+        self._blocks_apart = blocks_apart
+        self._may_append = 0  # queued records so far that may append children, and those of them that are on disk
+        self._may_append_synced = 0
         self._queue: deque[Record] = deque()
         self._written: list[Record] = []  # drained since the last sync
-        self._progress: dict[int, _Progress] = {}
+        self._progress: dict[int, Progress] = {}
         self._closed = False
         self._woken = False  # the writer knows that something is queued
         self._children_queued = False  # a queued record appends children to the log
@@ -133,6 +96,7 @@ class Store:
         kind = type(record)
         if kind is not Finished and kind in _MAY_APPEND:
             self._children_queued = True  # after the append: `drain`, which takes it back, then sees the record
+            self._may_append += 1
         if not self._woken:
             self._woken = True
             self._writer.wake()
@@ -156,7 +120,7 @@ class Store:
         for block, bits in blocks:
             done.load(block, bits)
             seen.load(block, bits)
-        self._progress[partition] = _Progress(partition, watermark, admitted_max, done)
+        self._progress[partition] = Progress(partition, watermark, admitted_max, done)
         return seen
 
     def admitted(self, partition: int, position: int) -> None:
@@ -169,7 +133,8 @@ class Store:
 
     # -- inside a transaction -----------------------------------------------------------------------------------
 
-    def source(self, connection: apsw.Connection) -> Callable[[], None] | None:
+    def source(self, connection: Connection) -> Callable[[], None] | None:
+        may_append = self._may_append  # before the queue is looked at
         self.drain(connection)
         batch, for_relay = self._written, self._relay_later
         if not batch and not for_relay:
@@ -179,11 +144,12 @@ class Store:
         def synced() -> None:
             # Not before: the relay would look in vain, and nobody would call it again.
             self.relay_wanted |= for_relay
+            self._may_append_synced = may_append
             self.on_synced(batch)
 
         return synced
 
-    def drain(self, connection: apsw.Connection) -> None:
+    def drain(self, connection: Connection) -> None:
         """Write everything queued; called at each commit, and before a block that appends children."""
         self._woken = False  # before the queue is looked at: what is posted from now on wakes anew
         if self._closed:
@@ -207,7 +173,7 @@ class Store:
             if partition.touched:
                 self._write_progress(connection, partition)
 
-    def _write_marks(self, connection: apsw.Connection) -> None:
+    def _write_marks(self, connection: Connection) -> None:
         """How far the intake had come when this session ended, and nothing else.
 
         Blocks of it may become durable with this commit, and the next life asks the inbox up to this mark alone.
@@ -219,24 +185,46 @@ class Store:
                     mark = max(mark, progress.admitted.popleft())
                 connection.execute(
                     "INSERT INTO progress(scope, partition, watermark, admitted) VALUES(?,?,0,?) "
-                    "ON CONFLICT(scope, partition) DO UPDATE SET admitted=max(admitted, excluded.admitted)",
+                    "ON CONFLICT(scope, partition) DO UPDATE SET admitted=excluded.admitted "
+                    "WHERE progress.admitted < excluded.admitted",
                     (self.scope, progress.partition, mark),
                 )
 
-    def before_block(self, connection: apsw.Connection) -> None:
+    def before_block(self, connection: Connection) -> None:
         """What must be in the log before a block's own children: those of the events it depends on."""
         self.check_epoch(connection)
-        if self._children_queued:
+        if self._children_queued and not self._blocks_apart:
             self.drain(connection)
 
-    def commit_block(self, connection: apsw.Connection, handled: Handled) -> None:
-        """The end of a `ctx.transaction()` block: the inbox row and the children, in the block's savepoint."""
+    def before_unforeseen_block(self, connection: Connection) -> None:
+        """`before_block` for blocks apart, of a handler in whose code none was seen: nobody has seen to it that what
+        it depends on is durable before its effects are."""
+        self.check_epoch(connection)
+        self._sync()
+
+    def end_block(self, connection: Connection, handled: Handled) -> None:
+        """The end of a `ctx.transaction()` block: the inbox row and the children, in the block's transaction."""
         if self._closed:
             raise self._over()
+        if not self._blocks_apart:
+            self._write_handled(connection, handled)
+            return
+        if handled.children and not handled.chain and self._may_append_synced < self._may_append:
+            self._sync()  # children leave by their numbers: those of the events it depends on must have theirs
+        # An inbox row that is there makes the block fail: its effects had been committed already.
+        self._insert_inbox(connection, handled, "")
+        self._publish(connection, handled.partition, handled.position, handled.children, handled.chain)
+
+    def _sync(self) -> None:
+        self._writer.submit(lambda _connection: None).result()
+        if self._closed:
+            raise self._over()
+
+    def _write_handled(self, connection: Connection, handled: Handled) -> None:
         self._insert_inbox(connection, handled)
         self._publish(connection, handled.partition, handled.position, handled.children, handled.chain)
 
-    def check_epoch(self, connection: apsw.Connection) -> None:
+    def check_epoch(self, connection: Connection) -> None:
         """Raise OwnershipLostError if another worker has taken the group, or if this session is over."""
         if self._closed:
             raise self._over()
@@ -248,7 +236,7 @@ class Store:
 
     # -- one record each ----------------------------------------------------------------------------------------
 
-    def _write(self, connection: apsw.Connection, record: Record) -> None:
+    def _write(self, connection: Connection, record: Record) -> None:
         match record:
             case Ended():
                 self._write_ended(connection, record)
@@ -256,16 +244,20 @@ class Store:
                 self._write_buried(connection, record)
             case Failed():
                 connection.execute(
-                    "INSERT OR REPLACE INTO attempt VALUES(?,?,?,?,?,?,?,?,?)",
+                    "INSERT INTO attempt(scope, partition, position, handler, failures, deaths, first_s, due_s, error) "
+                    "VALUES(?,?,?,?,?,?,?,?,?) ON CONFLICT(scope, partition, position, handler) DO UPDATE SET "
+                    "failures=excluded.failures, deaths=excluded.deaths, first_s=excluded.first_s, "
+                    "due_s=excluded.due_s, error=excluded.error",
                     (self.scope, record.partition, record.position, record.handler, record.failures, record.deaths,
                      record.first_s, record.due_s, record.error),
                 )  # fmt: skip
             case Handled():
-                self.commit_block(connection, record)
+                self._write_handled(connection, record)
             case Paused():
                 connection.execute(
-                    "INSERT INTO progress VALUES(?1,?2,?3,?4,?5,?6) ON CONFLICT(scope, partition) "
-                    "DO UPDATE SET paused=excluded.paused, fingerprint=excluded.fingerprint",
+                    "INSERT INTO progress(scope, partition, watermark, admitted, paused, fingerprint) "
+                    "VALUES(?,?,?,?,?,?) ON CONFLICT(scope, partition) DO UPDATE SET "
+                    "paused=excluded.paused, fingerprint=excluded.fingerprint",
                     (self.scope, record.partition, *self._stands(record.partition), record.why, record.fingerprint),
                 )
             case Released():
@@ -283,7 +275,7 @@ class Store:
         progress = self._progress[partition]
         return progress.watermark.position, progress.admitted_max
 
-    def _write_ended(self, connection: apsw.Connection, record: Ended) -> None:
+    def _write_ended(self, connection: Connection, record: Ended) -> None:
         where = (self.scope, record.partition, record.position)
         if record.had_failures or record.was_dead:  # attempts may also be of a handler that ran beside the parked one
             connection.execute("DELETE FROM attempt WHERE scope=? AND partition=? AND position=?", where)
@@ -293,10 +285,11 @@ class Store:
             self._progress[record.partition].settle(record.position)
         self._publish(connection, record.partition, record.position, record.children, record.chain)
 
-    def _write_buried(self, connection: apsw.Connection, record: Buried) -> None:
+    def _write_buried(self, connection: Connection, record: Buried) -> None:
         m = record.message
         connection.execute(
-            f"INSERT OR REPLACE INTO dead(scope, {DEAD_COLUMNS}) VALUES({','.join('?' * 21)})",
+            f"INSERT INTO dead(scope, {DEAD_COLUMNS}) VALUES({','.join('?' * 21)}) "
+            f"ON CONFLICT(scope, partition, position) DO UPDATE SET {DEAD_AGAIN}",
             (self.scope, record.partition, record.position, record.status, m.source, m.id, m.type, m.time_s, m.data,
              attributes_text(m.attributes), record.at_s, json.dumps(record.footprint), json.dumps(record.chain),
              json.dumps(record.handlers_done), record.handler, record.slug, record.reason, record.detail,
@@ -312,7 +305,7 @@ class Store:
         if record.position not in progress.done and record.position >= progress.watermark.position:
             progress.settle(record.position)
 
-    def do_as_asked(self, connection: apsw.Connection, record: Asked) -> str:
+    def do_as_asked(self, connection: Connection, record: Asked) -> str:
         """Do one retry, skip or drop in the running transaction; returns what was done, or ``refused: why``."""
         answer = record.refusal or apply_request(
             connection, self.scope, record.verb, record.partition, record.position, record.at_s, self._append_again
@@ -322,14 +315,18 @@ class Store:
             connection.execute("UPDATE request SET answer=? WHERE n=?", (answer, record.number))
         return answer
 
-    def _write_progress(self, connection: apsw.Connection, progress: _Progress) -> None:
+    def _write_progress(self, connection: Connection, progress: Progress) -> None:
         where = (self.scope, progress.partition)
         below = progress.sort_out()
         for block in progress.done.drop_below(below):
             connection.execute("DELETE FROM done WHERE scope=? AND partition=? AND block=?", (*where, block))
         rows = [(*where, block, bits) for block, bits in progress.done.take_dirty().items()]
         if rows:
-            connection.executemany("INSERT OR REPLACE INTO done VALUES(?,?,?,?)", rows)
+            connection.executemany(
+                "INSERT INTO done(scope, partition, block, bits) VALUES(?,?,?,?) "
+                "ON CONFLICT(scope, partition, block) DO UPDATE SET bits=excluded.bits",
+                rows,
+            )
         connection.execute(
             "INSERT INTO progress(scope, partition, watermark, admitted) VALUES(?,?,?,?) "
             "ON CONFLICT(scope, partition) DO UPDATE SET watermark=excluded.watermark, admitted=excluded.admitted",
@@ -341,7 +338,7 @@ class Store:
 
     def _publish(
         self,
-        connection: apsw.Connection,
+        connection: Connection,
         partition: int,
         position: int,
         children: Sequence[Child],
@@ -353,7 +350,8 @@ class Store:
             for child in children:
                 self._appender.publish_rows(connection, [child.message], child.to)
             return
-        self._relay_later |= not chain
+        if not chain:
+            self._relay_later = True
         for child in children:
             m = child.message
             connection.execute(
@@ -363,7 +361,7 @@ class Store:
                  m.type, m.time_s, m.data, attributes_text(m.attributes)),
             )  # fmt: skip
 
-    def _release(self, connection: apsw.Connection, record: Released) -> None:
+    def _release(self, connection: Connection, record: Released) -> None:
         where = (self.scope, record.partition, record.position)
         if self._appender is None:
             # New numbers: the relay sends by number, and these leave after all that left before.
@@ -382,25 +380,26 @@ class Store:
             self._appender.publish_rows(connection, [child.message], child.to)
         connection.execute("DELETE FROM outbox WHERE scope=? AND partition=? AND position=?", where)
 
-    def _append_again(self, connection: apsw.Connection, message: Message) -> None:
+    def _append_again(self, connection: Connection, message: Message) -> None:
         self._publish(connection, 0, -1, [Child(message, None)], ())
 
-    def _insert_inbox(self, connection: apsw.Connection, handled: Handled) -> None:
+    def _insert_inbox(self, connection: Connection, handled: Handled, conflict: str = "ON CONFLICT DO NOTHING") -> None:
         connection.execute(
-            "INSERT OR IGNORE INTO inbox(scope, source, id, handler, partition, position, at_s) VALUES(?,?,?,?,?,?,?)",
+            "INSERT INTO inbox(scope, source, id, handler, partition, position, at_s) VALUES(?,?,?,?,?,?,?) "
+            f"{conflict}",
             (self.scope, handled.source, handled.id, handled.handler, handled.partition, handled.position,
              handled.at_s),
         )  # fmt: skip
 
 
 def apply_request(
-    connection: apsw.Connection,
+    connection: Connection,
     scope: int,
     verb: str,
     partition: int,
     position: int,
     at_s: float,
-    append: Callable[[apsw.Connection, Message], None],
+    append: Callable[[Connection, Message], None],
 ) -> str:
     """Do one retry, skip or drop inside the running transaction; returns what was done, or ``refused: why``.
 

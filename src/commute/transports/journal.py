@@ -23,8 +23,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from commute.embedded.file import EmbeddedFile
-from commute.embedded.ownership import Ownership
+from commute.database import Connection, Database
 from commute.errors import CommuteError, NotReachableError, StoreError, UsageError
 from commute.transports.base import Delivery, Features, Message, Sent, Transport
 from commute.transports.groups import GroupState
@@ -39,11 +38,13 @@ _STAND_BY_S = 0.25
 class JournalLog(Transport, Protocol):
     """What holds the journal: the embedded store's own transport."""
 
-    file: EmbeddedFile
     stream: str
 
     @property
+    def file(self) -> Database: ...
+    @property
     def unsettled(self) -> int: ...
+    def publish_rows(self, connection: Connection, messages: Sequence[Message]) -> object: ...
     def find(self, event_id: str, source: str | None = None) -> list[int]: ...
     def read(self, position: int) -> Delivery | None: ...
     def range(self, first: int, last: int) -> list[Delivery]: ...
@@ -195,7 +196,7 @@ class _Feeder:
         self._make_wire = make_wire
         self._reader = reader
         self._journal_events_max = journal_events_max
-        self._ownership = Ownership(log.file, f"journal {log.stream}")
+        self._ownership = log.file.ownership(f"journal {log.stream}")
         self._wire: Wire | None = None
         self._changing = threading.Lock()  # a start and a close, each on a thread of its own, come one after the other
         # Held for instants, also over a submit: what waited must reach the writer before what comes after it.
@@ -267,8 +268,12 @@ class _Feeder:
         messages = [_storable(arrival.message) for arrival in batch]
         tokens = [arrival.token for arrival in batch]
         self._writing += len(batch)
-        log = self._log
-        future = log.file.writer.submit(lambda connection: log.publish_rows(connection, messages))  # type: ignore[attr-defined]
+
+        def write(connection: Connection) -> None:
+            self._ownership.check_epoch(connection)
+            self._log.publish_rows(connection, messages)
+
+        future = self._log.file.writer.submit(write)
         future.add_done_callback(lambda done: self._stored(tokens, done.exception()))
 
     def _stored(self, tokens: Sequence[object], error: BaseException | None) -> None:

@@ -15,9 +15,9 @@ from math import isfinite
 from typing import TypeAlias, cast
 from zlib import crc32
 
-import apsw
 import msgspec
 
+from commute.database import Connection
 from commute.errors import StoreError, UsageError
 from commute.transports.base import Delivery, Message, Sent
 
@@ -34,6 +34,7 @@ create table if not exists commute_marks (
     stream integer not null, position integer not null, stored_s real not null, primary key (stream, position)
 ) without rowid;
 """
+EVERY = (1 << 63) - 1  # a limit that is none
 # A mark says by when all rows up to a position had been stored; rows carry the producer's time only.
 MARK_EVERY_S = 60.0
 
@@ -69,10 +70,16 @@ class Stream:
         return f"commute_log_{self.number}"
 
 
-def find_stream(connection: apsw.Connection, name: str) -> Stream | None:
-    """The stream called `name`; None if nothing was ever sent to it and no group reads it."""
+def find_stream(connection: Connection, name: str, *, lock: bool = False) -> Stream | None:
+    """The stream called `name`; None if nothing was ever sent to it and no group reads it. `lock`: what is found
+    stays so until the transaction ends, whoever else writes; for those who go on to `move_stream`."""
+    # The update changes nothing, but lets no other writer in: SQLite has one, PostgreSQL has not.
+    columns = "number, last, floor, marked_s, checksum"
     rows = connection.execute(
-        "select number, last, floor, marked_s, checksum from commute_streams where name = ?", (name,)
+        f"update commute_streams set marked_s = marked_s where name = ? returning {columns}"
+        if lock
+        else f"select {columns} from commute_streams where name = ?",
+        (name,),
     ).fetchall()
     if not rows:
         return None
@@ -82,9 +89,9 @@ def find_stream(connection: apsw.Connection, name: str) -> Stream | None:
     return Stream(name, number, last, floor, marked_s)
 
 
-def make_stream(connection: apsw.Connection, name: str) -> Stream:
-    """The stream called `name`, made if it is new."""
-    found = find_stream(connection, name)
+def make_stream(connection: Connection, name: str) -> Stream:
+    """The stream called `name`, made if it is new, and locked."""
+    found = find_stream(connection, name, lock=True)
     if found is not None:
         return found
     highest = connection.execute("select coalesce(max(number), 0) from commute_streams").fetchall()[0][0]
@@ -97,7 +104,7 @@ def make_stream(connection: apsw.Connection, name: str) -> Stream:
     return Stream(name, number, 0, 0, 0.0)
 
 
-def move_stream(connection: apsw.Connection, found: Stream, *, last: int, floor: int) -> None:
+def move_stream(connection: Connection, found: Stream, *, last: int, floor: int) -> None:
     """Store the highest position given, and the highest one deleted."""
     connection.execute(
         "update commute_streams set last = ?, floor = ?, checksum = ? where number = ?",
@@ -105,7 +112,7 @@ def move_stream(connection: apsw.Connection, found: Stream, *, last: int, floor:
     )
 
 
-def publish_rows(connection: apsw.Connection, messages: Sequence[Message], stream: str, *, now_s: float) -> list[Sent]:
+def publish_rows(connection: Connection, messages: Sequence[Message], stream: str, *, now_s: float) -> list[Sent]:
     """Where each message lies, once the surrounding transaction is committed; in the sequence of
     `messages`.
 
@@ -127,25 +134,26 @@ def publish_rows(connection: apsw.Connection, messages: Sequence[Message], strea
     return sent
 
 
-def mark(connection: apsw.Connection, found: Stream, now_s: float) -> None:
+def mark(connection: Connection, found: Stream, now_s: float) -> None:
     """Note, now and then, that all rows of `found` had been stored by `now_s`."""
     if abs(now_s - found.marked_s) < MARK_EVERY_S:  # the clock may have been set back
         return
     connection.execute(
         "insert into commute_marks (stream, position, stored_s) values (?, ?, ?)"
-        " on conflict do update set stored_s = min(stored_s, excluded.stored_s)",
+        " on conflict (stream, position) do update set stored_s = excluded.stored_s"
+        " where excluded.stored_s < commute_marks.stored_s",
         (found.number, found.last, now_s),
     )
     connection.execute("update commute_streams set marked_s = ? where number = ?", (now_s, found.number))
 
 
 def read_rows(
-    connection: apsw.Connection,
+    connection: Connection,
     stream: str,
     first: int,
     *,
     last: int | None = None,
-    limit: int = -1,
+    limit: int = EVERY,
     size_bytes_max: int | None = None,
 ) -> list[Delivery]:
     """The events from position `first` on, ascending, as deliveries whose handle is the position; no more
@@ -174,21 +182,21 @@ def read_rows(
         except (TypeError, ValueError) as error:  # a column of another type, text that is none
             raise damaged(stream, f"an event from position {first} on cannot be read ({error})") from error
     kept = max(upto - first + 1, 0)
-    expected = kept if limit < 0 else min(kept, limit)
+    expected = min(kept, limit)
     if len(deliveries) != expected or (deliveries and deliveries[-1].position != first + expected - 1):
         raise damaged(stream, f"{expected - len(deliveries)} events from position {first} on are missing")
     return deliveries
 
 
-def find_positions(connection: apsw.Connection, stream: str, event_id: str, source: str | None) -> list[int]:
+def find_positions(connection: Connection, stream: str, event_id: str, source: str | None) -> list[int]:
     """The positions of all events with that id (and source, where given), duplicates included, ascending."""
     found = find_stream(connection, stream)
     if found is None:
         return []
     rows = connection.execute(
-        f"select position, source from {found.table} where id = ?1 and duplicate_of is null union all"
-        f" select position, source from {found.table} where id = ?1 and duplicate_of is not null order by 1",
-        (event_id,),
+        f"select position, source from {found.table} where id = ? and duplicate_of is null union all"
+        f" select position, source from {found.table} where id = ? and duplicate_of is not null order by 1",
+        (event_id, event_id),
     ).fetchall()
     return [cast("int", position) for position, its in rows if source is None or its == source]
 
@@ -207,9 +215,7 @@ def damaged(stream: str, what: str) -> StoreError:
     return StoreError(f"stream {stream}: {what}; the file is damaged, restore it from a copy", slug="database-damaged")
 
 
-def _publish_one_by_one(
-    connection: apsw.Connection, found: Stream, messages: Sequence[Message]
-) -> tuple[list[Sent], int]:
+def _publish_one_by_one(connection: Connection, found: Stream, messages: Sequence[Message]) -> tuple[list[Sent], int]:
     """The plain way, which finds duplicates; also the oracle of the fast one."""
     sent: list[Sent] = []
     last = found.last
@@ -231,7 +237,7 @@ def _publish_one_by_one(
     return sent, last
 
 
-def _insert(connection: apsw.Connection, table: str, values: list[Value], conflict: str) -> None:
+def _insert(connection: Connection, table: str, values: list[Value], conflict: str) -> None:
     """Insert rows given as one flat list, in few statements."""
     width = len(_COLUMNS.split(","))
     at = 0

@@ -22,8 +22,8 @@ from functools import partial
 import apsw
 
 from commute.core.watermark import Watermark
+from commute.database import Connection, Database
 from commute.embedded.database import read_error
-from commute.embedded.file import EmbeddedFile
 from commute.limits import MIB
 from commute.transports.base import Delivery, Features, Message, Sent
 from commute.transports.groups import GroupState
@@ -63,7 +63,7 @@ class SqliteTransport:
 
     def __init__(
         self,
-        file: EmbeddedFile,
+        file: Database,
         stream: str = "events",
         *,
         poll_s: float = 0.02,
@@ -135,7 +135,7 @@ class SqliteTransport:
         return 0 if self._reading is None else self._reading.unsettled
 
     def publish_rows(
-        self, connection: apsw.Connection, messages: Sequence[Message], stream: str | None = None
+        self, connection: Connection, messages: Sequence[Message], stream: str | None = None
     ) -> list[Sent]:
         """`send` inside a transaction of the file's writer, as part of it: for a block, a job or a source."""
         name = stream or self.stream
@@ -182,8 +182,8 @@ class SqliteTransport:
             if count < _DELETED_ROWS_MAX:
                 return deleted
 
-    def _publishing(self, messages: Sequence[Message], to: str | None) -> Callable[[apsw.Connection], list[Sent]]:
-        def job(connection: apsw.Connection) -> list[Sent]:
+    def _publishing(self, messages: Sequence[Message], to: str | None) -> Callable[[Connection], list[Sent]]:
+        def job(connection: Connection) -> list[Sent]:
             try:
                 return self.publish_rows(connection, messages, to)
             except apsw.Error as error:
@@ -257,7 +257,7 @@ class _Reading:
             self._settled = self._watermark.position
             self._transport.file.writer.wake()
 
-    async def on_reader(self, job: Callable[[apsw.Connection], list[Delivery]]) -> list[Delivery]:
+    async def on_reader(self, job: Callable[[Connection], list[Delivery]]) -> list[Delivery]:
         try:
             return await self._loop.run_in_executor(self._thread, job, self._connection)
         except apsw.Error as error:
@@ -299,14 +299,13 @@ class _Reading:
         if self._stir is not None and not self._stir.done():
             self._stir.set_result(None)
 
-    def _write_watermark(self, connection: apsw.Connection) -> Callable[[], None] | None:
+    def _write_watermark(self, connection: Connection) -> Callable[[], None] | None:
         target = self._settled
         if target == self._stored:
             return None
         connection.execute(
-            "update commute_groups set watermark = ?1, checksum = ?2"
-            " where stream = ?3 and name = ?4 and watermark < ?1",
-            (target, group_checksum(self._number, self._group, target), self._number, self._group),
+            "update commute_groups set watermark = ?, checksum = ? where stream = ? and name = ? and watermark < ?",
+            (target, group_checksum(self._number, self._group, target), self._number, self._group, target),
         )
 
         def written() -> None:
@@ -315,7 +314,7 @@ class _Reading:
         return written
 
 
-def _join(connection: apsw.Connection, stream: str, group: str, from_end: bool) -> tuple[Stream, int]:
+def _join(connection: Connection, stream: str, group: str, from_end: bool) -> tuple[Stream, int]:
     """The stream and the group's watermark, both made if they are new."""
     found = make_stream(connection, stream)
     rows = connection.execute(
@@ -334,7 +333,7 @@ def _join(connection: apsw.Connection, stream: str, group: str, from_end: bool) 
     return found, watermark
 
 
-def _reread(connection: apsw.Connection, stream: str, positions: Sequence[int]) -> list[Delivery]:
+def _reread(connection: Connection, stream: str, positions: Sequence[int]) -> list[Delivery]:
     found: dict[int, Delivery] = {}
     ascending = sorted(set(positions))
     start = 0
@@ -346,7 +345,7 @@ def _reread(connection: apsw.Connection, stream: str, positions: Sequence[int]) 
     return [found[position] for position in positions]
 
 
-def _groups(connection: apsw.Connection, stream: str) -> list[GroupState]:
+def _groups(connection: Connection, stream: str) -> list[GroupState]:
     rows = connection.execute(
         "select g.name, g.watermark, s.last from commute_groups g"
         " join commute_streams s on s.number = g.stream where s.name = ? order by g.name",
@@ -355,7 +354,7 @@ def _groups(connection: apsw.Connection, stream: str) -> list[GroupState]:
     return [GroupState(stream, str(name), int(str(mark)), int(str(last))) for name, mark, last in rows]
 
 
-def _drop_group(connection: apsw.Connection, stream: str, group: str) -> bool:
+def _drop_group(connection: Connection, stream: str, group: str) -> bool:
     connection.execute(
         "delete from commute_groups where name = ? and stream = (select number from commute_streams where name = ?)",
         (group, stream),
@@ -363,15 +362,15 @@ def _drop_group(connection: apsw.Connection, stream: str, group: str) -> bool:
     return connection.changes() > 0
 
 
-def _delete_some(connection: apsw.Connection, stream: str, before_s: float, now_s: float) -> int:
-    found = find_stream(connection, stream)
+def _delete_some(connection: Connection, stream: str, before_s: float, now_s: float) -> int:
+    found = find_stream(connection, stream, lock=True)
     if found is None:
         return 0
     mark(connection, found, now_s)
     rows = connection.execute(
-        "select (select min(watermark) - 1 from commute_groups where stream = ?1),"
-        " (select max(position) from commute_marks where stream = ?1 and stored_s <= ?2)",
-        (found.number, before_s),
+        "select (select min(watermark) - 1 from commute_groups where stream = ?),"
+        " (select max(position) from commute_marks where stream = ? and stored_s <= ?)",
+        (found.number, found.number, before_s),
     ).fetchall()
     settled, old = rows[0]
     if not isinstance(settled, int) or not isinstance(old, int):
