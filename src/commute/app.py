@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -26,6 +27,7 @@ from commute.limits import Limits
 from commute.link import BrokerUrl, Link, Log, is_server, parse_db, parse_url
 from commute.router import Router, S
 from commute.runtime.encoder import Encoder
+from commute.runtime.fleet import Fleet
 from commute.runtime.plan import Plan
 from commute.runtime.receipts import Desk, Receipt, SyncReceipt
 from commute.runtime.setup import SetupTransaction
@@ -156,8 +158,15 @@ class App(Router[S]):
         return Plan(
             name=self.name, group=self.group, stream=self.url.stream, source=self.source, handlers=self.handlers,
             ignore=self.ignore, concurrency=self.concurrency, limits=self.limits, encode=self.encoder.encode,
-            lifespan=self._lifespan,
+            lifespan=self._lifespan, label=self._label(),
         )  # fmt: skip
+
+    def _label(self) -> Callable[[str, bytes], str | None] | None:
+        """How the partition label of an event is told; None: the broker does not ask for it."""
+        if not getattr(self.url.server, "labelled", False):
+            return None
+        label_of, decode = self.partitioning().label_of, self.encoder.decode
+        return lambda type_, data: label_of(type_, decode(type_, data))
 
     @property
     def encoder(self) -> Encoder:
@@ -178,7 +187,7 @@ class App(Router[S]):
                 )
                 self._log = self._link.transport()
                 self._desk = Desk(
-                    self._link.file, self._log, self.group, self.url.stream,
+                    self._link.file, partial(self._link.logs, self.url.stream), self.group,
                     retain_s=self.limits.retain_s, handlers_of=self._handlers_of,
                 )  # fmt: skip
             return self._link
@@ -260,7 +269,9 @@ class App(Router[S]):
     def message(self, type_: str, data: bytes, *, id: str | None = None) -> Message:
         """JSON bytes of an event known by its type name, validated, as `send` takes them."""
         type_, data = self.encoder.encode_named(type_, data)
-        return Message(id or self._world.new_id(), self.source, type_, self._world.now_s(), data)
+        label = self._label()
+        attributes = None if label is None or (text := label(type_, data)) is None else {"partitionkey": text}
+        return Message(id or self._world.new_id(), self.source, type_, self._world.now_s(), data, attributes)
 
     async def _connect(self) -> None:
         if self._link is None:
@@ -278,16 +289,18 @@ class App(Router[S]):
             raise UsageError(f"an event's id has 1 to {ID_CHARACTERS_MAX} characters", slug="event-id")
         encode, new_id, source, now_s = self.encoder.encode, self._world.new_id, self.source, self._world.now_s()
         messages = []
+        label = self._label()
         for event in events:
             type_, data = encode(event)
-            messages.append(Message(id or new_id(), source, type_, now_s, data))
+            attributes = None if label is None or (text := label(type_, data)) is None else {"partitionkey": text}
+            messages.append(Message(id or new_id(), source, type_, now_s, data, attributes))
         return messages
 
     def _receipts(self, kind: type[_R], messages: Sequence[Message], sent: Sequence[Sent], to: str | None) -> list[_R]:
         desk = self.desk
         if to is not None and to != self.url.stream and self._link is not None:
             desk = Desk(
-                self._link.file, self._link.transport(to), self.group, to,
+                self._link.file, partial(self._link.logs, to), self.group,
                 retain_s=self.limits.retain_s, handlers_of=self._handlers_of,
             )  # fmt: skip
         return [kind(desk, m.id, one.position, m.type) for m, one in zip(messages, sent, strict=True)]
@@ -310,6 +323,18 @@ class App(Router[S]):
             plan, self.connect(), world=world or self._world, recorder=recorder, resume=resume, from_end=from_end,
             watch=watch, inline_threads=inline_threads,
         )  # fmt: skip
+
+    def partitions(self) -> int:
+        """How many logs the stream has. Blocks: a broker server is asked. Raises NotReachableError, UsageError."""
+        return self.connect().partitions()
+
+    def fleet(
+        self, partitions: int, share: tuple[int, int] = (0, 1), *, resume: bool = False, from_end: bool = False
+    ) -> Fleet:
+        """An engine for each partition that this process owns, not yet started. Raises UsageError (``crosses``)."""
+        plan = self.plan()
+        self.partitioning().check(plan.stream, partitions)
+        return Fleet(plan, self.connect(), partitions, share=share, world=self._world, resume=resume, from_end=from_end)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +34,7 @@ from commute.postgres.address import parse as parse_address
 from commute.store.schema import SCHEMA
 from commute.transports.base import Delivery, Features, Transport
 from commute.transports.journal import Journal, Outbound, journal_features
+from commute.transports.rows import partition_logs
 
 if TYPE_CHECKING:
     from commute.cloudevents import PlainJson
@@ -86,6 +89,11 @@ class BrokerUrl:
     def file(self) -> Path | None:
         """The file at `path`, if that is one."""
         return None if self.path is None or is_postgres(self.path) else Path(self.path)
+
+
+def log_name(stream: str, partition: int | None) -> str:
+    """What the log of one partition is called in the store; None: that of the whole stream."""
+    return stream if partition is None else f"{stream}#{partition}"
 
 
 class Log(Transport, Protocol):
@@ -227,6 +235,7 @@ class Link:
         self._reader = reader
         self._plain = plain
         self._outbound = None if url.server is None else Outbound(self._make_wire)
+        self._logs: dict[str, Log] = {}
         self._closed = False
 
     @classmethod
@@ -260,9 +269,17 @@ class Link:
             raise
         return link
 
-    def transport(self, stream: str | None = None) -> Log:
-        """A new view of the stream, or of another one of the same broker; each user opens and closes its own."""
+    def partitions(self) -> int:
+        """How many logs the stream has. May ask the broker, and block. Raises NotReachableError, UsageError."""
+        return 1 if self._outbound is None else self._outbound().partitions()
+
+    def transport(self, stream: str | None = None, partition: int | None = None) -> Log:
+        """A new view of the stream, of one partition of it as a log of its own, or of another stream of the same
+        broker; each user opens and closes its own."""
         stream = stream or self.url.stream
+        whole = stream == self.url.stream
+        if partition is not None:
+            stream = log_name(stream, partition)
         if self._broker_file is None:
             from commute.transports.memory import MemoryTransport
 
@@ -273,10 +290,28 @@ class Link:
         if self._outbound is None:
             return log
         return Journal(
-            log, make_wire=self._make_wire, outbound=self._outbound, promises=promises_of(self.url),
-            reader=self._reader, journal_events_max=self._limits.journal_events_max,
-            to=None if stream == self.url.stream else stream,
+            log, feeds=self._feeds(partition), outbound=self._outbound, promises=promises_of(self.url),
+            reader=self._reader, journal_events_max=self._limits.journal_events_max, to=None if whole else stream,
         )  # fmt: skip
+
+    def logs(self, stream: str) -> Mapping[str, Log]:
+        """The logs of a stream that the store has, by their names there: its own, and those of its partitions. Blocks
+        shortly."""
+        names = [stream]
+        if self.url.server is not None and self._broker_file is not None:
+            names += self._broker_file.read(lambda connection: partition_logs(connection, stream))
+        for name in names:
+            if name not in self._logs:
+                self._logs[name] = self.transport(name)
+        return {name: self._logs[name] for name in names}
+
+    def _feeds(self, partition: int | None) -> list[Callable[[], Wire]]:
+        server = self.url.server
+        if partition is not None:
+            readers = [server.of_partition(partition)]
+        else:
+            readers = server.readers() if hasattr(server, "readers") else [server]
+        return [partial(_wire, replace(self.url, server=reader), self._plain) for reader in readers]
 
     def sender(self) -> Outbound | None:
         """The client that sends to a broker server; None for the embedded brokers. For producers without a store."""

@@ -235,7 +235,7 @@ async def test_a_feeder_that_is_closed_while_it_starts_leaves_nothing_behind(tmp
         options = parse(url)
         outbound = Outbound(lambda: ZeromqWire(options))
         return Journal(
-            SqliteTransport(file), make_wire=lambda: wire(options), outbound=outbound, promises=ZeromqWire.promises,
+            SqliteTransport(file), feeds=[lambda: wire(options)], outbound=outbound, promises=ZeromqWire.promises,
             reader="r", journal_events_max=100,
         )  # fmt: skip
 

@@ -64,10 +64,11 @@ def list_dead(
     broker: str | None,
     db: str | None,
     group: str | None,
+    partition: int | None,
     as_json: bool,
 ) -> None:
     """All dead letters, in log order."""
-    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
+    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, partition=partition) as place:
         rows = [r for r in _rows(place) if type_ in (None, r.message.type) and (everything or r.status != "dropped")]
         shown = place.shown
     if as_json:
@@ -100,11 +101,17 @@ def list_dead(
 @where_options
 @json_option
 def show(
-    words: tuple[str, ...], app_dir: str | None, broker: str | None, db: str | None, group: str | None, as_json: bool
+    words: tuple[str, ...],
+    app_dir: str | None,
+    broker: str | None,
+    db: str | None,
+    group: str | None,
+    partition: int | None,
+    as_json: bool,
 ) -> None:
     """Everything about some dead letters: bytes, attempts, the last traceback, what they hold."""
     target, ids = split_target(words)
-    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
+    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, partition=partition) as place:
         rows = _chosen(place, ids, None, everything=False, data=True)
         behind = _behind(place, rows)
     if as_json:
@@ -133,10 +140,11 @@ def _action(verb: str, short: str, help_text: str, example: str) -> click.Comman
         broker: str | None,
         db: str | None,
         group: str | None,
+        partition: int | None,
         as_json: bool,
     ) -> None:
         target, ids = split_target(words)
-        with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
+        with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, partition=partition) as place:
             rows = _chosen(place, ids, type_, everything=everything, data=False)
             if dry_run:
                 answers = _would(place, verb, rows)

@@ -60,7 +60,13 @@ Examples:
 @where_options
 @json_option
 def explain(
-    words: tuple[str, ...], app_dir: str | None, broker: str | None, db: str | None, group: str | None, as_json: bool
+    words: tuple[str, ...],
+    app_dir: str | None,
+    broker: str | None,
+    db: str | None,
+    group: str | None,
+    partition: int | None,
+    as_json: bool,
 ) -> None:
     """Say why types or events depend on each other.
 
@@ -81,7 +87,7 @@ def explain(
         else:
             _answer(app, shown, None, named, as_json=as_json)
         return
-    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
+    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, partition=partition) as place:
         assert place.app is not None
         _check(place.app)
         _answer(place.app, place.shown, place, named, as_json=as_json)

@@ -34,10 +34,19 @@ def groups() -> None:
 @where_options
 @json_option
 def list_groups(
-    target: str | None, app_dir: str | None, broker: str | None, db: str | None, group: str | None, as_json: bool
+    target: str | None,
+    app_dir: str | None,
+    broker: str | None,
+    db: str | None,
+    group: str | None,
+    partition: int | None,
+    as_json: bool,
 ) -> None:
     """The groups of the stream, how far each is, and whether a worker runs."""
-    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, any_group=True) as place:
+    with open_place(
+        target, app_dir=app_dir, broker=broker, db=db, group=group, partition=partition, any_group=True,
+        any_partition=True,
+    ) as place:  # fmt: skip
         rows = [_row(place, name) for name in known_groups(place)]
     if as_json:
         say_json({"stream": place.stream, "groups": rows})
@@ -72,11 +81,12 @@ def drop_group(
     broker: str | None,
     db: str | None,
     group: str | None,
+    partition: int | None,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Forget a group: its progress and its dead letters. The events stay, for the other groups."""
-    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group) as place:
+    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, partition=partition) as place:
         name = place.group
         if name not in known_groups(place):
             raise UsageError(

@@ -18,12 +18,12 @@ from commute.cli.target import is_url, load
 from commute.database import Connection, Database
 from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, open_file, parse_db, parse_url
+from commute.link import BrokerUrl, Link, Log, log_name, open_file, parse_db, parse_url
 from commute.runtime.receipts import Desk
 from commute.store.reading import find_scope, scopes
 from commute.store.schema import SCHEMA as STORE_SCHEMA
 from commute.transports.rows import SCHEMA as LOG_SCHEMA
-from commute.transports.rows import find_positions
+from commute.transports.rows import find_positions, partition_logs
 
 if TYPE_CHECKING:
     from commute.app import App
@@ -35,8 +35,9 @@ BUSY_S_MAX = 5.0  # a person waits: another process may hold the write lock for 
 
 
 def where_options(command: F) -> F:
-    """The options that say where: --app-dir, --broker, --db, --group."""
+    """The options that say where: --app-dir, --broker, --db, --group, --partition."""
     for option in (
+        click.option("--partition", metavar="N", type=click.IntRange(0), help="The one to look at, of several."),
         click.option("--group", metavar="NAME", help="Whose progress; default: the app's, or the only one there is."),
         click.option("--db", metavar="URL", help="Where dead letters and progress are; default: the broker's file."),
         click.option("--broker", metavar="URL", help="The broker, instead of the app's."),
@@ -55,12 +56,13 @@ class Place:
     """One group's log and store. `app` is None where only a URL was given; `shown` is what a person types again."""
 
     def __init__(
-        self, app: App[Any] | None, shown: str, url: BrokerUrl, db: BrokerUrl | None, group: str | None
-    ) -> None:
+        self, app: App[Any] | None, shown: str, url: BrokerUrl, db: BrokerUrl | None, group: str | None,
+        partition: int | None = None,
+    ) -> None:  # fmt: skip
         self.app = app
         self.shown = shown
         self.url = url
-        self.stream = url.stream
+        self.at(partition)
         self.limits: Limits = app.limits if app is not None else Limits()
         assert url.path is not None
         self._db = db
@@ -88,9 +90,14 @@ class Place:
             self._link = Link.open(self.url, self._db, self.limits)
         return self._link
 
+    @property
+    def seat(self) -> str:
+        """What a worker owns of the group to work here."""
+        return self.group if self.partition is None else f"{self.group}#{self.partition}"
+
     def side_path(self, suffix: str) -> Path:
         """A side file of the group's worker."""
-        return Path(self.store.side_path(self.group, suffix))
+        return Path(self.store.side_path(self.seat, suffix))
 
     def desk(self) -> Desk:
         """Who answers what has become of an event."""
@@ -100,8 +107,37 @@ class Place:
             return [] if app is None else [h.name for h in app.handlers if h.event(type_) is not None]
 
         return Desk(
-            self.store, _Finder(self), self.group, self.stream, retain_s=self.limits.retain_s, handlers_of=handlers_of
+            self.store,
+            lambda: {name: _Finder(self, name) for name in self.logs()},
+            self.group,
+            retain_s=self.limits.retain_s,
+            handlers_of=handlers_of,
         )
+
+    def logs(self) -> list[str]:
+        """The names of the stream's logs in the store: its own, or one for each partition."""
+        if self.partition is not None or self.url.server is None:
+            return [self.stream]
+        parts = self.broker.read(lambda connection: partition_logs(connection, self.stream))
+        return parts or [self.stream]
+
+    def partitions(self) -> list[int]:
+        """The partitions that have a log of their own in the store; none where the stream is one log."""
+        return [int(name.rpartition("#")[2]) for name in self.logs() if name != self.stream]
+
+    def at(self, partition: int | None) -> None:
+        """Look at this partition from now on; None: at the stream as a whole."""
+        self.partition = partition
+        self.stream = log_name(self.url.stream, partition)
+
+    def only_log(self) -> None:
+        """Nothing where the place is one log. Raises UsageError (``which-partition``)."""
+        if self.partitions():
+            numbers = ", ".join(map(str, self.partitions()))
+            raise UsageError(
+                f"stream {self.stream} has several logs, one for each partition: {numbers}. Which one do you mean? "
+                "--partition N", slug="which-partition",
+            )  # fmt: skip
 
     def close(self) -> None:
         if self._link is not None:
@@ -123,11 +159,12 @@ class Place:
 class _Finder:
     """The part of the log that receipts need, without a transport, which would have to write."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, stream: str) -> None:
         self._place = place
+        self._stream = stream
 
     def find(self, event_id: str, source: str | None = None) -> list[int]:
-        stream = self._place.stream
+        stream = self._stream
         return self._place.broker.read(lambda c: find_positions(c, stream, event_id, source))
 
 
@@ -139,7 +176,8 @@ def known_groups(place: Place) -> list[str]:
             (place.stream,),
         ).fetchall()
     )
-    stored = place.store.read(lambda c: [group for _, group, stream in scopes(c) if stream == place.stream])
+    logs = place.logs()
+    stored = place.store.read(lambda c: [group for _, group, stream in scopes(c) if stream in logs])
     return sorted({str(name) for (name,) in read} | set(stored))
 
 
@@ -171,9 +209,12 @@ def open_place(
     broker: str | None = None,
     db: str | None = None,
     group: str | None = None,
+    partition: int | None = None,
     any_group: bool = False,
+    any_partition: bool = False,
 ) -> Place:
-    """The place of a TARGET or a broker URL. `any_group`: the command means all groups, so none has to be named.
+    """The place of a TARGET or a broker URL. `any_group`, `any_partition`: the command means all of them, so none has
+    to be named.
 
     Raises UsageError, StoreError, and NotReachableError where there is no such file: looking makes none.
     """
@@ -203,7 +244,14 @@ def open_place(
         if path is not None and not path.exists():
             begin = f"make it: commute run {shown}" if app is not None else "three slashes are relative, four absolute"
             raise NotReachableError(f"there is no file {path}; {begin}", slug="not-reachable")
-    return Place(app, shown, url, store, group if group is not None or not any_group else "")
+    place = Place(app, shown, url, store, group if group is not None or not any_group else "", partition)
+    try:
+        if not any_partition:
+            place.only_log()
+    except BaseException:
+        place.close()
+        raise
+    return place
 
 
 def _complete(file: Database, name: str, schema: str) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -146,7 +147,7 @@ class _Producer:
         group = self.group or only_group_of(self.link, self.log)
         handlers = self.handlers or {}
         return Desk(
-            self.link.file, self.log, group, self.stream, retain_s=self.limits.retain_s,
+            self.link.file, partial(self.link.logs, self.stream), group, retain_s=self.limits.retain_s,
             handlers_of=lambda type_: handlers.get(type_, []),
         )  # fmt: skip
 

@@ -35,10 +35,11 @@ from commute.cli.target import load
 from commute.cli.terminal import Live, routed_logs
 from commute.errors import CommuteError, UsageError
 from commute.limits import Limits
-from commute.runtime.status import snapshot
+from commute.runtime.status import merged
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.runtime.fleet import Fleet
     from commute.runtime.worker import Worker
 
 TICK_S = 1.0  # the live line of a terminal, and --json
@@ -57,6 +58,9 @@ BLOCKED_S = 1.0  # a loop that has not answered the signal by then is blocked
 @click.option("--from", "start", type=click.Choice(["start", "end"]), help="Where a new group begins in the log.")
 @click.option("--resume", is_flag=True, help="Go on where intake paused over too many rejected events.")
 @click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="A limit, such as descriptors_max=1000.")
+@click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes that share the stream's partitions.")
+@click.option("--share", metavar="I/N", help="Begin with partitions I, I+N, ... of the stream: one of N processes.")
+@click.option("--single-owner", is_flag=True, help="One engine has all partitions, other workers stand by.")
 @click.option("--reload", is_flag=True, help="Restart the worker when a *.py file changes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line on stdout.")
 def run(
@@ -69,6 +73,9 @@ def run(
     start: str | None,
     resume: bool,
     limits: tuple[str, ...],
+    workers: int | None,
+    share: str | None,
+    single_owner: bool,
     reload: bool,
     as_json: bool,
 ) -> None:
@@ -84,13 +91,31 @@ def run(
         from commute.cli.reload import run_reloading
 
         sys.exit(run_reloading(Path(app_dir or ".")))
+    if workers is not None:
+        from commute.cli.workers import run_workers
+
+        if share is not None or single_owner:
+            raise UsageError("--workers goes with neither --share nor --single-owner", slug="option")
+        sys.exit(run_workers(workers))
     began_s = time.monotonic()
     loaded = load(target, app_dir)
     loaded.app.override(broker=broker, db=db, group=group, concurrency=concurrency, **_limits(limits))
     from_end = start == "end"
     sys.exit(
-        run_app(loaded.app, shown=loaded.shown, resume=resume, from_end=from_end, as_json=as_json, began_s=began_s)
-    )
+        run_app(
+            loaded.app, shown=loaded.shown, resume=resume, from_end=from_end, as_json=as_json, began_s=began_s,
+            share=_share(share), single_owner=single_owner,
+        )
+    )  # fmt: skip
+
+
+def _share(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 0, 1
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise UsageError(f"--share {text}: write I/N, such as 2/4 for the second of four", slug="option")
+    return int(number) - 1, int(of)
 
 
 def _limits(given: tuple[str, ...]) -> dict[str, str]:
@@ -114,11 +139,14 @@ def run_app(
     from_end: bool = False,
     as_json: bool = False,
     began_s: float | None = None,
+    share: tuple[int, int] = (0, 1),
+    single_owner: bool = False,
 ) -> int:
     """Run a worker of `app` in this process until a signal; the exit status. What ``App.run`` calls.
 
-    `shown`: what a person types to name the app, for the commands that messages recommend. Blocks; the main thread
-    only, since signals arrive there.
+    `share`: (this process's number from 0, how many): the partitions that it begins with, where the stream has several.
+    `single_owner`: all of them for one engine. `shown`: what a person types to name the app, for the commands that
+    messages recommend. Blocks; the main thread only, since signals arrive there.
     """
     began_s = time.monotonic() if began_s is None else began_s
     live = Live()
@@ -127,7 +155,8 @@ def run_app(
     signals.install()
     try:
         with routed_logs(live, name):
-            return asyncio.run(_Run(app, name, live, signals, began_s, as_json=as_json).run(resume, from_end))
+            running = _Run(app, name, live, signals, began_s, as_json=as_json, share=share, single_owner=single_owner)
+            return asyncio.run(running.run(resume, from_end))
     except CommuteError as error:
         live.end()
         note(error_text(error, sys.stderr))
@@ -182,15 +211,18 @@ class _Run:
     """One worker with its terminal."""
 
     def __init__(
-        self, app: App[Any], shown: str, live: Live, signals: Signals, began_s: float, *, as_json: bool
-    ) -> None:
+        self, app: App[Any], shown: str, live: Live, signals: Signals, began_s: float, *, as_json: bool,
+        share: tuple[int, int], single_owner: bool,
+    ) -> None:  # fmt: skip
         self._app = app
         self._shown = shown
         self._live = live
         self._signals = signals
         self._began_s = began_s
         self._as_json = as_json
-        self._worker: Worker
+        self._share = share
+        self._single_owner = single_owner
+        self._worker: Worker | Fleet
         self._asked = threading.Event()  # by the first signal
         self._draining = threading.Event()  # the loop has heard of it
         self._ended = threading.Event()  # there is nothing to look after any more
@@ -203,7 +235,12 @@ class _Run:
                 f"{app.name} has no handlers, so every event would be rejected. Register one with @app.on",
                 slug="no-handlers",
             )
-        worker = self._worker = app.worker(resume=resume, from_end=from_end)
+        count = await asyncio.to_thread(app.partitions)
+        if count > 1 and not self._single_owner:
+            worker: Worker | Fleet = app.fleet(count, self._share, resume=resume, from_end=from_end)
+        else:
+            worker = app.worker(resume=resume, from_end=from_end)
+        self._worker = worker
         live.above(banner(app, app.connect(), from_end=from_end))
         asked = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -282,15 +319,12 @@ class _Run:
 
     def _running(self) -> list[str]:
         """``reserve (order_created 01J9A)`` for each handler that runs."""
-        session = self._worker.session
-        if session is None or not hasattr(session, "engine"):
-            return []
-        jobs = [slot.job for slot in tuple(session.engine.slots) if slot.job is not None]
+        sessions = self._worker.sessions
+        jobs = [slot.job for session in sessions for slot in tuple(session.engine.slots) if slot.job is not None]
         return [f"{job.bound.name} ({clean(job.entry.kind.type)} {clean(job.entry.id)})" for job in jobs]
 
     def _done(self) -> int:
-        session = self._worker.session
-        return session.engine.done if session is not None and hasattr(session, "engine") else 0
+        return sum(session.engine.done for session in self._worker.sessions)
 
     # -- the live line ------------------------------------------------------------------------------------------
 
@@ -299,10 +333,10 @@ class _Run:
         interval_s = TICK_S if self._live.rewrites or self._as_json else PIPED_TICK_S
         while True:
             await asyncio.sleep(interval_s)
-            session = self._worker.session
-            if session is None or not hasattr(session, "engine"):
+            sessions = self._worker.sessions
+            if not sessions:
                 continue
-            found = snapshot(session, time.time())
+            found = merged(sessions, time.time())
             done, now_s = int(found["done"]), time.monotonic()
             before, at_s = self._last
             rate = max(0, done - before if done >= before else done) / max(now_s - at_s, 1e-9)
@@ -315,7 +349,7 @@ class _Run:
     async def _say_ready(self) -> None:
         worker, app = self._worker, self._app
         standing_by = worker.standing_by
-        while worker.session is None or not hasattr(worker.session, "engine"):
+        while not worker.sessions:
             await asyncio.sleep(0.05)
         took_s = time.monotonic() - self._began_s
         if self._as_json:

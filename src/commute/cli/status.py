@@ -42,6 +42,7 @@ def status(
     broker: str | None,
     db: str | None,
     group: str | None,
+    partition: int | None,
     watch: bool,
     as_json: bool,
 ) -> None:
@@ -54,8 +55,14 @@ def status(
       commute status shop:app --watch
       commute status sqlite:///shop.db --group shop --json
     """
-    with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, any_group=True) as place:
+    with open_place(
+        target, app_dir=app_dir, broker=broker, db=db, group=group, partition=partition, any_group=True,
+        any_partition=True,
+    ) as place:  # fmt: skip
         place.group = place.group or _group(place)
+        if (numbers := place.partitions()) and place.partition is None:
+            say_partitions(place, numbers, as_json=as_json)
+            return
         while True:
             found = look(place)
             if as_json:
@@ -89,6 +96,29 @@ def look(place: Place) -> dict[str, Any]:
     }
     found["worker"] = worker(place)
     return found
+
+
+def say_partitions(place: Place, numbers: Sequence[int], *, as_json: bool) -> None:
+    """A line for each partition, and the sum."""
+    rows = []
+    for number in numbers:
+        place.at(number)
+        rows.append(look(place))
+    place.at(None)
+    if as_json:
+        say_json({"stream": place.stream, "group": place.group, "partitions": rows})
+        return
+    lines = [["PARTITION", "TO DO", "RUNNING", "WAITING", "RETRYING", "PARKED", "HELD", "WORKER"]]
+    for number, row in zip(numbers, rows, strict=True):
+        its, dead = row["worker"] or {}, row["dead"]
+        whose = f"pid {its['pid']} on {its['host']}" if its else "none"
+        counts = (row["to_do"], its.get("running", 0), its.get("waiting", 0), row["retrying"])
+        parked = (dead.get("parked", 0), dead.get("held", 0))
+        lines.append([str(number), *(f"{count:,}" for count in (*counts, *parked)), whose])
+    to_do = sum(row["to_do"] for row in rows)
+    say(f"group {clean(place.group)} on {clean(place.url.text)}, {len(numbers)} partitions: {to_do:,} to do")
+    say("\n".join(table(lines[0], lines[1:])))
+    say(f"One of them: commute status {clean(place.shown)} --partition {numbers[0]}")
 
 
 def stream_ends(connection: Connection, stream: str, group: str) -> tuple[int, int, int | None]:
@@ -126,7 +156,7 @@ def _progress(connection: Connection, place: Place, last: int, watermark: int) -
 
 def worker(place: Place) -> dict[str, Any] | None:
     """What the running worker last wrote, with ``pid``, ``host`` and ``stale_s``; None while none runs."""
-    owner = place.store.owner(place.group)
+    owner = place.store.owner(place.seat)
     if owner is None:
         return None
     pid, host = owner

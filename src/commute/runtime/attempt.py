@@ -73,6 +73,9 @@ class Attempt:
         attributes = {"causationid": message.id, "correlationid": parent.get("correlationid", message.id)}
         if "traceparent" in parent:
             attributes["traceparent"] = parent["traceparent"]
+        label = self._engine.label
+        if label is not None and to is None and (text := label(type_, data)) is not None:
+            attributes["partitionkey"] = text
         if len(data) > self._engine.limits.event_bytes_max:
             raise RejectedError(
                 f"{name} published a {type_} of {len(data):,} bytes; the limit is "

@@ -60,6 +60,13 @@ class Encoder:
             raise RejectedError(f"{type_} was not sent: {error}", slug=error.slug) from error
         return type_, data
 
+    def decode(self, type_: str, data: bytes) -> object:
+        """The event of encoded bytes. Raises RejectedError."""
+        codec = self._by_type.get(type_)
+        if codec is None:
+            codec = self._by_type[type_] = codec_for(type_)
+        return codec.decode(data)
+
     def check_size(self, type_: str, data: bytes) -> None:
         """Raise RejectedError (``too-large``) before anything is sent."""
         if len(data) > self._event_bytes_max:

@@ -66,6 +66,7 @@ class Engine:
         self.writer = wiring.writer
         self.store = wiring.store
         self.encode = wiring.encode
+        self.label = wiring.label
         self.recorder = wiring.recorder
         self._in_flight = wiring.in_flight
         self.blocks_apart = wiring.blocks_apart

@@ -14,7 +14,9 @@ from commute.limits import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One app as its worker sees it. `source` is the CloudEvents source of what it publishes."""
+    """One app as its worker sees it. `source` is the CloudEvents source of what it publishes; `partition` the one that
+    this engine owns, None: all of the stream; `label` tells the partition label of an event by type and data, None:
+    nobody asks for it."""
 
     name: str
     group: str
@@ -26,6 +28,13 @@ class Plan:
     limits: Limits
     encode: Callable[[object], tuple[str, bytes]]
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+    partition: int | None = None
+    label: Callable[[str, bytes], str | None] | None = None
+
+    @property
+    def seat(self) -> str:
+        """What an engine owns of the group: one partition, or all."""
+        return self.group if self.partition is None else f"{self.group}#{self.partition}"
 
     def fingerprint(self) -> str:
         """A digest of what decides whether an event is rejected: handlers, their code and events, `ignore`."""

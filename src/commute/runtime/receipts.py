@@ -63,22 +63,22 @@ class Finder(Protocol):
 
 
 class Desk:
-    """Answers about the events of one group and stream. Every answer is a few short reads; thread-safe."""
+    """Answers about the events of one group and stream. Every answer is a few short reads; thread-safe.
+
+    `logs` gives those of the stream by their names in the store: one, or one for each partition."""
 
     def __init__(
         self,
         file: Database,
-        log: Finder,
+        logs: Callable[[], Mapping[str, Finder]],
         group: str,
-        stream: str,
         *,
         retain_s: float,
         handlers_of: Callable[[str], Sequence[str]],
     ) -> None:
         self._file = file
-        self._log = log
+        self._logs = logs
         self._group = group
-        self._stream = stream
         self._retain_s = retain_s
         self._handlers_of = handlers_of
         self._waiting: dict[asyncio.Future[Outcome], tuple[str, int | None, str | None]] = {}
@@ -86,14 +86,25 @@ class Desk:
 
     def state(self, event_id: str, position: int | None = None, type_: str | None = None) -> State:
         """Where the event stands; `position` where it is known (a duplicate id has one of its own)."""
+        logs = self._logs()
+        asked = dict.fromkeys(logs, position)
         if position is None:
-            found = self._log.find(event_id)
-            if found:
-                position = found[0]
-        return self._file.read(lambda connection: self._read(connection, event_id, position, type_))
+            for stream, log in logs.items():
+                if found := log.find(event_id):
+                    asked = {stream: found[0]}
+                    break
 
-    def _read(self, connection: Connection, event_id: str, position: int | None, type_: str | None) -> State:
-        scope = find_scope(connection, self._group, self._stream)
+        def read(connection: Connection) -> State:
+            states = (self._read(connection, event_id, stream, at, type_) for stream, at in asked.items())
+            *others, last = states
+            return next((state for state in others if state.status not in ("unknown", "too old")), last)
+
+        return self._file.read(read)
+
+    def _read(
+        self, connection: Connection, event_id: str, stream: str, position: int | None, type_: str | None
+    ) -> State:
+        scope = find_scope(connection, self._group, stream)
         if scope is not None:
             condition, values = ("position=?", (position,)) if position is not None else ("id=?", (event_id,))
             rows = read_dead(connection, scope, condition, values, data=False)

@@ -99,8 +99,8 @@ class Session:
             Wiring(
                 source=plan.source, kinds=Kinds(plan.handlers, plan.ignore, plan.limits.accesses_max),
                 limits=plan.limits, concurrency=plan.concurrency, world=around.world, transport=around.transport,
-                writer=file.writer, store=store, in_flight=around.in_flight, encode=plan.encode, state=around.state,
-                recorder=around.recorder, on_outcome=around.on_outcome, in_memory=in_memory,
+                writer=file.writer, store=store, in_flight=around.in_flight, encode=plan.encode, label=plan.label,
+                state=around.state, recorder=around.recorder, on_outcome=around.on_outcome, in_memory=in_memory,
                 blocks_apart=file.blocks_apart, inline_threads=around.inline_threads,
             )
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
 KEYS_SHOWN_MAX = 10
 JOBS_SHOWN_MAX = 40
+_COUNTS = (
+    *("done", "running", "ready", "waiting", "retrying", "overdue", "admitted", "payload_bytes", "parked", "held"),
+)
 
 
 def snapshot(session: Session, now_s: float) -> dict[str, Any]:
@@ -53,6 +57,25 @@ def snapshot(session: Session, now_s: float) -> dict[str, Any]:
         ],
         "retries": [_retry(job) for job in retries],
     }
+
+
+def merged(sessions: Sequence[Session], now_s: float) -> dict[str, Any]:
+    """`snapshot` of several engines of one process: counts are added, the oldest is the oldest of all."""
+    found = [snapshot(session, now_s) for session in sessions]
+    if len(found) == 1:
+        return found[0]
+    whole: dict[str, Any] = {"at_s": now_s, "full": any(one["full"] for one in found)}
+    for name in _COUNTS:
+        whole[name] = sum(one[name] for one in found)
+    oldest = max(found, key=lambda one: one["oldest_s"] or 0.0, default={"oldest_s": None, "oldest_key": None})
+    whole |= {"oldest_s": oldest["oldest_s"], "oldest_key": oldest["oldest_key"]}
+    whole["paused"] = {f"{at}": why for at, one in enumerate(found) for why in one["paused"].values()}
+    keys = sorted((pair for one in found for pair in one["keys"]), key=lambda pair: -pair[1])
+    whole["keys"] = keys[:KEYS_SHOWN_MAX]
+    whole["behind_breakers"] = {k: n for one in found for k, n in one["behind_breakers"].items()}
+    whole["handlers"] = [job for one in found for job in one["handlers"]][:JOBS_SHOWN_MAX]
+    whole["retries"] = [job for one in found for job in one["retries"]][:JOBS_SHOWN_MAX]
+    return whole
 
 
 def _job(job: Job) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Wiring(msgspec.Struct, frozen=True):
     in_flight: InFlight
     encode: Callable[[object], tuple[str, bytes]]
     state: Any
+    label: Callable[[str, bytes], str | None] | None = None
     recorder: Recorder | None = None
     on_outcome: Callable[[Sequence[Record]], None] = lambda batch: None
     blocks_apart: bool = False  # a block is durable at its end, without the records that were queued before it

@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,7 +51,7 @@ class Link(Protocol):
     def file(self) -> Database:
         """The store."""
 
-    def transport(self, stream: str | None = None) -> Transport: ...
+    def transport(self, stream: str | None = None, partition: int | None = None) -> Transport: ...
 
     def appender(self, transport: Transport) -> Appender | None: ...
 
@@ -71,20 +72,23 @@ class Worker:
         from_end: bool = False,
         inline_threads: bool = False,
         watch: bool = True,
+        patience_s: float = 0.0,
     ) -> None:
+        """`patience_s`: how long the group must have had no owner before this worker takes it."""
         self.plan = plan
         self.link = link
         self.world = world or SystemWorld()
         self.session: Session | None = None
         self.standing_by = False
         self.ready = asyncio.Event()
-        self._state = state
+        self.state = state
         self._recorder = recorder
         self._on_outcome = on_outcome
         self._resume = resume
         self._from_end = from_end
         self._inline_threads = inline_threads
         self._watch = watch
+        self._patience_s = patience_s
         self._stop = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._ownership: Ownership | None = None
@@ -108,9 +112,19 @@ class Worker:
         assert self._work is not None
         await self._work
 
+    @property
+    def sessions(self) -> Sequence[Session]:
+        """The session that runs; none while this worker stands by."""
+        session = self.session
+        return [session] if session is not None and hasattr(session, "engine") else []
+
+    def ask_to_stop(self) -> None:
+        """Drain and end, soon."""
+        self._stop.set()
+
     async def stop(self) -> bool:
         """Drain and end; True if every running handler has ended within `grace_s`."""
-        self._stop.set()
+        self.ask_to_stop()
         await self.wait()
         return self.drained
 
@@ -126,7 +140,7 @@ class Worker:
                 return
             stack.callback(self._give_group_back)
             if self.plan.lifespan is not None:
-                self._state = await stack.enter_async_context(self.plan.lifespan())
+                self.state = await stack.enter_async_context(self.plan.lifespan())
             delay_s = 0.1
             while not self._stop.is_set():
                 error = await self._one_session()
@@ -160,9 +174,9 @@ class Worker:
         if file.path is None:
             return True
         if self._ownership is None:
-            self._ownership = file.ownership(self.plan.group)
+            self._ownership = file.ownership(self.plan.seat)
         ownership = self._ownership
-        while not await asyncio.to_thread(ownership.try_take):
+        while not await self._free_for_long() or not await asyncio.to_thread(ownership.try_take):
             if not self.standing_by:
                 self.standing_by = True
                 holder = ownership.holder()
@@ -170,7 +184,7 @@ class Worker:
                 LOGGER.warning(
                     "warning[second-worker] group %s on %s is run by %s. This one stands by and takes over as soon "
                     "as that one has ended.",
-                    self.plan.group, file.path, who,
+                    self.plan.seat, file.path, who,
                 )  # fmt: skip
                 self.ready.set()
             await self._pause(STAND_BY_S)
@@ -178,7 +192,16 @@ class Worker:
                 return False
         if self.standing_by:
             self.standing_by = False
-            LOGGER.warning("group %s is free: this worker takes over", self.plan.group)
+            LOGGER.warning("group %s is free: this worker takes over", self.plan.seat)
+        return True
+
+    async def _free_for_long(self) -> bool:
+        """Whether the group has had no owner for `patience_s`: those who are meant to have it come first."""
+        end_s = asyncio.get_running_loop().time() + self._patience_s
+        while (left_s := end_s - asyncio.get_running_loop().time()) > 0:
+            if self._stop.is_set() or await asyncio.to_thread(self.link.file.owner, self.plan.seat) is not None:
+                return False
+            await self._pause(min(STAND_BY_S, left_s))
         return True
 
     async def _one_session(self) -> StoreError | None:
@@ -199,14 +222,15 @@ class Worker:
         file = self.link.file
         if self.session is not None and not await self._take_group():
             return None  # it was lost with a connection, and asked to stop before it came back
-        transport = await asyncio.to_thread(self.link.transport) if file.path is not None else self.link.transport()
-        record = file.record(self.plan.group, self.plan.concurrency + self.plan.limits.overdue_max + 1)
+        make = partial(self.link.transport, None, self.plan.partition)
+        transport = await asyncio.to_thread(make) if file.path is not None else make()
+        record = file.record(self.plan.seat, self.plan.concurrency + self.plan.limits.overdue_max + 1)
         suspects = record.read_and_reset()
         session = self.session = Session(
             Surroundings(
                 plan=self.plan, world=self.world, file=file, transport=transport,
                 appender=self.link.appender(transport), ownership=self._ownership, in_flight=record,
-                suspects=suspects, state=self._state, on_outcome=self._on_outcome, recorder=self._recorder,
+                suspects=suspects, state=self.state, on_outcome=self._on_outcome, recorder=self._recorder,
                 resume=self._resume, from_end=self._from_end, inline_threads=self._inline_threads, watch=self._watch,
             )
         )  # fmt: skip
@@ -257,7 +281,7 @@ class Worker:
 
     async def _housekeeping(self, session: Session, transport: Transport) -> None:
         file, limits = self.link.file, self.plan.limits
-        path = None if file.path is None else Path(file.side_path(self.plan.group, "status"))
+        path = None if file.path is None else Path(file.side_path(self.plan.seat, "status"))
         next_s = 0.0
         loop = asyncio.get_running_loop()
         while True:

@@ -163,7 +163,7 @@ class _Link:
             }
         )
 
-    def transport(self, stream: str | None = None) -> _Log:
+    def transport(self, stream: str | None = None, partition: int | None = None) -> _Log:
         return self._log
 
     def appender(self, _transport: object) -> None:

@@ -72,7 +72,8 @@ def journal_features(promises: Promises) -> Features:
 class Journal:
     """The stream of one broker server as a `Transport`.
 
-    `log`: where it is journalled. `make_wire`: a new, unconnected client. `outbound`: the connected client that sends,
+    `log`: where it is journalled. `feeds`: each makes a new, unconnected client; together they bring all of the stream.
+    `outbound`: the connected client that sends,
     shared by all of a process. `reader`: the name under which the broker knows who reads, the same for all groups of a
     store, since the journal serves them all. `to`: where this one sends, if that is not the client's own stream.
     """
@@ -81,7 +82,7 @@ class Journal:
         self,
         log: JournalLog,
         *,
-        make_wire: Callable[[], Wire],
+        feeds: Sequence[Callable[[], Wire]],
         outbound: Callable[[], Wire],
         promises: Promises,
         reader: str,
@@ -91,13 +92,13 @@ class Journal:
         self.features = journal_features(promises)
         self.log = log
         self.stream = log.stream
-        self._make_wire = make_wire
+        self._feeds = feeds
         self._outbound = outbound
         self._reader = reader
         self._journal_events_max = journal_events_max
         self._to = to
-        self._feeder: _Feeder | None = None
-        self._standing_by: asyncio.Task[None] | None = None
+        self._feeders: list[_Feeder] = []
+        self._standing_by: list[asyncio.Task[None]] = []
 
     # -- the contract of base.Transport
 
@@ -109,10 +110,12 @@ class Journal:
         if group is None:
             return
         await self.log.open(group, from_end=from_end)
-        feeder = self._feeder = _Feeder(self.log, self._make_wire, self._reader, self._journal_events_max)
-        if not await asyncio.to_thread(feeder.try_start, from_end):
-            LOGGER.info("the journal of %s is fed by another worker; this one takes over when it ends", self.stream)
-            self._standing_by = asyncio.create_task(self._stand_by(feeder), name="commute journal")
+        for number, make_wire in enumerate(self._feeds):
+            feeder = _Feeder(self.log, make_wire, self._reader, self._journal_events_max, number)
+            self._feeders.append(feeder)
+            if not await asyncio.to_thread(feeder.try_start, from_end):
+                LOGGER.info("the journal of %s is fed by another worker; this one takes over when it ends", self.stream)
+                self._standing_by.append(asyncio.create_task(self._stand_by(feeder), name="commute journal"))
 
     async def _stand_by(self, feeder: _Feeder) -> None:
         while True:
@@ -131,8 +134,8 @@ class Journal:
 
     def settle(self, handles: Sequence[object]) -> None:
         self.log.settle(handles)
-        if self._feeder is not None:
-            self._feeder.look_again()
+        for feeder in self._feeders:
+            feeder.look_again()
 
     async def send(self, messages: Sequence[Message], *, to: str | None = None) -> Sequence[Sent]:
         if not messages:
@@ -148,13 +151,13 @@ class Journal:
         return [Sent(None)] * len(messages)
 
     async def close(self) -> None:
-        standing_by, self._standing_by = self._standing_by, None
-        feeder, self._feeder = self._feeder, None
-        if standing_by is not None:
-            standing_by.cancel()
-            await asyncio.wait((standing_by,))
-        if feeder is not None:
-            await asyncio.to_thread(feeder.close)
+        standing_by, self._standing_by = self._standing_by, []
+        feeders, self._feeders = self._feeders, []
+        for waiting in standing_by:
+            waiting.cancel()
+        if standing_by:
+            await asyncio.wait(standing_by)
+        await asyncio.gather(*(asyncio.to_thread(feeder.close) for feeder in feeders))
         await self.log.close()
 
     # -- the journal, looked into
@@ -191,12 +194,14 @@ class Journal:
 class _Feeder:
     """From the wire into the journal. `_arrived` is called by the wire's thread, `_stored` by the writer's."""
 
-    def __init__(self, log: JournalLog, make_wire: Callable[[], Wire], reader: str, journal_events_max: int) -> None:
+    def __init__(
+        self, log: JournalLog, make_wire: Callable[[], Wire], reader: str, journal_events_max: int, number: int
+    ) -> None:
         self._log = log
         self._make_wire = make_wire
         self._reader = reader
         self._journal_events_max = journal_events_max
-        self._ownership = log.file.ownership(f"journal {log.stream}")
+        self._ownership = log.file.ownership(f"journal {log.stream}" + (f" {number}" if number else ""))
         self._wire: Wire | None = None
         self._changing = threading.Lock()  # a start and a close, each on a thread of its own, come one after the other
         # Held for instants, also over a submit: what waited must reach the writer before what comes after it.

@@ -168,6 +168,9 @@ class KafkaWire:
         topics.have(self._options.stream)
         self._topics = topics
 
+    def partitions(self) -> int:
+        return len(Topics(self._options).partitions(self._options.stream) or (0,))
+
     def consume(
         self, group: str, arrived: Callable[[Sequence[Arrival]], None], *, ahead_max: int, from_end: bool = False
     ) -> None:

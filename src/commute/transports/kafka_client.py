@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from commute.errors import CommuteError, NotReachableError, UsageError
@@ -32,6 +32,7 @@ class KafkaOptions:
     hosts: tuple[str, ...]  # HOST:PORT each
     stream: str = "events"
     partitions: int = 1  # of topics that are made here
+    partition: int | None = None  # read this one alone, whoever else reads; None: those that the group is given
     security: str = PLAINTEXT
     user: str = ""
     password: str = field(default="", repr=False)
@@ -54,6 +55,16 @@ class KafkaOptions:
         """The URL without the password."""
         user = f"{self.user}:***@" if self.user else ""
         return f"kafka://{user}{','.join(self.hosts)}/{self.stream}"
+
+    labelled = True  # a record's key decides its partition
+
+    def of_partition(self, partition: int) -> KafkaOptions:
+        """One partition, as a stream of its own."""
+        return replace(self, partition=partition)
+
+    def readers(self) -> list[KafkaOptions]:
+        """What has to be consumed for the whole stream, each by a wire of its own."""
+        return [self]
 
     def client(self, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
         """The part of the configuration that is the same for reading, sending and making topics."""

@@ -114,15 +114,22 @@ class Reading:
 
     def _run(self) -> None:
         try:
-            self._consumer.subscribe(
-                [self._options.stream], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-            )
+            self._begin_reading()
             while not self._closing:
                 self._turn()
         except Exception as error:  # noqa: BLE001 - whatever it was, the group must be left, and the log told
             LOGGER.error("error[internal] reading %s ends: %r", self._options.shown, error)
         finally:
             self._leave()
+
+    def _begin_reading(self) -> None:
+        from confluent_kafka import TopicPartition
+
+        stream, partition = self._options.stream, self._options.partition
+        if partition is not None:
+            self._on_assign(self._consumer, [TopicPartition(stream, partition)])
+            return
+        self._consumer.subscribe([stream], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def _turn(self) -> None:
         self._settle()

@@ -169,6 +169,9 @@ class MqttWire:
         self._outgoing = Line(self._options, f"commute-send-{uuid.uuid4().hex[:16]}", self._sending)
         self._outgoing.open()
 
+    def partitions(self) -> int:
+        return 1
+
     def consume(
         self, group: str, arrived: Callable[[Sequence[Arrival]], None], *, ahead_max: int, from_end: bool = False
     ) -> None:

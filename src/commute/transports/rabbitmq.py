@@ -24,7 +24,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -35,6 +35,7 @@ from commute.limits import MIB
 from commute.transports.base import Message
 from commute.transports.rabbitmq_channels import PREFETCH_MAX, Encoded, Intake, Outlets, Sending, text, texts
 from commute.transports.rabbitmq_connection import connection_class, delete_queue, parameters, root
+from commute.transports.rabbitmq_partitions import dealt, joined
 from commute.transports.rabbitmq_queues import Backoff, Session
 from commute.transports.wire import Arrival, Promises
 
@@ -45,7 +46,7 @@ _SHORT_BYTES_MAX = 255  # of a short string in the protocol: queues, header name
 _HEADERS_BYTES_MAX = 131_072 - 64  # they go in one frame
 _TIME_S_MAX = 253_402_300_799  # the last second that has a date of four digits
 _DENIED = ("ProbableAuthenticationError", "AuthenticationError", "ProbableAccessDeniedError")
-_NUMBERS = ("heartbeat_s", "in_flight_max")
+_NUMBERS = ("heartbeat_s", "in_flight_max", "partitions")
 _ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, {} what \
 is needed".format(", ".join(_NUMBERS))
 
@@ -61,6 +62,7 @@ class RabbitmqOptions:
     password: str = field(default="guest", repr=False)
     encrypted: bool = False  # TLS, with the system's certificates and the host's name checked
     stream: str = "events"
+    partitions: int = 1  # more: the stream is the queues STREAM.0, STREAM.1, ...
     kind: str = "quorum"  # of queues that are declared here; or "classic"
     heartbeat_s: int = 10
     in_flight_max: int = 1_000  # messages written and not confirmed
@@ -72,6 +74,19 @@ class RabbitmqOptions:
     close_s_max: float = 5.0
     retry_s_min: float = 0.1
     retry_s_max: float = 10.0
+
+    def of_partition(self, partition: int) -> RabbitmqOptions:
+        """The queue of one partition, as a stream of its own."""
+        return replace(self, stream=f"{self.stream}.{partition}", partitions=1)
+
+    def readers(self) -> list[RabbitmqOptions]:
+        """What has to be consumed for the whole stream, each by a wire of its own."""
+        return [self] if self.partitions == 1 else [self.of_partition(n) for n in range(self.partitions)]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether events have to carry their partition label."""
+        return self.partitions > 1
 
     @property
     def address(self) -> str:
@@ -203,6 +218,9 @@ class RabbitmqWire:
             self.close()
             raise _not_reachable(self._options, f"no answer within {self._options.connect_s_max:.0f} s") from None
 
+    def partitions(self) -> int:
+        return self._options.partitions
+
     def consume(
         self, group: str, arrived: Callable[[Sequence[Arrival]], None], *, ahead_max: int, from_end: bool = False
     ) -> None:
@@ -234,9 +252,13 @@ class RabbitmqWire:
         header can hold). NotReachableError in the future: besides the contract's, too much waits already, the queue is
         full, refused, or went away.
         """
+        if to is None and self._options.partitions > 1:
+            return joined([self._send(part, queue) for queue, part in dealt(messages, self._options).items()])
+        return self._send(messages, self._options.stream if to is None else _checked_queue(to))
+
+    def _send(self, messages: Sequence[Message], queue: str) -> Future[None]:
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()  # nobody can cancel what may be on its way
-        queue = self._options.stream if to is None else _checked_queue(to)
         library = _library()
         rows = [(self._encoded(message, library), message.data) for message in messages]
         if not rows:
@@ -270,10 +292,11 @@ class RabbitmqWire:
             thread.join(2 * self._options.close_s_max)
 
     def discard(self, group: str) -> None:
-        """Delete the queue, with what is in it."""
+        """Delete the queues, with what is in them."""
         del group
         try:
-            delete_queue(self._options)
+            for each in self._options.readers():
+                delete_queue(each)
         except _library().exceptions.AMQPError as error:
             raise _not_reachable(self._options, repr(root(error))) from None
 

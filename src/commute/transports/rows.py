@@ -89,6 +89,15 @@ def find_stream(connection: Connection, name: str, *, lock: bool = False) -> Str
     return Stream(name, number, last, floor, marked_s)
 
 
+def partition_logs(connection: Connection, stream: str) -> list[str]:
+    """The names of the logs of a stream's partitions, as far as anything was stored, by number."""
+    rows = connection.execute(
+        "select name from commute_streams where substr(name, 1, ?) = ?", (len(stream) + 1, f"{stream}#")
+    ).fetchall()
+    names = [str(name) for (name,) in rows if str(name).rpartition("#")[2].isdecimal()]
+    return sorted(names, key=lambda name: int(name.rpartition("#")[2]))
+
+
 def make_stream(connection: Connection, name: str) -> Stream:
     """The stream called `name`, made if it is new, and locked."""
     found = find_stream(connection, name, lock=True)

@@ -56,6 +56,9 @@ class Wire(Protocol):
     def connect(self) -> None:
         """Be connected; blocks at most some seconds. Raises NotReachableError (``not-reachable``), UsageError."""
 
+    def partitions(self) -> int:
+        """How many logs the stream has at the broker; after `connect`. May ask, and block. Raises NotReachableError."""
+
     def consume(
         self, group: str, arrived: Callable[[Sequence[Arrival]], None], *, ahead_max: int, from_end: bool = False
     ) -> None:

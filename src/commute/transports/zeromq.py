@@ -213,6 +213,9 @@ class ZeromqWire:
         self._thread = threading.Thread(target=self._run, name="commute zeromq", daemon=True)
         self._thread.start()
 
+    def partitions(self) -> int:
+        return 1
+
     def consume(
         self, group: str, arrived: Callable[[Sequence[Arrival]], None], *, ahead_max: int, from_end: bool = False
     ) -> None:
