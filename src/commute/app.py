@@ -332,9 +332,15 @@ class App(Router[S]):
         self, partitions: int, share: tuple[int, int] = (0, 1), *, resume: bool = False, from_end: bool = False
     ) -> Fleet:
         """An engine for each partition that this process owns, not yet started. Raises UsageError (``crosses``)."""
-        plan = self.plan()
-        self.partitioning().check(plan.stream, partitions)
+        plan, found = self.plan(), self.partitioning()
+        found.check(plan.stream, partitions)
+        self.connect().agree(plan.group, partitions, found.fingerprint(partitions))
         return Fleet(plan, self.connect(), partitions, share=share, world=self._world, resume=resume, from_end=from_end)
+
+    def own_all(self, partitions: int) -> None:
+        """Note that one engine has all partitions of the stream. Blocks. Raises UsageError (``partitions-changed``)."""
+        if partitions > 1:
+            self.connect().agree(self.group, 1, "")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -31,10 +31,11 @@ from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
 from commute.postgres.address import SCHEMES as POSTGRES_SCHEMES
 from commute.postgres.address import parse as parse_address
+from commute.store.agreement import agree, agreed, kept
 from commute.store.schema import SCHEMA
 from commute.transports.base import Delivery, Features, Transport
 from commute.transports.journal import Journal, Outbound, journal_features
-from commute.transports.rows import partition_logs
+from commute.transports.rows import open_events, partition_logs
 
 if TYPE_CHECKING:
     from commute.cloudevents import PlainJson
@@ -273,6 +274,29 @@ class Link:
         """How many logs the stream has. May ask the broker, and block. Raises NotReachableError, UsageError."""
         return 1 if self._outbound is None else self._outbound().partitions()
 
+    def agree(self, group: str, logs: int, fingerprint: str) -> None:
+        """Have all workers of the group use as many logs of the stream, by the same labels. Blocks.
+
+        Raises UsageError (``partitions-changed``) where that would change while events are not finished.
+        """
+        stream, file, journal = self.url.stream, self.file, self._broker_file
+        before = file.read(lambda c: agreed(c, group, stream))
+        if before == (logs, fingerprint) or journal is None:
+            return
+        if before is not None:
+            names = journal.read(lambda c: [stream, *partition_logs(c, stream)])
+            undone = journal.read(lambda c: sum(open_events(c, name, group) for name in names))
+            undone += file.read(lambda c: sum(kept(c, group, name) for name in names))
+            if undone:
+                raise UsageError(
+                    f"group {group} has shared {stream} out into {_logs(before[0])}, and {undone:,} of its events are "
+                    f"not finished; now it would be {_logs(logs)}{'' if before[0] != logs else ' by other labels'}. "
+                    "Events that depend on each other would lie in two logs. Start it as it was, let it drain (commute "
+                    "status; dead retry, skip or drop what is parked), then change it",
+                    slug="partitions-changed",
+                )
+        file.writer.submit(lambda c: agree(c, group, stream, logs, fingerprint)).result()
+
     def transport(self, stream: str | None = None, partition: int | None = None) -> Log:
         """A new view of the stream, of one partition of it as a log of its own, or of another stream of the same
         broker; each user opens and closes its own."""
@@ -339,6 +363,10 @@ class Link:
         if self._broker_file is not None and self._broker_file is not self.file:
             self._broker_file.close()
         self.file.close()
+
+
+def _logs(count: int) -> str:
+    return "one log (--single-owner)" if count == 1 else f"{count} partitions"
 
 
 def open_file(path: str | None, limits: Limits, *, busy_s_max: float = 30.0) -> Database:

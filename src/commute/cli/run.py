@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -237,8 +238,10 @@ class _Run:
             )
         count = await asyncio.to_thread(app.partitions)
         if count > 1 and not self._single_owner:
-            worker: Worker | Fleet = app.fleet(count, self._share, resume=resume, from_end=from_end)
+            make = partial(app.fleet, count, self._share, resume=resume, from_end=from_end)
+            worker: Worker | Fleet = await asyncio.to_thread(make)
         else:
+            await asyncio.to_thread(app.own_all, count)
             worker = app.worker(resume=resume, from_end=from_end)
         self._worker = worker
         live.above(banner(app, app.connect(), from_end=from_end))

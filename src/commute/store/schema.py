@@ -11,11 +11,14 @@ bit, however long an earlier event keeps the watermark back.
             ├─ attempt    partition, position, handler → failures and deaths so far
             ├─ dead       partition, position → status, bytes, footprint, reason
             └─ request    what a person asked of a running worker
+    agreement    group, stream → into how many logs the stream is shared out
 """
 
 from __future__ import annotations
 
 SCHEMA = """
+CREATE TABLE IF NOT EXISTS agreement(group_name TEXT, stream TEXT, logs INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+  PRIMARY KEY(group_name, stream)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS scope(
   id INTEGER PRIMARY KEY, grp TEXT NOT NULL, stream TEXT NOT NULL, UNIQUE(grp, stream));
 CREATE TABLE IF NOT EXISTS progress(

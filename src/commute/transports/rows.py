@@ -98,6 +98,16 @@ def partition_logs(connection: Connection, stream: str) -> list[str]:
     return sorted(names, key=lambda name: int(name.rpartition("#")[2]))
 
 
+def open_events(connection: Connection, stream: str, group: str) -> int:
+    """Events of one log from the group's watermark on: the broker has not been told that they are settled."""
+    rows = connection.execute(
+        "select s.last - g.watermark + 1 from commute_groups g join commute_streams s on s.number = g.stream"
+        " where s.name = ? and g.name = ?",
+        (stream, group),
+    ).fetchall()
+    return int(rows[0][0]) if rows else 0
+
+
 def make_stream(connection: Connection, name: str) -> Stream:
     """The stream called `name`, made if it is new, and locked."""
     found = find_stream(connection, name, lock=True)

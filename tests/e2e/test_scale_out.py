@@ -1,0 +1,220 @@
+"""Several processes share a stream's partitions: real brokers, workers killed and added, every event once, in order."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from commute.link import discard, parse_url, with_stream
+from tests.brokers import broker_url
+from tests.house.tree import ROOT
+
+CUSTOMERS = 20
+EVENTS = 3_000
+DEADLINE_S = 60.0
+
+APP = """
+    import os
+    from contextlib import asynccontextmanager
+    from commute import App, Context, Event, Retry
+
+    class Ordered(Event):
+        customer: int
+        number: int
+        sku: int
+
+    class Crossed(Event):
+        payer: int
+        payee: int
+
+    @asynccontextmanager
+    async def tables():
+        async with app.transaction() as tx:
+            tx.execute("CREATE TABLE IF NOT EXISTS trail(customer INTEGER, number INTEGER, step INTEGER, pid INTEGER)")
+            tx.execute("CREATE TABLE IF NOT EXISTS stock(sku INTEGER PRIMARY KEY, quantity INTEGER NOT NULL)")
+        yield
+
+    app = App("shop", os.environ["BROKER"], lifespan=tables)
+
+    @app.on(Ordered, writes="customer/{customer}", adds="stock/{sku}", retry=Retry(attempts=1))
+    async def order(event: Ordered, ctx: Context) -> None:
+        if event.sku < 0:
+            raise ValueError("poison")
+        async with ctx.transaction() as tx:
+            ((step,),) = tx.execute("SELECT count(*) FROM trail WHERE customer = ?", (event.customer,))
+            tx.execute("INSERT INTO trail VALUES (?, ?, ?, ?)", (event.customer, event.number, step, os.getpid()))
+            tx.execute("INSERT INTO stock VALUES (?, 1) ON CONFLICT (sku) DO UPDATE SET quantity = quantity + 1",
+                       (event.sku,))
+
+    crossing = App("crossing", os.environ["BROKER"])
+
+    @crossing.on(Crossed, writes=("account/{payer}", "account/{payee}"))
+    async def pay(event: Crossed) -> None: ...
+"""
+
+
+class Shop:
+    """One app on a stream of its own."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        (folder / "shop.py").write_text(textwrap.dedent(APP))
+        path = os.pathsep.join([str(ROOT / "src"), str(folder)])
+        self.environment = {**os.environ, "BROKER": url, "PYTHONPATH": path}
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start(self, *options: str, target: str = "shop:app") -> subprocess.Popen[str]:
+        log = (self.folder / f"worker-{len(self.processes)}.log").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "commute", "run", target, *options], cwd=self.folder, env=self.environment,
+            stdout=log, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def said(self, number: int) -> str:
+        return (self.folder / f"worker-{number}.log").read_text()
+
+    def command(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "commute", *words], cwd=self.folder, env=self.environment, capture_output=True,
+            text=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def publish(self, count: int, poison: int = 0) -> None:
+        """`count` events, each customer's own numbered; every `poison`-th touches nothing and fails."""
+        poisoned = count // poison if poison else 0
+        program = f"""
+            import asyncio
+            from shop import app, Ordered
+
+            async def main():
+                async with app:
+                    events = [Ordered(customer=n % {CUSTOMERS}, number=n // {CUSTOMERS}, sku=n % 3)
+                              for n in range({count})]
+                    events += [Ordered(customer=1000 + n, number=0, sku=-1) for n in range({poisoned})]
+                    for start in range(0, len(events), 100):
+                        await app.publish_many(events[start:start + 100])
+
+            asyncio.run(main())
+            """
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)], cwd=self.folder, env=self.environment, check=True,
+            timeout=DEADLINE_S,
+        )  # fmt: skip
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        connection = apsw.Connection(str(self.folder / "shop.commute.db"), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return connection.execute(sql).fetchall()
+        except apsw.SQLError:  # no worker has made the tables yet
+            return []
+        finally:
+            connection.close()
+
+    def done(self) -> int:
+        found = self.rows("SELECT count(*) FROM trail")
+        return found[0][0] if found else 0
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        discard(parse_url(self.url), "shop")
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    end_s = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < end_s, f"not within {DEADLINE_S:g} s: {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(params=["rabbitmq", "kafka"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    base = with_stream(broker_url(request.param), f"test-{secrets.token_hex(4)}")
+    made = Shop(f"{base}{'&' if '?' in base else '?'}partitions=6", tmp_path)
+    yield made
+    made.close()
+
+
+def check(shop: Shop, count: int) -> None:
+    assert shop.rows("SELECT count(*), count(DISTINCT customer * 1000000 + number) FROM trail") == [(count, count)]
+    assert shop.rows("SELECT count(*) FROM trail WHERE number != step") == [(0,)]
+    assert shop.rows("SELECT sum(quantity) FROM stock") == [(count,)]
+
+
+def test_killed_workers_lose_nothing_and_keep_each_customers_sequence(shop: Shop) -> None:
+    shop.start("--workers", "3")
+    until(lambda: shop.said(0).count("ready in") == 3, "all are ready")
+    shop.publish(EVENTS, poison=500)
+    killed = 0
+    while killed < 3:
+        pids = [int(pid) for pid in re.findall(r"pid (\d+)$", shop.said(0), re.MULTILINE)]
+        alive = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        os.kill(alive[killed % len(alive)], signal.SIGKILL)
+        killed += 1
+        until(lambda: shop.said(0).count("ready in") >= 3 + killed, "the next one is ready")  # noqa: B023
+    until(lambda: shop.done() == EVENTS, f"all are done ({shop.done()})")
+    check(shop, EVENTS)
+    pids_at_work = {pid for (pid,) in shop.rows("SELECT DISTINCT pid FROM trail")}
+    assert len(pids_at_work) > 1, "one process did it all"
+    status = shop.command("status", "shop:app")
+    assert "6 partitions: 0 to do" in status
+    poisoned = sum(int(row.split()[5]) for row in status.splitlines() if re.match(r"  \d", row))
+    assert poisoned == EVENTS // 500
+
+
+def test_a_worker_takes_over_what_nobody_else_has(shop: Shop) -> None:
+    first = shop.start("--share", "1/2")
+    until(lambda: "ready in" in shop.said(0), "the first is ready")
+    shop.publish(EVENTS)
+    until(lambda: shop.done() == EVENTS, "the other half is taken over")  # after its owner has not come
+    check(shop, EVENTS)
+    assert first.poll() is None
+
+
+def test_keys_that_cross_are_refused_unless_one_owner_has_all(shop: Shop) -> None:
+    refused = shop.start(target="shop:crossing")
+    assert refused.wait(DEADLINE_S) == 2
+    assert "error[crosses]" in shop.said(0) and "--single-owner" in shop.said(0)
+    shop.start("--single-owner", target="shop:crossing")
+    until(lambda: "ready in" in shop.said(1), "one owner of all")
+
+
+def test_sharing_out_in_another_way_needs_a_drain(shop: Shop) -> None:
+    worker = shop.start("--single-owner")
+    until(lambda: "ready in" in shop.said(0), "one owner of all")
+    shop.publish(100, poison=50)
+    until(lambda: shop.done() == 100 and shop.said(0).count("error[parked]") == 2, "all are done or parked")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(DEADLINE_S) == 0
+    refused = shop.start()
+    assert refused.wait(DEADLINE_S) == 2
+    assert "error[partitions-changed]" in shop.said(1) and "2 of its events are not finished" in shop.said(1)
+    assert "2 dropped" in shop.command("dead", "drop", "shop:app", "--all", "--yes")
+    shop.start()
+    until(lambda: "ready in" in shop.said(2), "nothing is left to do, so several engines may begin")
+    shop.publish(CUSTOMERS)
+    until(lambda: shop.done() == 100 + CUSTOMERS, "they go on")
