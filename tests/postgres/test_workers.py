@@ -17,7 +17,7 @@ import pytest
 from benchmarks.apps.accounts import make_app
 from benchmarks.crash import _all_settled, judge, make_event
 
-from commute import App, Context, Limits, OwnershipLostError
+from commute import App, Context, Limits, OwnershipLostError, Retry
 from tests.house.tree import ROOT
 from tests.postgres.server import Server, until, wait_for
 from tests.runtime.shop import Step
@@ -243,6 +243,19 @@ async def test_an_owner_that_lost_the_group_ends_with_the_reason(server: Server,
         with pytest.raises(OwnershipLostError):
             await asyncio.wait_for(running.wait(), 30)
     assert effects(server) == 0
+
+
+async def test_text_that_postgresql_does_not_take_is_stored_all_the_same(server: Server, tmp_path: Path) -> None:
+    app: App[None] = App("shop", f"sqlite:///{tmp_path}/log.db", db=server.own_tables)
+
+    @app.on(Step, writes="key/{key}", retry=Retry(attempts=1))
+    async def step(event: Step) -> None:
+        raise ValueError("before\0after")
+
+    async with app, app.running():
+        await app.publish(Step(key="a", n=1))
+        await until(lambda: bool(server.rows("select 1 from {s}.dead")))
+    assert "before\\x00after" in server.rows("select reason from {s}.dead")[0][0]
 
 
 async def test_a_block_that_takes_too_long_is_undone_and_only_that_one(server: Server, tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ class Settings:
         )
 
 
+def _storable(params: Sequence[Any]) -> Sequence[Any]:
+    """The values, with text that PostgreSQL takes: an exception's message may have a NUL in it."""
+    return [value.replace("\0", "\\x00") if type(value) is str and "\0" in value else value for value in params]
+
+
 class _NoRows:
     """What a statement gives that gives no rows."""
 
@@ -124,7 +129,7 @@ class Connection:
         self._open_transaction()
         text = of_ours(sql, self.address.schema)
         if params:
-            cursor = self.raw.execute(with_marks(text), params, binary=True)
+            cursor = self.raw.execute(with_marks(text), _storable(params), binary=True)
         else:
             cursor = self.raw.execute(text.encode(), binary=";" not in text)
         self._count(cursor)
@@ -133,7 +138,7 @@ class Connection:
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
         self._open_transaction()
         cursor = self.raw.cursor()
-        cursor.executemany(with_marks(of_ours(sql, self.address.schema)), rows)
+        cursor.executemany(with_marks(of_ours(sql, self.address.schema)), map(_storable, rows))
         self._count(cursor)
 
     def changes(self) -> int:

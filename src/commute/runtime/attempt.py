@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from commute.runtime.engine import Engine
     from commute.runtime.entry import Job
 
-LONG_BLOCK_S = 0.05  # an open block makes every other embedded writer wait: beyond this we say so
+LONG_BLOCK_S = 0.05  # an open block makes others wait: beyond this we say so
 
 
 class Attempt:
@@ -100,7 +100,7 @@ class Attempt:
 class EffectBlock:
     """`ctx.transaction()`: a block of the embedded store that ends with the inbox row and the children."""
 
-    __slots__ = ("_attempt", "_block", "_children_before", "_engine", "_job", "_opened_s", "_rows")
+    __slots__ = ("_attempt", "_block", "_children_before", "_engine", "_job", "_open_s", "_opened_s", "_rows")
 
     def __init__(self, engine: Engine, job: Job, attempt: Attempt) -> None:
         self._engine = engine
@@ -108,7 +108,7 @@ class EffectBlock:
         self._attempt = attempt
         self._block: AbstractAsyncContextManager[Block] | AbstractContextManager[Block] | None = None
         self._rows: Block | None = None
-        self._opened_s = 0.0
+        self._opened_s = self._open_s = 0.0
         self._children_before = 0  # children that were published before the block
 
     async def __aenter__(self) -> Block:
@@ -170,6 +170,7 @@ class EffectBlock:
         return rows
 
     def _finish(self, error: BaseException | None) -> None:
+        self._open_s = time.monotonic() - self._opened_s
         if error is not None:
             return
         entry, attempt, engine = self._job.entry, self._attempt, self._engine
@@ -193,6 +194,5 @@ class EffectBlock:
             self._undone()
             return
         self._attempt.committed = True
-        open_s = time.monotonic() - self._opened_s
-        if open_s > LONG_BLOCK_S:
-            self._engine.notes.long_block(self._job.bound, open_s)
+        if self._open_s > LONG_BLOCK_S:
+            self._engine.notes.long_block(self._job.bound, self._open_s)

@@ -70,7 +70,7 @@ class Notes:
             return
         bound.warned.add("long-transaction")
         LOGGER.warning(
-            "warning[long-transaction] %s awaited %d ms inside ctx.transaction(); embedded writers wait meanwhile. "
+            "warning[long-transaction] %s awaited %d ms inside ctx.transaction(); other blocks wait meanwhile. "
             "Call the gateway before the block.",
             bound.name, open_s * 1000,
         )  # fmt: skip

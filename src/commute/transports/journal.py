@@ -306,9 +306,10 @@ def _storable(message: Message) -> Message:
         *(message.attributes or {}).values(),
     )
     try:
-        for text in texts:
-            text.encode()
+        storable = not any("\0" in text for text in texts if text.encode())
     except UnicodeEncodeError:
+        storable = False
+    if not storable:
         attributes = {_clean(k): _clean(v) for k, v in (message.attributes or {}).items()} or None
         return Message(
             _clean(message.id), _clean(message.source), _clean(message.type), message.time_s, message.data, attributes
@@ -317,7 +318,7 @@ def _storable(message: Message) -> Message:
 
 
 def _clean(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 class Outbound:
