@@ -10,14 +10,7 @@ from typing import Any
 
 import psycopg
 
-from tests.brokers import broker_url
-
 DEADLINE_S = 60.0
-
-
-def base_url() -> str:
-    """The database's address; skips (CI: fails) where there is none."""
-    return broker_url("postgresql")
 
 
 @dataclass(frozen=True)

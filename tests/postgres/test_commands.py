@@ -77,6 +77,7 @@ async def test_status_dead_explain_and_groups(server: Server, tmp_path: Path) ->
                 outcome = await receipt.outcome(timeout_s=30)
                 assert outcome is not None and outcome.status == "processed"
         assert sorted(server.rows("select n from {s}.effect")) == [(1,), (2,), (3,)]
+        await until(lambda: app.connect().file.owner("shop") is None)
         found = await ask("status", *where)
         assert found["worker"] is None and found["dead"] == {"skipped": 1} and found["to_do"] == 0
         await ask("dead", "retry", broker, sent[0].event_id, "--db", server.own_tables, "--yes")  # through the outbox

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 from benchmarks.apps.accounts import make_app
-from benchmarks.crash import _all_settled, judge, make_event
+from benchmarks.crash import _all_settled, _judge_children, judge, make_event
 
 from commute import App, Context, Limits, OwnershipLostError, Retry
+from commute.link import discard, parse_url, with_stream
+from tests.brokers import broker_url
 from tests.house.tree import ROOT
 from tests.postgres.server import Server, until, wait_for
 from tests.runtime.shop import Step
@@ -69,11 +71,24 @@ async def publish(broker: str, store: str, count: int, seed: int) -> set[str]:
     return confirmed
 
 
-async def finish(broker: str, store: str) -> None:
-    """A worker in this process that runs until everything has its outcome."""
+async def finish(broker: str, store: str, confirmed: set[str] | None = None) -> None:
+    """A worker in this process that runs until everything has its outcome; `confirmed`: what must have come."""
     app = make_app(broker, deaths_max=0, db=store)
+
+    def all_settled() -> bool:
+        return _all_settled(app) and not app.connect().file.read(_outbox)
+
     async with app, app.running():
-        await until(lambda: _all_settled(app) and not app.connect().file.read(_outbox), "all settled")
+        for identity in confirmed or ():
+            await until(lambda identity=identity: bool(app.log.find(identity)), identity)  # type: ignore[misc]
+        await until(all_settled, "all settled")
+        if confirmed is not None:  # children may be on their way between the outbox and the journal
+            await until(lambda: _children_came(app) and all_settled(), "children")
+
+
+def _children_came(app: App[None]) -> bool:
+    found = _judge_children(app.log.range(1, app.log.last_position()))
+    return found["wrong_children"] == 0
 
 
 def _outbox(connection: object) -> bool:
@@ -101,6 +116,22 @@ async def test_a_worker_killed_under_load_again_and_again(server: Server, store:
             os.kill(process.pid, signal.SIGKILL)
     await finish(broker, store)
     check(broker, store, confirmed)
+
+
+async def test_a_journal_of_rabbitmq_and_a_worker_killed_under_load(server: Server, store: str, tmp_path: Path) -> None:
+    """Log, state and effects are all in PostgreSQL; children go out over the broker."""
+    broker = with_stream(broker_url("rabbitmq"), f"test-{server.schema}")
+    try:
+        confirmed = await publish(broker, store, EVENTS, seed=8)
+        for _ in range(3):
+            before = effects(server)
+            with worker(broker, store, tmp_path / "out") as process:
+                wait_for(lambda before=before: effects(server) > before + 20, "an effect")  # type: ignore[misc]
+                os.kill(process.pid, signal.SIGKILL)
+        await finish(broker, store, confirmed)
+        check(broker, store, confirmed)
+    finally:
+        discard(parse_url(broker), "accounts")
 
 
 async def test_a_second_worker_takes_over_from_one_that_is_killed(server: Server, store: str, tmp_path: Path) -> None:
