@@ -15,6 +15,8 @@ from commute.postgres.address import parse
 from commute.postgres.schema import create, script
 from commute.postgres.sql import ends_transaction, of_ours, with_marks
 from commute.postgres.store import PostgresStore
+from commute.transports.base import Message
+from commute.transports.sqlite import SqliteTransport
 from tests.postgres.server import Server, wait_for
 
 
@@ -150,6 +152,22 @@ def test_a_job_that_fails_undoes_itself_alone(server: Server, store: PostgresSto
     with pytest.raises(StoreError):
         two.result()
     assert server.rows("select n from {s}.commute_t order by n") == [(1,), (3,)]
+
+
+async def test_large_events_are_not_piled_up(store: PostgresStore) -> None:
+    log = SqliteTransport(store, "large")
+    messages = [Message(f"e{n}", "/t", "large", 1.0, b"x" * 1_000_000) for n in range(20)]
+    await log.open("g")
+    try:
+        await log.send(messages)
+        arrived: list[str] = []
+        while len(arrived) < 20:
+            some = await log.receive(100)
+            assert len(some) <= 8
+            arrived += [delivery.message.id for delivery in some]
+        assert arrived == [message.id for message in messages]
+    finally:
+        await log.close()
 
 
 def test_a_lost_connection_is_told_and_made_anew(server: Server, store: PostgresStore) -> None:

@@ -207,6 +207,20 @@ def read_rows(
     return deliveries
 
 
+def count_within(connection: Connection, stream: str, first: int, *, limit: int, size_bytes_max: int) -> int:
+    """How many of the next `limit` events from position `first` on have `size_bytes_max` of data together; at least
+    one. For connections that give all rows of a statement at once, before `read_rows`."""
+    found = find_stream(connection, stream)
+    if found is None:
+        return 1
+    rows = connection.execute(
+        "select count(*) from (select sum(length(data)) over (order by position) as total"
+        f" from {found.table} where position >= ? order by position limit ?) as sizes where total <= ?",
+        (first, limit, size_bytes_max),
+    ).fetchall()
+    return max(1, cast("int", rows[0][0]))
+
+
 def find_positions(connection: Connection, stream: str, event_id: str, source: str | None) -> list[int]:
     """The positions of all events with that id (and source, where given), duplicates included, ascending."""
     found = find_stream(connection, stream)

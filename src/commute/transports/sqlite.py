@@ -30,6 +30,7 @@ from commute.transports.groups import GroupState
 from commute.transports.rows import (
     SCHEMA,
     Stream,
+    count_within,
     damaged,
     find_positions,
     find_stream,
@@ -226,13 +227,7 @@ class _Reading:
         while not self._ahead:
             if self._fetching is None:
                 self._stirred = False
-                fetch = partial(
-                    read_rows,
-                    stream=self._transport.stream,
-                    first=self._cursor,
-                    limit=max(limit, _AHEAD_ROWS),
-                    size_bytes_max=_AHEAD_BYTES,
-                )
+                fetch = partial(self._read_ahead, first=self._cursor, limit=max(limit, _AHEAD_ROWS))
                 self._fetching = asyncio.ensure_future(self.on_reader(fetch))
             # A cancelled receive leaves the fetch to the next one.
             await asyncio.wait((self._fetching,))
@@ -248,6 +243,12 @@ class _Reading:
         for delivery in deliveries:
             admit(delivery.position)
         return deliveries
+
+    def _read_ahead(self, connection: Connection, first: int, limit: int) -> list[Delivery]:
+        stream = self._transport.stream
+        if self._transport.file.blocks_apart:  # a server sends all rows of a statement, however large
+            limit = count_within(connection, stream, first, limit=limit, size_bytes_max=_AHEAD_BYTES)
+        return read_rows(connection, stream, first, limit=limit, size_bytes_max=_AHEAD_BYTES)
 
     def settle(self, handles: Sequence[object]) -> None:
         for handle in handles:
