@@ -22,7 +22,7 @@ from commute.link import discard, parse_url, with_stream
 from tests.brokers import broker_url
 from tests.house.tree import ROOT
 from tests.postgres.server import Server, until, wait_for
-from tests.runtime.shop import Step
+from tests.runtime.shop import Child, Step
 from tests.transports.zeromq_rig import Rig
 
 TABLES = """
@@ -217,7 +217,7 @@ async def test_both_laws_over_a_journal_in_postgresql(server: Server) -> None:
 DIES = """
 import os, sys
 from commute import App, Context, Limits
-from tests.runtime.shop import Step
+from tests.runtime.shop import Child, Step
 app = App("shop", sys.argv[1], db=sys.argv[2], limits=Limits(commit_s_max=float(sys.argv[3])))
 
 @app.on(Step, writes="key/{key}")
@@ -274,6 +274,50 @@ async def test_an_owner_that_lost_the_group_ends_with_the_reason(server: Server,
         with pytest.raises(OwnershipLostError):
             await asyncio.wait_for(running.wait(), 30)
     assert effects(server) == 0
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_a_block_commits_nothing_before_what_it_depends_on_is_durable(
+    server: Server, tmp_path: Path, seen: bool
+) -> None:
+    """An event without a block, then one with: whether that one's block can be seen in its handler's code or not."""
+    limits = Limits(commit_s_max=0.5)
+    app: App[None] = App("shop", f"sqlite:///{tmp_path}/log.db", db=server.own_tables, limits=limits)
+    server.run("create table {s}.effect (n bigint, watermark bigint)")
+    insert = "insert into effect values (?, (select max(watermark) from progress))"
+    plain = asyncio.Event()
+
+    async def effect(n: int, ctx: Context[None]) -> None:
+        async with ctx.transaction() as tx:
+            tx.execute(insert, (n,))
+
+    @app.on(Step, writes="key/{key}")
+    async def step(event: Step) -> None:
+        plain.set()
+
+    if seen:
+
+        @app.on(Child, writes="key/{key}")
+        async def child(event: Child, ctx: Context[None]) -> None:
+            async with ctx.transaction() as tx:
+                tx.execute(insert, (event.n,))
+
+    else:
+
+        @app.on(Child, writes="key/{key}")
+        async def unseen(event: Child, ctx: Context[None]) -> None:
+            await effect(event.n, ctx)
+
+    async with app, app.running():
+        first = await app.publish(Step(key="z", n=0))
+        assert await first.outcome(timeout_s=30)  # by then the chores of a start, which commit too, are over
+        receipts = await app.publish_many([Step(key="a", n=1), Child(key="a", n=2), Child(key="b", n=3)])
+        for receipt in receipts:
+            outcome = await receipt.outcome(timeout_s=30)
+            assert outcome is not None and outcome.status == "processed"
+    assert plain.is_set()
+    found = dict(server.rows("select n, watermark from {s}.effect"))
+    assert found.keys() == {2, 3} and found[2] > receipts[0].position
 
 
 async def test_text_that_postgresql_does_not_take_is_stored_all_the_same(server: Server, tmp_path: Path) -> None:
