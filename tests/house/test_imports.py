@@ -19,7 +19,7 @@ from tests.house.tree import PACKAGE, SOURCE, modules, project, tree
 GROUND = ("errors", "limits", "ids", "event")
 PURE = (*GROUND, "core")
 READING = (*PURE, "codec", "footprints", "logs", "handler", "context", "router")
-STORING = (*GROUND, "database", "core.watermark", "core.footprint", "transports.base")
+STORING = (*GROUND, "database", "core.murmur2", "core.watermark", "core.footprint", "transports.base")
 RUNNING = (*READING, "database", "store", "executors", "transports.base", "runtime")
 ALL = (*RUNNING, "embedded", "postgres", "transports", "link", "app", "")  # "" is the public face, commute/__init__.py
 

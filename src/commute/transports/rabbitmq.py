@@ -30,11 +30,18 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from commute import cloudevents
 from commute.cloudevents import PlainJson
-from commute.errors import CommuteError, NotReachableError, UsageError
+from commute.errors import NotReachableError, UsageError
 from commute.limits import MIB
 from commute.transports.base import Message
 from commute.transports.rabbitmq_channels import PREFETCH_MAX, Encoded, Intake, Outlets, Sending, text, texts
-from commute.transports.rabbitmq_connection import connection_class, delete_queue, parameters, root
+from commute.transports.rabbitmq_connection import (
+    connection_class,
+    delete_queue,
+    not_reachable,
+    parameters,
+    root,
+    why_refused,
+)
 from commute.transports.rabbitmq_partitions import dealt, joined
 from commute.transports.rabbitmq_queues import Backoff, Session
 from commute.transports.wire import Arrival, Promises
@@ -45,7 +52,6 @@ _PREFIXES = ("cloudEvents_", "cloudEvents:")
 _SHORT_BYTES_MAX = 255  # of a short string in the protocol: queues, header names, message ids
 _HEADERS_BYTES_MAX = 131_072 - 64  # they go in one frame
 _TIME_S_MAX = 253_402_300_799  # the last second that has a date of four digits
-_DENIED = ("ProbableAuthenticationError", "AuthenticationError", "ProbableAccessDeniedError")
 _NUMBERS = ("heartbeat_s", "in_flight_max", "partitions")
 _ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, {} what \
 is needed".format(", ".join(_NUMBERS))
@@ -216,7 +222,7 @@ class RabbitmqWire:
             self._connected.result(self._options.connect_s_max + 1.0)
         except TimeoutError:
             self.close()
-            raise _not_reachable(self._options, f"no answer within {self._options.connect_s_max:.0f} s") from None
+            raise not_reachable(self._options, f"no answer within {self._options.connect_s_max:.0f} s") from None
 
     def partitions(self) -> int:
         return self._options.partitions
@@ -274,7 +280,7 @@ class RabbitmqWire:
                 self._waiting += len(rows)
                 self._waiting_bytes += size_bytes
         if not fits:
-            future.set_exception(_not_reachable(
+            future.set_exception(not_reachable(
                 self._options, f"{self._waiting} messages wait to be confirmed already (waiting_max, waiting_bytes_max)"
             ))  # fmt: skip
             return future
@@ -298,7 +304,7 @@ class RabbitmqWire:
             for each in self._options.readers():
                 delete_queue(each)
         except _library().exceptions.AMQPError as error:
-            raise _not_reachable(self._options, repr(root(error))) from None
+            raise not_reachable(self._options, repr(root(error))) from None
 
     # -- from any thread to the wire's
 
@@ -398,7 +404,7 @@ class RabbitmqWire:
     def _refused(self, _connection: Any, error: BaseException) -> None:
         if self._stopping or not self._connected.done():
             if not self._connected.done():
-                self._connected.set_exception(_why_refused(self._options, error))
+                self._connected.set_exception(why_refused(self._options, error))
             self._ioloop.stop()
             return
         delay_s = self._backoff.delay_s()
@@ -479,21 +485,6 @@ class RabbitmqWire:
             plain=self._plain,
             identity=text(properties.message_id) if properties.message_id else None,
         )
-
-
-def _why_refused(options: RabbitmqOptions, error: BaseException) -> CommuteError:
-    cause = root(error)
-    if type(cause).__name__ in _DENIED or getattr(cause, "reply_code", 0) in (403, 530):
-        return UsageError(
-            f"{options.shown} refuses the user or the virtual host: look at user, password and the user's permissions "
-            f"for {options.vhost!r} ({cause})", slug="broker-url",
-        )  # fmt: skip
-    return _not_reachable(options, repr(cause))
-
-
-def _not_reachable(options: RabbitmqOptions, why: str) -> NotReachableError:
-    return NotReachableError(f"{options.shown}: {why}; is RabbitMQ running, and is that its address?",
-                             slug="not-reachable")  # fmt: skip
 
 
 def _closed(options: RabbitmqOptions) -> NotReachableError:

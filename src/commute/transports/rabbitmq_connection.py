@@ -12,11 +12,14 @@ import ssl
 import struct
 from typing import TYPE_CHECKING, Any
 
+from commute.errors import CommuteError, NotReachableError, UsageError
+
 if TYPE_CHECKING:
     from commute.transports.rabbitmq import RabbitmqOptions
 
 LOGGER = logging.getLogger("commute")
 
+_DENIED = ("ProbableAuthenticationError", "AuthenticationError", "ProbableAccessDeniedError")
 _FRAME = struct.Struct(">BHL")  # kind, channel, size
 _CONTENT = struct.Struct(">HHQ")  # class, weight, size of the body
 
@@ -77,3 +80,20 @@ def root(error: BaseException) -> BaseException:
     if inner is None and error.args and isinstance(error.args[0], BaseException):
         inner = error.args[0]
     return root(inner) if isinstance(inner, BaseException) else error
+
+
+def why_refused(options: RabbitmqOptions, error: BaseException) -> CommuteError:
+    """The error of a connection that could not be opened."""
+    cause = root(error)
+    if type(cause).__name__ in _DENIED or getattr(cause, "reply_code", 0) in (403, 530):
+        return UsageError(
+            f"{options.shown} refuses the user or the virtual host: look at user, password and the user's permissions "
+            f"for {options.vhost!r} ({cause})", slug="broker-url",
+        )  # fmt: skip
+    return not_reachable(options, repr(cause))
+
+
+def not_reachable(options: RabbitmqOptions, why: str) -> NotReachableError:
+    """The broker does not answer, or not as it should."""
+    return NotReachableError(f"{options.shown}: {why}; is RabbitMQ running, and is that its address?",
+                             slug="not-reachable")  # fmt: skip

@@ -36,7 +36,7 @@ from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
 from commute.transports.wire import Arrival, Promises
-from commute.transports.zeromq_sessions import Inlet, Outlet, Sending, packed
+from commute.transports.zeromq_sessions import Inlet, Outlet, Sending, closed, packed
 
 if TYPE_CHECKING:
     import zmq
@@ -285,7 +285,7 @@ class ZeromqWire:
                 f"{self._in_flight} messages wait in this process for the worker at {target.address} (in_flight_max): "
                 "start it, or send less at once", slug="not-reachable"))  # fmt: skip
         elif not self._post(lambda: self._outlet(target).add((row, sending) for row in rows)):
-            future.set_exception(_closed(target))
+            future.set_exception(closed(target.address))
         return future
 
     def discard(self, group: str) -> None:
@@ -452,7 +452,7 @@ class ZeromqWire:
         if self._inlet is not None:
             self._inlet.speak(time.monotonic())
         for outlet in self._outlets.values():
-            outlet.fail(_closed(self._options))
+            outlet.fail(closed(self._options.address))
         for dealer in self._dealers:
             dealer.disable_monitor()
         for own in (*self._monitors, *self._dealers, self._router, self._heard, self._bell):
@@ -493,10 +493,3 @@ def _connectable(options: ZeromqOptions) -> str:
     """The address as one can connect to it: a worker that listens everywhere is reached by loopback."""
     host = "127.0.0.1" if options.host in ("*", "0.0.0.0", "localhost") else options.host
     return f"[{host}]:{options.port}" if ":" in host else f"{host}:{options.port}"
-
-
-def _closed(target: ZeromqOptions) -> NotReachableError:
-    return NotReachableError(
-        f"the connection to {target.address} was closed before a worker had acknowledged: sending the same again is "
-        "harmless", slug="not-reachable",
-    )  # fmt: skip

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from commute.errors import CommuteError
+from commute.errors import CommuteError, NotReachableError
 from commute.transports.base import Message
 from commute.transports.wire import Arrival
 
@@ -426,3 +426,11 @@ class Inlet:
         if not self._complained:
             self._complained = True
             LOGGER.warning("warning[zeromq-peer] a producer at %s %s (said once)", self._options.shown, what)
+
+
+def closed(address: str) -> NotReachableError:
+    """What is told to those whose messages wait when the client ends."""
+    return NotReachableError(
+        f"the connection to {address} was closed before a worker had acknowledged: sending the same again is harmless",
+        slug="not-reachable",
+    )
