@@ -34,6 +34,7 @@ from commute.postgres.address import parse as parse_address
 from commute.store.agreement import agree, agreed, kept
 from commute.store.schema import SCHEMA
 from commute.transports.base import Delivery, Features, Transport
+from commute.transports.finding import Finding, good
 from commute.transports.journal import Journal, Outbound, journal_features
 from commute.transports.rows import open_events, partition_logs
 
@@ -190,6 +191,36 @@ def promises_of(url: BrokerUrl) -> Promises:
 def features(url: BrokerUrl) -> Features:
     """What the transport of a broker server promises; nothing is connected."""
     return journal_features(promises_of(url))
+
+
+def examine(url: BrokerUrl, reader: str | None, store: str | None = None) -> list[Finding]:
+    """What is right and wrong with a broker. `reader`: as whom a server knows the workers, if it is known; `store`:
+    the file in which their owners are noted, if not the broker's. Blocks for seconds. Raises NotReachableError,
+    UsageError."""
+    if url.server is not None:
+        _wire_module(url.scheme)
+        found: list[Finding] = import_module(f"commute.transports.{_WIRES[url.scheme][0]}_doctor").examine(
+            url.server, reader
+        )
+        return found
+    if url.path is None:
+        return [good("broker", "in this process, gone with it: nothing can be wrong with it, nor be looked at")]
+    from commute.transports.sqlite_doctor import examine
+
+    return examine(url.path, url.stream, store=store)
+
+
+def examine_store(path: str, stream: str) -> list[Finding]:
+    """What is right and wrong with the store of an app on a broker server, which journals `stream`. Blocks."""
+    if is_postgres(path):
+        from commute.postgres.doctor import examine as examine_postgres
+
+        return examine_postgres(path)
+    from commute.transports.sqlite_doctor import examine
+
+    if not Path(path).exists():
+        return [good("file", f"there is no file {path} yet: the first worker makes it")]
+    return examine(path, stream, feeds=True)
 
 
 def _wire(url: BrokerUrl, plain: PlainJson | None = None) -> Wire:

@@ -53,11 +53,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "cli.run",
     ),  # App.run loads the command
     "": (*RUNNING, "app", "cloudevents"),
+    "bridge": (*STORING, "core.retry", "runtime.world", "transports", "link"),
     "measure": ALL,
-    "cli": (*ALL, "demo", "replay", "measure"),
+    "cli": (*ALL, "bridge", "demo", "replay", "measure"),
     "demo": (*ALL, "replay"),
     "replay": ALL,
-    "testing": (*ALL, "demo", "replay", "cli", "measure"),
+    "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure"),
     "__main__": ("cli",),
 }
 
@@ -70,16 +71,17 @@ ACTS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 
 # Library -> the rooms (or modules) that may touch it. One room per library keeps it replaceable.
 CLIENTS: dict[str, tuple[str, ...]] = {
-    "apsw": ("embedded", "transports.sqlite", "logs", "testing", "demo"),
+    "apsw": ("embedded", "transports.sqlite", "transports.sqlite_doctor", "logs", "testing", "demo"),
     "click": ("cli",),
     "confluent_kafka": (
         "transports.kafka",
         "transports.kafka_client",
+        "transports.kafka_doctor",
         "transports.kafka_reading",
         "transports.kafka_sending",
     ),
-    "paho": ("transports.mqtt", "transports.mqtt_line"),
-    "pika": ("transports.rabbitmq", "transports.rabbitmq_connection"),
+    "paho": ("transports.mqtt", "transports.mqtt_line", "transports.mqtt_doctor"),
+    "pika": ("transports.rabbitmq", "transports.rabbitmq_connection", "transports.rabbitmq_doctor"),
     "distributed": ("executors.dask",),
     "psycopg": ("postgres",),
     "pydantic": ("codec",),
@@ -177,8 +179,8 @@ def test_no_product_module_imports_testing() -> None:
 
 # Not transports but what one is made of, or what all share; every other module there is one broker's, and has its name
 # alone or in front of an underscore: kafka, kafka_reading.
-SHARED_PARTS = {"base", "groups", "wire"}
-PARTS = {"sqlite": {"rows"}}
+SHARED_PARTS = {"base", "finding", "groups", "wire"}
+PARTS = {"sqlite": {"rows"}, "sqlite_doctor": {"rows"}}
 
 
 def test_a_transport_knows_no_sibling() -> None:

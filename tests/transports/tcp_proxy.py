@@ -7,11 +7,11 @@ import threading
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1 and forwards to `target`, in threads."""
+    """Listens on a port of 127.0.0.1, a free one unless it is given, and forwards to `target`, in threads."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], port: int = 0) -> None:
         self.target = target
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self.listener.getsockname()[1]
         self.pairs: list[tuple[socket.socket, socket.socket]] = []
         self.swallowing: set[socket.socket] = set()

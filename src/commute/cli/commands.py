@@ -39,10 +39,12 @@ COMMANDS: Mapping[str, Command] = {
     "publish": Command("publish", "publish", "Run", "Put events into the log: JSON, a file, or lines from stdin."),
     "status": Command("status", "status", "Run", "What is done, running, waiting and parked, and why."),
     "dead": Command("dead", "dead", "Run", "Dead letters: list, show, retry, skip, drop."),
+    "bridge": Command("bridge", "bridge", "Run", "Store and forward: from one stream to another, in sequence."),
     "groups": Command("groups", "groups", "Run", "Who reads the stream: list, drop."),
     "demo": Command("demo", "demo", "Run", "A seeded shop, serially and in parallel; are both states equal?"),
     "replay": Command("replay", "replay", "Understand", "Run an event log through the engine and judge the run."),
     "explain": Command("explain", "explain", "Understand", "Why types or events depend; what an event waits for."),
+    "doctor": Command("doctor", "doctor", "Brokers", "What is right and wrong with a broker and its store."),
     "bench": Command("bench", "bench", "Brokers", "Measure a broker from this machine: publish, consume, latency."),
 }
 

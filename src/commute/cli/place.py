@@ -34,10 +34,9 @@ F = TypeVar("F", bound=Callable[..., object])
 BUSY_S_MAX = 5.0  # a person waits: another process may hold the write lock for no longer than this
 
 
-def where_options(command: F) -> F:
-    """The options that say where: --app-dir, --broker, --db, --group, --partition."""
+def app_options(command: F) -> F:
+    """The options that say whose broker and store: --app-dir, --broker, --db, --group."""
     for option in (
-        click.option("--partition", metavar="N", type=click.IntRange(0), help="The one to look at, of several."),
         click.option("--group", metavar="NAME", help="Whose progress; default: the app's, or the only one there is."),
         click.option("--db", metavar="URL", help="Where dead letters and progress are; default: the broker's file."),
         click.option("--broker", metavar="URL", help="The broker, instead of the app's."),
@@ -45,6 +44,15 @@ def where_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def where_options(command: F) -> F:
+    """`app_options`, and --partition: the options that say where."""
+    return app_options(
+        click.option("--partition", metavar="N", type=click.IntRange(0), help="The one to look at, of several.")(
+            command
+        )
+    )
 
 
 def json_option(command: F) -> F:

@@ -156,7 +156,7 @@ class Topics:
         self._options = options
         self._health = Health(options.shown)
         self._known: set[str] = set()
-        self._admin: AdminClient = AdminClient(options.client(self._failed))
+        self.admin: AdminClient = AdminClient(options.client(self._failed))
         self._denied: KafkaError | None = None
 
     def _failed(self, error: KafkaError) -> None:
@@ -175,7 +175,7 @@ class Topics:
         if self.partitions(topic) is None:
             new = NewTopic(topic, num_partitions=self._options.partitions, replication_factor=-1)
             limit_s = self._options.connect_s_max
-            made = self._admin.create_topics([new], operation_timeout=limit_s, request_timeout=limit_s)[topic]
+            made = self.admin.create_topics([new], operation_timeout=limit_s, request_timeout=limit_s)[topic]
             error = self._outcome(made)
             if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another was faster
                 raise why(self._options, error, f"topic {topic!r}: ")
@@ -191,19 +191,19 @@ class Topics:
         from confluent_kafka import KafkaError
 
         limit_s = self._options.connect_s_max
-        gone = self._admin.delete_topics([topic], operation_timeout=limit_s, request_timeout=limit_s)[topic]
+        gone = self.admin.delete_topics([topic], operation_timeout=limit_s, request_timeout=limit_s)[topic]
         error = self._outcome(gone)
         if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise why(self._options, error, f"topic {topic!r}: ")
         # A group that read nothing does not exist, and one that also reads another topic may stay.
-        self._outcome(self._admin.delete_consumer_groups([group], request_timeout=limit_s)[group])
+        self._outcome(self.admin.delete_consumer_groups([group], request_timeout=limit_s)[group])
 
     def partitions(self, topic: str) -> list[int] | None:
         """Its partitions, None where it is missing. Never makes it, as asking for metadata may. Blocks; raises as
         `have`."""
         from confluent_kafka import KafkaError, TopicCollection
 
-        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._options.connect_s_max)
+        asked = self.admin.describe_topics(TopicCollection([topic]), request_timeout=self._options.connect_s_max)
         error = self._outcome(asked[topic])
         if error is None:
             return [partition.id for partition in asked[topic].result().partitions]
@@ -218,7 +218,7 @@ class Topics:
 
         end = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         wanted = {TopicPartition(topic, number): end for number in self.partitions(topic) or []}
-        found = self._admin.list_offsets(wanted, request_timeout=self._options.connect_s_max) if wanted else {}
+        found = self.admin.list_offsets(wanted, request_timeout=self._options.connect_s_max) if wanted else {}
         ends: dict[int, int] = {}
         for place, future in found.items():
             error = self._outcome(future)
@@ -236,6 +236,6 @@ class Topics:
             return None
         if not isinstance(failure, KafkaException):
             raise failure
-        self._admin.poll(0)  # `_failed` is called here
+        self.admin.poll(0)  # `_failed` is called here
         error: KafkaError = failure.args[0]
         return error

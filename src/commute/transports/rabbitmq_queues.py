@@ -25,15 +25,15 @@ LOGGER = logging.getLogger("commute")
 
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 406
-_UNEQUAL = re.compile(r"inequivalent arg '([^']+)'.* but current is (?:the value )?'?([^' ]+)")
-_SHARED = "x-single-active-consumer"
-_LIMITED = "x-delivery-limit"
-_WEAKER = {  # of an adopted queue, by the argument that differs from ours
+UNEQUAL = re.compile(r"inequivalent arg '([^']+)'.* but current is (?:the value )?'?([^' ]+)")
+SHARED = "x-single-active-consumer"
+LIMITED = "x-delivery-limit"
+WEAKER = {  # of an adopted queue, by the argument that differs from ours
     "durable": "it is not durable: a restart of the broker loses its messages, confirmed or not",
     "auto_delete": "it is deleted with its messages when its last consumer goes",
-    _SHARED: "without x-single-active-consumer workers share it, and what is in flight when a connection breaks can "
+    SHARED: "without x-single-active-consumer workers share it, and what is in flight when a connection breaks can "
     "be overtaken",
-    _LIMITED: "it drops a message that came back too often with broken connections (x-delivery-limit)",
+    LIMITED: "it drops a message that came back too often with broken connections (x-delivery-limit)",
     "x-queue-type": "its type is {current}, not {kind}: it has no replicas on other nodes",
 }
 
@@ -116,10 +116,10 @@ class Session:
     def arguments(self) -> dict[str, object]:
         """Of a queue of ours. RabbitMQ 4 would drop what came back with a broken connection too often; its way to say
         never means at once to RabbitMQ 3."""
-        arguments: dict[str, object] = {"x-queue-type": self.options.kind, _SHARED: True}
+        arguments: dict[str, object] = {"x-queue-type": self.options.kind, SHARED: True}
         version = str((self.connection.server_properties or {}).get("version", ""))
         if self.options.kind == "quorum" and version.partition(".")[0].isdigit() and int(version.partition(".")[0]) > 3:
-            arguments[_LIMITED] = -1
+            arguments[LIMITED] = -1
         return arguments
 
 
@@ -174,7 +174,7 @@ class _Declaring:
         if not self._asked and code == _NOT_FOUND:
             self._asked = True
             self.begin()
-        elif (unequal := _UNEQUAL.search(text)) and code == _PRECONDITION_FAILED:
+        elif (unequal := UNEQUAL.search(text)) and code == _PRECONDITION_FAILED:
             self._exists = True
             name, current = unequal.groups()
             if current == "stream":
@@ -183,9 +183,9 @@ class _Declaring:
                 return
             if current != "quorum":
                 current = "classic" if name == "x-queue-type" else current
-                flaw = _WEAKER.get(name, f"its {name} is {current}")
+                flaw = WEAKER.get(name, f"its {name} is {current}")
                 self._flaws.append(flaw.format(current=current, kind=self._session.options.kind))
-            if name in (_SHARED, _LIMITED) and self._arguments.pop(name, None) is not None:
+            if name in (SHARED, LIMITED) and self._arguments.pop(name, None) is not None:
                 self.begin()  # perhaps that is not all
             else:
                 self._judge()

@@ -137,7 +137,7 @@ def _check_secured(options: ZeromqOptions, *, binds: bool) -> None:
         if binds
         else options.server_key or (options.public_key and options.secret_key)
     )
-    if encrypted or options.insecure or _is_loopback(options.host):
+    if encrypted or options.insecure or is_loopback(options.host):
         return
     raise UsageError(
         f"{options.shown} is not on this machine, and without keys anyone could read and send: give the worker "
@@ -147,7 +147,7 @@ def _check_secured(options: ZeromqOptions, *, binds: bool) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
