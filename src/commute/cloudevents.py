@@ -17,6 +17,7 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -40,17 +41,37 @@ class PlainJson:
     id: str | None = None
 
 
+@lru_cache(maxsize=16)
+def _names(prefix: str) -> tuple[str, str, str, str, str, str]:
+    """What every event has, with `prefix`, and what is said of its body: joined once, not for each message."""
+    return (
+        f"{prefix}specversion",
+        f"{prefix}id",
+        f"{prefix}source",
+        f"{prefix}type",
+        f"{prefix}time",
+        f"{prefix}datacontenttype",
+    )
+
+
+@lru_cache(maxsize=16)
+def _known(prefix: str) -> frozenset[str]:
+    return frozenset(_names(prefix))
+
+
 def headers_of(message: Message, prefix: str) -> dict[str, str]:
     """The attributes of `message` as headers, each name behind `prefix`; the body is ``message.data``."""
+    version, identity, source, type_, time, _ = _names(prefix)
     headers = {
-        f"{prefix}specversion": SPEC_VERSION,
-        f"{prefix}id": message.id,
-        f"{prefix}source": message.source,
-        f"{prefix}type": message.type,
-        f"{prefix}time": time_text(message.time_s),
+        version: SPEC_VERSION,
+        identity: message.id,
+        source: message.source,
+        type_: message.type,
+        time: time_text(message.time_s),
     }
-    for name, value in (message.attributes or {}).items():
-        headers[f"{prefix}{name}"] = value
+    if message.attributes:
+        for name, value in message.attributes.items():
+            headers[prefix + name] = value
     return headers
 
 
@@ -83,9 +104,18 @@ def read(
     """The message that came as `body` with these headers. `name`: routing key, queue or topic; `source`: of events
     that name none; `identity`: the protocol's own message id, or one made of a stable position. Raises nothing."""
     for prefix in prefixes:
-        if f"{prefix}specversion" in headers and f"{prefix}id" in headers and f"{prefix}type" in headers:
-            attributes = {k.removeprefix(prefix): v for k, v in headers.items() if k.startswith(prefix)}
-            return _from_attributes(attributes, body, source, now_s)
+        version, event_id, event_source, type_, time, _ = _names(prefix)
+        if version in headers and event_id in headers and type_ in headers:
+            known, size = _known(prefix), len(prefix)
+            attributes = {k[size:]: v for k, v in headers.items() if k not in known and k.startswith(prefix)}
+            return Message(
+                headers[event_id],
+                headers.get(event_source) or source,
+                headers[type_],
+                time_of(headers.get(time, ""), now_s),
+                body,
+                attributes or None,
+            )
     if content_type.partition(";")[0].strip().lower() == STRUCTURED:
         found = _from_document(body, source, now_s)
         if found is not None:
@@ -134,14 +164,29 @@ def _from_plain(body: bytes, plain: PlainJson, name: str, source: str, now_s: fl
     return Message(identity, source, type_, now_s, data)
 
 
+@lru_cache(maxsize=64)  # events that are published together have one time
 def time_text(time_s: float) -> str:
     """RFC 3339, in UTC with microseconds."""
-    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    whole_s, micros = divmod(round(time_s * 1_000_000), 1_000_000)
+    return f"{_second_text(whole_s)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second_text(time_s: int) -> str:
+    """The part that events of one second share."""
+    return datetime.fromtimestamp(time_s, UTC).isoformat()[:19]
 
 
 def time_of(text: str, otherwise: float) -> float:
     """Seconds since 1970 of an RFC 3339 time; `otherwise` where it is none."""
+    found = seconds_of(text) if text else None
+    return otherwise if found is None else found
+
+
+@lru_cache(maxsize=64)  # events that were published together have one time
+def seconds_of(text: str) -> float | None:
+    """Seconds since 1970 of an RFC 3339 time; None where it is none."""
     try:
-        return datetime.fromisoformat(text).timestamp() if text else otherwise
+        return datetime.fromisoformat(text).timestamp()
     except ValueError:
-        return otherwise
+        return None

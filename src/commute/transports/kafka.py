@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
@@ -31,8 +30,9 @@ from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
 from commute.transports.kafka_client import PLAINTEXT, Health, KafkaOptions, Topics, why
+from commute.transports.kafka_headers import PREFIX, check, whole
 from commute.transports.kafka_reading import Reading
-from commute.transports.kafka_sending import Outgoing, Row, Sending
+from commute.transports.kafka_sending import Outgoing, Sending
 from commute.transports.wire import Arrival, Promises
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KafkaOptions", "KafkaWire", "parse"]
 
-_PREFIX = "ce_"
+_PREFIXES = (PREFIX,)
 _PORT = 9092
 _PARTITIONS_MAX = 10_000
 _SECURITY = (PLAINTEXT, "ssl", "sasl_plaintext", "sasl_ssl")
@@ -139,12 +139,11 @@ class KafkaWire:
         *,
         plain: PlainJson | None = None,
         clock: Callable[[], float] = time.time,
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._options = options
         self._plain = plain
         self._clock = clock
-        self._new_id = new_id
+        self._source = f"kafka:///{options.stream}"
         self._health = Health(options.shown)
         self._topics: Topics | None = None
         self._reading: Reading | None = None
@@ -201,14 +200,15 @@ class KafkaWire:
         (``too-large``: the broker takes no such message, while others of the batch may be stored).
         """
         topic = self._options.stream if to is None else _checked_topic(to)
-        rows = [_row(message) for message in messages]
+        for message in messages:
+            check(message)
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()  # nobody can cancel what may be on its way
-        if not rows:
+        if not messages:
             future.set_result(None)
             return future
-        size_bytes = sum(len(row.value) for row in rows)
-        problem = self._begin(Sending(future, topic, rows), len(rows), size_bytes)
+        size_bytes = sum(len(message.data) for message in messages)
+        problem = self._begin(Sending(future, topic, messages), len(messages), size_bytes)
         if problem:
             future.set_exception(NotReachableError(f"{self._options.shown}: {problem}", slug="not-reachable"))
         return future
@@ -258,40 +258,28 @@ class KafkaWire:
     # -- from records to messages
 
     def _read(self, record: Record) -> Message:
-        pairs = cast("Sequence[tuple[str, str | bytes | None]]", record.headers() or ())
+        pairs = cast("Sequence[tuple[str, bytes | None]]", record.headers() or ())
+        value = record.value()
+        if value is not None and (found := whole(value, pairs)) is not None:
+            return found
         try:
             headers = {name: value.decode() for name, value in pairs}  # type: ignore[union-attr]
         except (AttributeError, UnicodeDecodeError):  # no value, or no text
             headers = {name: _text(value) for name, value in pairs}
         kind, stamp_ms = record.timestamp()
-        topic, value = record.topic(), record.value()
+        stream = self._options.stream
         return cloudevents.read(
             b"null" if value is None else value,
             headers,
-            (_PREFIX,),
+            _PREFIXES,
             headers.get("content-type", ""),
-            name=topic or self._options.stream,
-            source=f"kafka:///{topic}",
+            name=stream,
+            source=self._source,
             now_s=stamp_ms / 1_000 if kind else self._clock(),
-            new_id=self._new_id,
+            new_id=lambda: f"{stream}/{record.partition()}/{record.offset()}",
             plain=self._plain,
-            identity=f"{topic}/{record.partition()}/{record.offset()}",
         )
 
 
-def _text(value: str | bytes | None) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value or ""
-
-
-def _row(message: Message) -> Row:
-    try:
-        headers: list[tuple[str, str | bytes | None]] = []
-        for name, value in cloudevents.headers_of(message, _PREFIX).items():
-            name.encode()
-            headers.append((name, value.encode()))
-        key = (message.attributes or {}).get("partitionkey")
-        headers.append(("content-type", cloudevents.JSON.encode()))
-        return Row(None if key is None else key.encode(), message.data, headers)
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the event {message.id!r} cannot be sent to Kafka: {error!r}; repair its text",
-                         slug="invalid-text") from None  # fmt: skip
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", "backslashreplace")

@@ -148,6 +148,7 @@ class Reading:
 
     def _hand_over(self, records: Sequence[Record]) -> None:
         batch: list[Arrival] = []
+        read, places = self._read, self._places
         for record in records:
             error = record.error()
             if error is not None:
@@ -155,13 +156,13 @@ class Reading:
                 continue
             partition, offset = record.partition(), record.offset()
             assert partition is not None and offset is not None
-            place = self._places.get(partition)
+            place = places.get(partition)
             if place is None:
                 continue  # taken from us while these were on their way
             if offset <= place.last:
                 place = self._anew(place)  # the log was cut and grew again, or the place was set back
             place.came(offset)
-            batch.append(Arrival(self._read(record), (place, offset)))
+            batch.append(Arrival(read(record), (place, offset)))
         if batch:
             self._unacked += len(batch)
             self._health.up()

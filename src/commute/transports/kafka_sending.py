@@ -16,10 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from commute.errors import CommuteError, NotReachableError
+from commute.transports.base import Message
 from commute.transports.kafka_client import Health, KafkaOptions, Topics, why
+from commute.transports.kafka_headers import row_of
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Producer
@@ -30,27 +32,19 @@ LOGGER = logging.getLogger("commute")
 _POLL_S = 0.005  # while confirmations are owed; the next batch may come meanwhile
 _FULL_S = 0.05
 _IDLE_S = 1.0  # errors are reported by polling only
-_POLL_EVERY = 500  # rows between two looks at what was confirmed
-
-
-class Row(NamedTuple):
-    """One message, as Kafka has it."""
-
-    key: bytes | None
-    value: bytes
-    headers: list[tuple[str, str | bytes | None]]
+_POLL_EVERY = 500  # messages between two looks at what was confirmed
 
 
 class Sending:
     """One batch on its way. Its reports come on the thread."""
 
-    __slots__ = ("_error", "_future", "_left", "_on_end", "rows", "topic")
+    __slots__ = ("_error", "_future", "_left", "_on_end", "messages", "topic")
 
-    def __init__(self, future: Future[None], topic: str, rows: Sequence[Row]) -> None:
+    def __init__(self, future: Future[None], topic: str, messages: Sequence[Message]) -> None:
         self.topic = topic
-        self.rows = rows
+        self.messages = messages
         self._future = future
-        self._left = len(rows)
+        self._left = len(messages)
         self._error: CommuteError | None = None
         self._on_end: Callable[[], None] = lambda: None
 
@@ -59,7 +53,7 @@ class Sending:
         self._on_end = call
 
     def done(self, count: int, error: CommuteError | None = None) -> None:
-        """So many rows are confirmed, or failed with `error`; the first error is the batch's."""
+        """So many messages are confirmed, or failed with `error`; the first error is the batch's."""
         self._left -= count
         self._error = self._error or error
         if self._left:
@@ -158,44 +152,46 @@ class Outgoing:
                 return found
 
     def _send(self, sending: Sending) -> None:
-        left = len(sending.rows)
-
-        def reported(error: KafkaError | None, _record: Record) -> None:
-            if error is None:
-                self._health.up()
-                sending.done(1)
-            else:
-                sending.done(1, self._why(error, sending.topic))
-
-        try:
-            self._topics.have(sending.topic)
-            for number, row in enumerate(sending.rows):
-                self._produce(sending.topic, row, reported)
-                left -= 1
-                if number % _POLL_EVERY == 0:
-                    self._producer.poll(0)
-        except CommuteError as error:
-            sending.done(left, error)
-        except BaseException:
-            sending.done(left, self._closed())
-            raise
-
-    def _produce(self, topic: str, row: Row, reported: Callable[[KafkaError | None, Record], None]) -> None:
-        """Hand one over, waiting for room: it comes as messages are confirmed or time out."""
         from confluent_kafka import KafkaException
 
-        key, value, headers = row
-        while True:
-            try:
-                # No timestamp: Kafka's retention would delete what is imported with an old one at once.
-                self._producer.produce(topic, value, key, headers=headers, on_delivery=reported)
+        topic, left, health, done = sending.topic, len(sending.messages), self._health, sending.done
+
+        def reported(error: KafkaError | None, _record: Record) -> None:
+            if error is not None:
+                done(1, self._why(error, topic))
                 return
-            except BufferError:
-                if time.monotonic() > self._give_up_at:
-                    raise self._closed() from None
-                self._producer.poll(_FULL_S)
-            except KafkaException as error:
-                raise self._why(error.args[0], topic) from None
+            if health.is_down:
+                health.up()
+            done(1)
+
+        try:
+            self._topics.have(topic)
+            producer = self._producer
+            for message in sending.messages:
+                key, value, headers = row_of(message)
+                while True:
+                    try:
+                        # No timestamp: Kafka's retention would delete what is imported with an old one at once.
+                        producer.produce(topic, value, key, headers=headers, on_delivery=reported)
+                        break
+                    except BufferError:
+                        self._await_room()
+                left -= 1
+                if left % _POLL_EVERY == 0:
+                    producer.poll(0)
+        except KafkaException as error:
+            done(left, self._why(error.args[0], topic))
+        except CommuteError as error:
+            done(left, error)
+        except BaseException:
+            done(left, self._closed())
+            raise
+
+    def _await_room(self) -> None:
+        """It comes as messages are confirmed or time out. Raises NotReachableError when it is too late to wait."""
+        if time.monotonic() > self._give_up_at:
+            raise self._closed()
+        self._producer.poll(_FULL_S)
 
     def _why(self, error: KafkaError, topic: str) -> CommuteError:
         from confluent_kafka import KafkaError
@@ -223,6 +219,6 @@ class Outgoing:
             self._closing = True
             waiting, self._waiting = list(self._waiting), deque()
         for sending in waiting:
-            sending.done(len(sending.rows), self._closed())
+            sending.done(len(sending.messages), self._closed())
         self._producer.purge()
         self._producer.flush(self._options.close_s_max)

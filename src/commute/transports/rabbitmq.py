@@ -33,7 +33,7 @@ from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.limits import MIB
 from commute.transports.base import Message
-from commute.transports.rabbitmq_channels import PREFETCH_MAX, Encoded, Intake, Outlets, Sending, text, texts
+from commute.transports.rabbitmq_channels import PREFETCH_MAX, Intake, Outlets, Sending, text, texts
 from commute.transports.rabbitmq_connection import (
     connection_class,
     delete_queue,
@@ -42,15 +42,14 @@ from commute.transports.rabbitmq_connection import (
     root,
     why_refused,
 )
+from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, encoded
 from commute.transports.rabbitmq_partitions import dealt, joined
 from commute.transports.rabbitmq_queues import Backoff, Session
 from commute.transports.wire import Arrival, Promises
 
 LOGGER = logging.getLogger("commute")
 
-_PREFIXES = ("cloudEvents_", "cloudEvents:")
-_SHORT_BYTES_MAX = 255  # of a short string in the protocol: queues, header names, message ids
-_HEADERS_BYTES_MAX = 131_072 - 64  # they go in one frame
+_PREFIXES = (PREFIX, "cloudEvents:")
 _TIME_S_MAX = 253_402_300_799  # the last second that has a date of four digits
 _NUMBERS = ("heartbeat_s", "in_flight_max", "partitions")
 _ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, {} what \
@@ -142,8 +141,8 @@ def parse(url: str) -> RabbitmqOptions:
 
 def _checked_queue(queue: str) -> str:
     """The name, if a queue can have it. Raises UsageError (``broker-url``)."""
-    if not queue or queue.startswith("amq.") or len(queue.encode("utf-8", "replace")) > _SHORT_BYTES_MAX:
-        raise UsageError(f"{queue!r} is no name for a queue: it has 1 to {_SHORT_BYTES_MAX} bytes and does not begin "
+    if not queue or queue.startswith("amq.") or len(queue.encode("utf-8", "replace")) > SHORT_BYTES_MAX:
+        raise UsageError(f"{queue!r} is no name for a queue: it has 1 to {SHORT_BYTES_MAX} bytes and does not begin "
                          "with amq.", slug="broker-url")  # fmt: skip
     return queue
 
@@ -265,8 +264,7 @@ class RabbitmqWire:
     def _send(self, messages: Sequence[Message], queue: str) -> Future[None]:
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()  # nobody can cancel what may be on its way
-        library = _library()
-        rows = [(self._encoded(message, library), message.data) for message in messages]
+        rows = [(encoded(message), message.data) for message in messages]
         if not rows:
             future.set_result(None)
             return future
@@ -325,28 +323,6 @@ class RabbitmqWire:
         with self._lock:
             self._waiting -= messages
             self._waiting_bytes -= size_bytes
-
-    def _encoded(self, message: Message, pika: Any) -> Encoded:
-        def short(value: str) -> str | None:  # only a copy: the header has it whole
-            return value if len(value.encode()) <= _SHORT_BYTES_MAX else None
-
-        try:
-            encoded = Encoded(pika.BasicProperties(
-                content_type=cloudevents.JSON,
-                headers=cloudevents.headers_of(message, _PREFIXES[0]),
-                delivery_mode=2,
-                message_id=short(message.id),
-                type=short(message.type),
-                timestamp=max(0, int(message.time_s)),
-            ))  # fmt: skip
-        except (pika.exceptions.ShortStringTooLong, UnicodeEncodeError) as error:
-            raise UsageError(f"the event {message.id!r} cannot be sent to RabbitMQ: {error!r}; shorten the names of "
-                             "its attributes, or repair its text", slug="invalid-text") from None  # fmt: skip
-        if encoded.size_bytes > _HEADERS_BYTES_MAX:
-            raise UsageError(f"the attributes of the event {message.id!r} have {encoded.size_bytes} bytes, and "
-                             f"RabbitMQ takes {_HEADERS_BYTES_MAX}: move some into its data",
-                             slug="too-large")  # fmt: skip
-        return encoded
 
     # -- the wire's thread
 

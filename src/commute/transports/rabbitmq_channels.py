@@ -170,21 +170,6 @@ class Intake:
         session.later(delay_s, lambda: self.begin(session))
 
 
-class Encoded:
-    """Properties in the protocol's bytes: encoded by the thread that sends, and only once."""
-
-    __slots__ = ("INDEX", "pieces", "size_bytes")
-
-    def __init__(self, properties: Any) -> None:
-        self.INDEX = properties.INDEX
-        self.pieces = (b"".join(properties.encode()),)
-        self.size_bytes = len(self.pieces[0])
-
-    def encode(self) -> list[bytes]:
-        """A new list, as pika wants it: it inserts into it."""
-        return list(self.pieces)
-
-
 class Sending:
     """The messages of one `send`, and its future: resolved when the last one is confirmed, failed by the first."""
 
