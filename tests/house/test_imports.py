@@ -39,11 +39,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "router": READING,
     "database": ("errors",),
     "embedded": (*GROUND, "database"),
-    "transports": (*STORING, "embedded.database", "cloudevents"),
+    "transports": (*STORING, "embedded", "cloudevents"),
     "store": STORING,
     "executors": STORING,
     "runtime": (*RUNNING, "embedded.guard"),  # a handler process may not open the store either
-    "postgres": (*GROUND, "database", "embedded.inflight", "store.schema", "transports.rows"),
+    "postgres": (*GROUND, "database", "embedded.inflight", "store.schema", "transports.rows", "transports.finding"),
     "link": (*RUNNING, "embedded", "postgres", "transports", "cloudevents"),
     "app": (
         *RUNNING,

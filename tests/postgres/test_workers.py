@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import apsw
 import pytest
 from benchmarks.apps.accounts import make_app
 from benchmarks.crash import _all_settled, _judge_children, judge, make_event
@@ -149,6 +150,21 @@ async def test_a_second_worker_takes_over_from_one_that_is_killed(server: Server
     check(broker, store, confirmed)
 
 
+def stop_between_commits(pid: int, log: Path) -> None:
+    """SIGSTOP, but not while the process has the write lock of the log's file: nobody could go on then."""
+    end_s = time.monotonic() + 30
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        with closing(apsw.Connection(str(log))) as connection:
+            try:
+                connection.execute("begin immediate; rollback")
+                return
+            except apsw.BusyError:
+                assert time.monotonic() < end_s, "it always has the lock"
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.01)
+
+
 async def test_a_stopped_owner_whose_connection_is_gone_commits_nothing_more(
     server: Server, store: str, tmp_path: Path
 ) -> None:
@@ -156,7 +172,7 @@ async def test_a_stopped_owner_whose_connection_is_gone_commits_nothing_more(
     confirmed = await publish(broker, store, EVENTS, seed=6)
     with worker(broker, store, tmp_path / "one") as one:
         wait_for(lambda: effects(server) > 20)
-        os.kill(one.pid, signal.SIGSTOP)
+        stop_between_commits(one.pid, tmp_path / "log.db")
         server.terminate_owner("accounts")
         epoch = server.rows("select epoch from {s}.commute_owners")[0][0]
         with worker(broker, store, tmp_path / "two") as two:
