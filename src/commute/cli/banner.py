@@ -23,6 +23,7 @@ from commute.store.reading import count_dead, find_scope, read_partitions
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.cloudevents import PlainJson
     from commute.database import Connection
     from commute.handler import Handler, HandlerEvent
     from commute.link import BrokerUrl, Link
@@ -37,7 +38,7 @@ def banner(app: App[Any], link: Link, *, from_end: bool) -> str:
         f"commute {__version__}  {clean(app.name)}  pid {os.getpid()}",
         f"  broker   {clean(app.url.text)}  stream {clean(app.url.stream)}, group {clean(app.group)}: {to_do:,} to do, "
         f"{parked:,} parked",
-        *server_lines(app.url),
+        *server_lines(app.url, app.decode),
         f"  db       {clean(store.text)}  (inbox, outbox, attempts, dead letters)",
         f"  limits   {plural(app.concurrency, 'handler')} at once, {plural(limits.descriptors_max, 'event')} or "
         f"{size(limits.payload_bytes_max)} looked ahead",
@@ -48,8 +49,9 @@ def banner(app: App[Any], link: Link, *, from_end: bool) -> str:
     return "\n".join(lines)
 
 
-def server_lines(url: BrokerUrl) -> Iterator[str]:
-    """Where a broker server's stream is journalled, and what that server does not promise."""
+def server_lines(url: BrokerUrl, decode: PlainJson | None) -> Iterator[str]:
+    """Where a broker server's stream is journalled, what that server does not promise, and what is known of events of
+    foreign producers that come again."""
     if url.server is None:
         return
     promises = promises_of(url)
@@ -57,6 +59,16 @@ def server_lines(url: BrokerUrl) -> Iterator[str]:
     yield f"  journal  {clean(url.place)}  ({reach}acknowledged to {promises.name} once it is there)"
     if promises.note:
         yield f"  promise  {clean(promises.note)}"
+    if decode is None or decode.id is not None:
+        return
+    if promises.stable_id:
+        yield f"  ids      a body without one is known as {promises.stable_id}, the same whenever it comes again"
+        return
+    own = f"the producer sets {promises.own_id}, or " if promises.own_id else ""
+    yield (
+        f"  ids      at least once only: a body without one is a new event each time {promises.name} delivers it. "
+        f'Remedy: {own}a field of the body holds it: PlainJson(id="FIELD")'
+    )
 
 
 def counts(app: App[Any], link: Link, *, from_end: bool = False) -> tuple[int, int]:

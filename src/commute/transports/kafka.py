@@ -123,11 +123,13 @@ class KafkaWire:
 
     promises = Promises(
         name="kafka",
+        confirmed="with all in-sync replicas",
         durable=True,
         ordered=True,
         queued=True,
         # Kafka's default for a topic is 1,048,588 with framing and headers.
         message_bytes_max=1_000_000,
+        stable_id="TOPIC/PARTITION/OFFSET",
         note="with several partitions the sequence is kept within each only: events with the same partitionkey share "
         "one, events without go anywhere; a single broker confirms before it syncs to disk, so it is replication that "
         "outlives a loss of power",

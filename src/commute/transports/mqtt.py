@@ -134,6 +134,7 @@ class MqttWire:
 
     promises = Promises(
         name="mqtt",
+        confirmed="with the broker (PUBACK, QoS 1)",
         durable=False,
         ordered=True,
         queued=False,

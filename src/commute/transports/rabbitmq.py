@@ -162,10 +162,12 @@ class RabbitmqWire:
 
     promises = Promises(
         name="rabbitmq",
+        confirmed="on a quorum queue, with a majority of its nodes",
         durable=True,
         ordered=True,
         queued=True,
         message_bytes_max=16 * MIB,  # RabbitMQ 4's; 3 takes 128
+        own_id="message_id",
         note="of a queue that was there before, only what it promises itself: a warning at the start says what is less",
     )
 

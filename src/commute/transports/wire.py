@@ -41,10 +41,13 @@ class Promises:
     """What a broker really keeps, as the documentation's table says it; the conformance suite checks each claim."""
 
     name: str  # "rabbitmq"
+    confirmed: str  # where a message is once it is confirmed, in a few words
     durable: bool  # a confirmed message survives kill -9 of the broker
     ordered: bool  # one producer's messages arrive in the sequence of sending, redeliveries included
     queued: bool  # messages wait in the broker while no worker is connected
     message_bytes_max: int | None = None  # the broker's own bound, where it is below ours
+    stable_id: str = ""  # what a message that names no id is known by whenever it comes; empty: a new id each time
+    own_id: str = ""  # the protocol's own field for an id, where it has one
     note: str = ""  # one sentence of what is not promised, for the start and the docs
 
 

@@ -159,6 +159,7 @@ class ZeromqWire:
 
     promises = Promises(
         name="zeromq",
+        confirmed="in the worker's journal, synced",
         durable=True,
         ordered=True,
         queued=False,
