@@ -1,7 +1,8 @@
 """``commute run --workers N``: N worker processes of one command, looked after.
 
-A worker that dies is started again, after a pause that grows while it dies young; one that ends by itself with an error
-ends all, since it would fail again: its message stands on the terminal. A signal goes to all of them.
+A worker that dies, or that cannot reach broker or store, is started again, after a pause that grows while it dies
+young; one that ends by itself for another reason ends all, since it would fail again: its message stands on the
+terminal. A signal goes to all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from types import FrameType
 
+from commute.cli.commands import UNREACHABLE
 from commute.cli.output import note
 
 LOOK_S = 0.1
@@ -72,7 +74,7 @@ def _look_after(places: list[_Place], asked: list[int]) -> int:
             if asked:
                 if all(each.process.poll() is not None for each in places):
                     return max(abs(int(each.process.returncode)) for each in places)
-            elif status >= 0:
+            elif status >= 0 and status != UNREACHABLE:
                 note(f"a worker has ended with status {status}: the others are stopped")
                 asked.append(signal.SIGTERM)
                 for other in places:
@@ -81,10 +83,8 @@ def _look_after(places: list[_Place], asked: list[int]) -> int:
             elif not place.due_s:
                 if now_s - place.born_s > YOUNG_S:
                     place.pause_s = PAUSE_S_MIN
-                note(
-                    f"worker {place.process.pid} died of {signal.Signals(-status).name}; another one starts in "
-                    f"{place.pause_s:.1f} s"
-                )
+                how = f"died of {signal.Signals(-status).name}" if status < 0 else "has nothing to reach"
+                note(f"worker {place.process.pid} {how}; another one starts in {place.pause_s:.1f} s")
                 place.due_s = now_s + place.pause_s
                 place.pause_s = min(2 * place.pause_s, PAUSE_S_MAX)
             elif now_s >= place.due_s:
