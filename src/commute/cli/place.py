@@ -23,10 +23,11 @@ from commute.runtime.receipts import Desk
 from commute.store.reading import find_scope, scopes
 from commute.store.schema import SCHEMA as STORE_SCHEMA
 from commute.transports.rows import SCHEMA as LOG_SCHEMA
-from commute.transports.rows import find_positions, partition_logs
+from commute.transports.rows import find_positions, partition_logs, read_rows
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.transports.base import Delivery
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., object])
@@ -174,6 +175,11 @@ class _Finder:
     def find(self, event_id: str, source: str | None = None) -> list[int]:
         stream = self._stream
         return self._place.broker.read(lambda c: find_positions(c, stream, event_id, source))
+
+    def read(self, position: int) -> Delivery | None:
+        stream = self._stream
+        found = self._place.broker.read(lambda c: read_rows(c, stream=stream, first=position, last=position))
+        return found[0] if found else None
 
 
 def known_groups(place: Place) -> list[str]:

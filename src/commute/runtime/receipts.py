@@ -3,7 +3,8 @@
 in the log ─ not settled ── waiting
            ├ dead row ───── parked (why), held (behind which), skipped, dropped, rejected
            └ settled ────── processed
-not in the log ──────────── too old (its id says that it has been deleted), else unknown
+not in the log ──────────── too old (its id says that it has been deleted); waiting, for who published it: the broker
+                            confirmed it and no worker has it yet; else unknown
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from commute.core.watermark import BLOCK_SHIFT, Done
@@ -21,6 +22,7 @@ from commute.store.records import DeadRow
 
 if TYPE_CHECKING:
     from commute.database import Connection, Database
+    from commute.transports.base import Delivery
 
 OutcomeStatus = Literal["processed", "skipped", "dropped", "rejected"]
 Status = Literal["waiting", "parked", "held", "processed", "skipped", "dropped", "rejected", "unknown", "too old"]
@@ -60,6 +62,7 @@ class Finder(Protocol):
     """The part of a log that receipts need."""
 
     def find(self, event_id: str, source: str | None = None) -> list[int]: ...
+    def read(self, position: int) -> Delivery | None: ...
 
 
 class Desk:
@@ -85,13 +88,14 @@ class Desk:
         self._poller: asyncio.Task[None] | None = None
 
     def state(self, event_id: str, position: int | None = None, type_: str | None = None) -> State:
-        """Where the event stands; `position` where it is known (a duplicate id has one of its own)."""
+        """Where the event stands; `position` where it is known (a duplicate id has one of its own), `type_` where the
+        one who asks has had it confirmed."""
         logs = self._logs()
         asked = dict.fromkeys(logs, position)
         if position is None:
             for stream, log in logs.items():
                 if found := log.find(event_id):
-                    asked = {stream: found[0]}
+                    asked, position = {stream: found[0]}, found[0]
                     break
 
         def read(connection: Connection) -> State:
@@ -99,7 +103,12 @@ class Desk:
             *others, last = states
             return next((state for state in others if state.status not in ("unknown", "too old")), last)
 
-        return self._file.read(read)
+        state = self._file.read(read)
+        if state.status != "processed" or type_ is not None or position is None or len(asked) != 1:
+            return state
+        delivery = logs[next(iter(asked))].read(position)
+        names = () if delivery is None else self._handlers_of(delivery.message.type)
+        return replace(state, handlers=dict.fromkeys(names, "processed"))
 
     def _read(
         self, connection: Connection, event_id: str, stream: str, position: int | None, type_: str | None
@@ -113,7 +122,7 @@ class Desk:
         if position is None:
             made_s = ulid_time_s(event_id)
             old = made_s is not None and made_s < time.time() - self._retain_s
-            return State("too old" if old else "unknown")
+            return State("too old" if old else "unknown" if type_ is None else "waiting")
         if scope is None or not is_settled(connection, scope, 0, position):
             return State("waiting", position=position)
         names = self._handlers_of(type_) if type_ is not None else ()
