@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -147,12 +148,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             workers.send_signal(signal.SIGTERM)
             workers.wait()
     print(file=sys.stderr)
+    found = judged(bench, poisoned, kills, gaps_s, took_s)
+    bench.close()
+    return found
+
+
+def judged(bench: Bench, poisoned: int, kills: int, gaps_s: Sequence[float], took_s: float) -> dict[str, Any]:
     dead = dict(bench.rows(f"select status, count(*) from {bench.schema}.dead group by 1"))
     done = bench.done()
-    found = {
-        "broker": options.broker.split(":")[0], "events": options.events, "partitions": options.partitions,
-        "workers": options.workers, "killed": kills,
-        "lost": options.events - poisoned - int(bench.rows(
+    return {
+        "broker": bench.options.broker.split(":")[0], "events": bench.options.events,
+        "partitions": bench.options.partitions,
+        "workers": bench.options.workers, "killed": kills,
+        "lost": bench.options.events - poisoned - int(bench.rows(
             "select count(*) from (select distinct customer, number from trail) t")[0][0]),
         "double_effects": done - int(bench.rows(
             "select count(*) from (select distinct customer, number from trail) t")[0][0]),
@@ -161,8 +169,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "parked": dead.get("parked", 0), "should_be_parked": poisoned, "held": dead.get("held", 0),
         "per_s": round(done / took_s), "again_after_a_kill_s": round(median(gaps_s), 2) if gaps_s else None,
     }  # fmt: skip
-    bench.close()
-    return found
 
 
 def main() -> None:
