@@ -57,7 +57,6 @@ def checks(features: Features) -> list[Check]:
     ]
     if features.queued:
         chosen += [
-            check_every_message_arrives_in_sequence,
             check_unsettled_come_again,
             check_settled_prefix_does_not_come_again,
             check_settling_in_any_sequence,
@@ -65,6 +64,8 @@ def checks(features: Features) -> list[Check]:
             check_same_identity_other_bytes,
             check_other_stream,
         ]
+    if features.queued and features.ordered:
+        chosen.append(check_every_message_arrives_in_sequence)
     if features.queued and features.tells_end:
         chosen.append(check_new_group_starts_at_the_oldest_or_at_the_end)
     if features.stable_positions and features.queued:

@@ -55,14 +55,16 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """What a transport really promises; the conformance suite checks each claim."""
+    """What a transport really promises; the conformance suite checks each claim, docs/guarantees.md has the table."""
 
     name: str
+    confirmed: str  # where a message is once it is confirmed, in a few words
     durable: bool  # a confirmed message survives kill -9 of every process of ours
     stable_positions: bool  # a message has the same position at every delivery
     rereads: bool  # `reread` gives the bytes of unsettled deliveries again
     multi_process: bool  # producers in other processes reach the same stream
     settles: Literal["outcome", "journal"] = "outcome"
+    ordered: bool = True  # one producer's messages arrive in the sequence of sending, redeliveries included
     queued: bool = True  # what is sent while nobody reads the stream is kept for the first who does
     tells_end: bool = True  # a new group can begin at the end of what was sent
     message_bytes_max: int | None = None  # of the broker's own; None: no bound below `Limits.event_bytes_max`

@@ -58,11 +58,13 @@ def journal_features(promises: Promises) -> Features:
     """What the journal makes of a broker's promises: positions, and bytes that can be read again."""
     return Features(
         name=promises.name,
+        confirmed=promises.confirmed,
         durable=promises.durable,
         stable_positions=True,
         rereads=True,
         multi_process=True,
         settles="journal",
+        ordered=promises.ordered,
         queued=promises.queued,
         tells_end=False,
         message_bytes_max=promises.message_bytes_max,

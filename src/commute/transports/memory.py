@@ -58,6 +58,7 @@ class MemoryTransport:
 
     features = Features(
         name="memory",
+        confirmed="in this process's memory",
         durable=False,
         stable_positions=True,
         rereads=True,

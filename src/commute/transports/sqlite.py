@@ -55,6 +55,7 @@ class SqliteTransport:
 
     features = Features(
         name="sqlite",
+        confirmed="in the file, synced",
         durable=True,
         stable_positions=True,
         rereads=True,
