@@ -19,7 +19,8 @@ import pytest
 from click.testing import CliRunner
 
 from commute.cli import main
-from commute.demo.run import run_pass
+from commute.demo.compare import compare
+from commute.demo.run import Options, run_both, run_pass
 from commute.demo.shop import (
     APP_NAME,
     OrderCreated,
@@ -63,13 +64,13 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", BROKERS)
 def test_the_demo_ends_in_the_state_of_the_serial_run(name: str) -> None:
-    done = CliRunner().invoke(
-        main, ["demo", "--broker", base_url(name), "--events", "300", "--service-ms", "2", "--json"]
-    )
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert found["states_equal"] and found["violations"] == 0
-    assert found["speedup"] > 1.5, "independent events did not start"
+    options = Options(events=300, concurrency=16, service_s=0.002, broker=base_url(name))
+    serial, parallel = run_both(options, lambda name, done: None)
+    found = compare(serial, parallel, options.concurrency)
+    assert found.report.states_equal, found.differences
+    assert (found.report.violations, found.dead) == (0, 0)
+    ends = list(parallel.recording.service_s)
+    assert ends != sorted(ends), "independent events did not start"
 
 
 def test_killed_workers_leave_the_state_of_the_serial_run(url: str, tmp_path: Path) -> None:
