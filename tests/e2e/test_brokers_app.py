@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from commute import App
 from commute.cli import main
 from commute.demo.compare import compare
 from commute.demo.run import Options, run_both, run_pass
 from commute.demo.shop import (
     APP_NAME,
+    Gateway,
     OrderCreated,
     OrderShipped,
     PaymentProcessed,
@@ -35,12 +37,12 @@ from commute.event import Event
 from commute.link import discard, parse_url, with_stream
 from commute.store.reading import count_dead, find_scope
 from tests.brokers import broker_url
-from tests.e2e.workers import Worker, rows, wait_for, working
+from tests.e2e.workers import WAIT_S_MAX, rows, wait_for, working
 
 BROKERS = ("rabbitmq", "kafka", "mqtt", "zeromq")
 EVENTS, BATCH, SEED = 1_000, 25, 7  # Mosquitto, as it is set up here, saves all that waits at each change: keep it few
 BACKLOG = 200  # steps that the producer is ahead of the worker, so that it publishes while workers are killed
-KILLS = (60, 200, 400)  # steps of orders that are done by then, of about 800
+KILLS = (300, 550, 800)  # events that are confirmed by then
 WORKER = "from commute.demo.shop import make_app\napp = make_app({url!r}, {db!r}, service_s=0.005, concurrency=16)\n"
 
 
@@ -79,20 +81,27 @@ def test_killed_workers_leave_the_state_of_the_serial_run(url: str, tmp_path: Pa
     db = f"sqlite:///{store}"
     (tmp_path / "shop.py").write_text(WORKER.format(url=url, db=db))
     app = make_app(url, db, service_s=0, concurrency=1)
-    asyncio.run(set_up(app))
+    asyncio.run(set_up_noting(app))
     app.close()
     confirmed: list[str] = []
     with working(tmp_path, "shop:app") as worker:
         # MQTT keeps messages only for those who have subscribed once.
         wait_for(lambda: "ready in" in worker.said(), "the worker did not begin")
-        producing = threading.Thread(target=lambda: asyncio.run(publish(url, tmp_path, traffic, confirmed)))
+        publishing = publish(url, tmp_path, traffic, confirmed)
+        producing = threading.Thread(target=asyncio.run, args=(publishing,), daemon=True)
         producing.start()
-        overtaken = sum(kill(worker, store, traffic, at_least) for at_least in KILLS)
-        producing.join(60)
+        for at_least in KILLS:
+            # At once: the last of them are still on their way into the journal.
+            wait_for(lambda at_least=at_least: len(confirmed) >= at_least, poll_s=0.0002)  # type: ignore[misc]
+            worker.kill()
+            worker.start()
+        producing.join(WAIT_S_MAX)
         assert len(confirmed) == EVENTS
         wait_for(lambda: app.log.last_position() >= EVENTS and to_do(url, db) == 0, "confirmed events did not come")
         worker.stop()
-    assert overtaken, "nothing was done before an earlier event: independent events did not start"
+    done, wanted = rows(store, "noted"), steps(traffic)
+    assert Counter(done) == Counter(wanted), "lost, or done twice"
+    assert done != wanted, "nothing was done before an earlier event: independent events did not start"
     try:
         log = app.log.range(1, app.log.last_position())
         assert [delivery.message.id for delivery in log] == confirmed, "the log is not what was sent, in sequence"
@@ -106,10 +115,20 @@ def test_killed_workers_leave_the_state_of_the_serial_run(url: str, tmp_path: Pa
     assert found == serial.tables
 
 
+async def set_up_noting(app: App[Gateway]) -> None:
+    """The shop's tables, and one in which the steps of orders stand in the sequence in which they were done."""
+    await set_up(app)
+    async with app.transaction() as tx:
+        tx.execute("CREATE TABLE noted(orders INTEGER, step INTEGER)")
+        tx.execute(
+            "CREATE TRIGGER note AFTER INSERT ON trail BEGIN INSERT INTO noted VALUES(new.orders, new.step); END"
+        )
+
+
 async def publish(url: str, folder: Path, traffic: Sequence[Event], confirmed: list[str]) -> None:
     """All events in their sequence, from an app that has no store in common with the worker."""
     app = make_app(url, f"sqlite:///{folder}/producer.db", service_s=0, concurrency=1)
-    async with app:
+    async with asyncio.timeout(WAIT_S_MAX), app:
         for start in range(0, len(traffic), BATCH):
             before = len(steps(traffic[:start]))
             while len(rows(folder / "shop.db", "trail", "orders")) < before - BACKLOG:
@@ -118,25 +137,15 @@ async def publish(url: str, folder: Path, traffic: Sequence[Event], confirmed: l
             confirmed.extend(receipt.event_id for receipt in receipts)
 
 
-def steps(traffic: Sequence[Event]) -> list[tuple[int, int]]:
+def steps(traffic: Sequence[Event]) -> list[tuple[object, ...]]:
     """The steps of all orders in log sequence, as the table ``trail`` numbers them."""
     count: Counter[int] = Counter()
-    found = []
+    found: list[tuple[object, ...]] = []
     for event in traffic:
         if isinstance(event, OrderCreated | PaymentProcessed | OrderShipped):
             count[event.order_id] += 1
             found.append((event.order_id, count[event.order_id]))
     return found
-
-
-def kill(worker: Worker, store: Path, traffic: Sequence[Event], at_least: int) -> int:
-    """Kill the worker after so many steps, start it again; how many steps were done before an earlier one."""
-    wait_for(lambda: len(rows(store, "trail", "orders")) >= at_least, f"{at_least} steps were not done")
-    worker.kill()
-    done = {row[:2] for row in rows(store, "trail", "orders")}
-    worker.start()
-    sequence = [step in done for step in steps(traffic)]
-    return sum(sequence[sequence.index(False) :])
 
 
 def to_do(url: str, db: str) -> int:

@@ -65,12 +65,12 @@ def working(folder: Path, *arguments: str) -> Iterator[Worker]:
         worker.kill()
 
 
-def wait_for(true: Callable[[], bool], what: str = "") -> None:
+def wait_for(true: Callable[[], bool], what: str = "", *, poll_s: float = 0.01) -> None:
     """Until other processes have brought it about; fails the test when it does not come."""
     end_s = time.monotonic() + WAIT_S_MAX
     while not true():
         assert time.monotonic() < end_s, what or "it did not come"
-        time.sleep(0.01)
+        time.sleep(poll_s)
 
 
 def rows(path: Path, table: str, by: str = "rowid") -> list[tuple[object, ...]]:
