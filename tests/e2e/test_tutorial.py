@@ -140,7 +140,9 @@ def test_messages_that_are_not_persistent_are_gone_after_a_restart(place: Callab
     wait_for(lambda: here.left() == len(LOG))
     kill_and_restart("rabbitmq")
     assert here.left() == 0
-    here.produce(here.pika("producer.py"))
+    # Confirmed, or the broker may be killed before it has them on disk.
+    confirms = ("channel = connection.channel()", "channel = connection.channel()\nchannel.confirm_delivery()")
+    here.produce(here.pika("producer.py", confirms))
     kill_and_restart("rabbitmq")
     assert here.left() == len(LOG)
 
