@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from commute.errors import NotReachableError
 from commute.limits import DAY_S, MIB
 from commute.transports.finding import Finding, clock, good, plain_text, problem, warning
 from commute.transports.kafka_client import PLAINTEXT, Topics, why
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from commute.transports.kafka_client import KafkaOptions
 
+_PAUSES_S = (1.0, 3.0)
 _RETAINED_S_MIN = 3 * DAY_S  # a weekend without a worker
 _NEEDED = {"READ": "workers", "WRITE": "producers"}
 
@@ -129,6 +131,18 @@ def _newest(options: KafkaOptions, admin: AdminClient, partitions: list[int]) ->
 
 
 def _group(options: KafkaOptions, topics: Topics, reader: str) -> list[Finding]:
+    """How far the group is. A new cluster makes its table of groups at the first question, and does not answer that."""
+    for pause_s in (*_PAUSES_S, None):
+        try:
+            return _asked_group(options, topics, reader)
+        except NotReachableError as error:
+            if pause_s is None:
+                return [warning("group", f"the cluster does not say how far {reader!r} is: {error}", "ask again")]
+            time.sleep(pause_s)
+    raise AssertionError("the last one returns")
+
+
+def _asked_group(options: KafkaOptions, topics: Topics, reader: str) -> list[Finding]:
     from confluent_kafka import ConsumerGroupTopicPartitions
 
     admin, limit_s = topics.admin, options.connect_s_max
