@@ -88,6 +88,8 @@ class App(Router[S]):
         self._desk: Desk | None = None
         self._encoder: Encoder | None = None
         self._encoder_for: tuple[Any, ...] = ()
+        self._labels: Callable[[str, bytes], str | None] | None = None
+        self._labels_for: tuple[Any, ...] = ()
 
     # -- settings -----------------------------------------------------------------------------------------------
 
@@ -162,8 +164,18 @@ class App(Router[S]):
         )  # fmt: skip
 
     def _label(self) -> Callable[[str, bytes], str | None] | None:
-        """How the partition label of an event is told; None: the broker does not ask for it."""
-        if not getattr(self.url.server, "labelled", False):
+        """How the partition label of an event is told; None: the broker does not ask for it.
+
+        Kept, since publishing asks each time and the search for labels may take half a second.
+        """
+        made_for = (self._broker, self.partition_by, self.handlers)
+        if self._labels_for != made_for:
+            self._labels = self._find_labels()
+            self._labels_for = made_for
+        return self._labels
+
+    def _find_labels(self) -> Callable[[str, bytes], str | None] | None:
+        if not is_server(self._broker) or not getattr(self.url.server, "labelled", False):
             return None
         label_of, decode = self.partitioning().label_of, self.encoder.decode
         return lambda type_, data: label_of(type_, decode(type_, data))
@@ -269,8 +281,7 @@ class App(Router[S]):
     def message(self, type_: str, data: bytes, *, id: str | None = None) -> Message:
         """JSON bytes of an event known by its type name, validated, as `send` takes them."""
         type_, data = self.encoder.encode_named(type_, data)
-        label = self._label()
-        attributes = None if label is None or (text := label(type_, data)) is None else {"partitionkey": text}
+        attributes = _labelled(self._label(), type_, data)
         return Message(id or self._world.new_id(), self.source, type_, self._world.now_s(), data, attributes)
 
     async def _connect(self) -> None:
@@ -292,8 +303,7 @@ class App(Router[S]):
         label = self._label()
         for event in events:
             type_, data = encode(event)
-            attributes = None if label is None or (text := label(type_, data)) is None else {"partitionkey": text}
-            messages.append(Message(id or new_id(), source, type_, now_s, data, attributes))
+            messages.append(Message(id or new_id(), source, type_, now_s, data, _labelled(label, type_, data)))
         return messages
 
     def _receipts(self, kind: type[_R], messages: Sequence[Message], sent: Sequence[Sent], to: str | None) -> list[_R]:
@@ -364,6 +374,12 @@ class App(Router[S]):
     def transaction(self) -> SetupTransaction:
         """`ctx.transaction()` for set-up and `lifespan`: a block of the embedded store without an inbox row."""
         return SetupTransaction(self.connect)
+
+
+def _labelled(label: Callable[[str, bytes], str | None] | None, type_: str, data: bytes) -> dict[str, str] | None:
+    """The attributes of an event that is published: its partition label, where there is one."""
+    text = None if label is None else label(type_, data)
+    return None if text is None else {"partitionkey": text}
 
 
 def _whole(name: str, value: object, least: int) -> int:
