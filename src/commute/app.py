@@ -175,7 +175,7 @@ class App(Router[S]):
         return self._labels
 
     def _find_labels(self) -> Callable[[str, bytes], str | None] | None:
-        if not is_server(self._broker) or not getattr(self.url.server, "labelled", False):
+        if not is_server(self._broker) or not self.url.server.labelled:
             return None
         label_of, decode = self.partitioning().label_of, self.encoder.decode
         return lambda type_, data: label_of(type_, decode(type_, data))

@@ -33,7 +33,7 @@ from commute.postgres.address import SCHEMES as POSTGRES_SCHEMES
 from commute.postgres.address import parse as parse_address
 from commute.store.agreement import agree, agreed, kept
 from commute.store.schema import SCHEMA
-from commute.transports.base import Delivery, Features, Transport
+from commute.transports.base import Delivery, Features, Transport, part_name
 from commute.transports.finding import Finding, good
 from commute.transports.journal import Journal, Outbound, journal_features
 from commute.transports.rows import open_events, partition_logs
@@ -91,11 +91,6 @@ class BrokerUrl:
     def file(self) -> Path | None:
         """The file at `path`, if that is one."""
         return None if self.path is None or is_postgres(self.path) else Path(self.path)
-
-
-def log_name(stream: str, partition: int | None) -> str:
-    """What the log of one partition is called in the store; None: that of the whole stream."""
-    return stream if partition is None else f"{stream}#{partition}"
 
 
 class Log(Transport, Protocol):
@@ -185,7 +180,8 @@ def parse_url(text: str, journal: str | None = None) -> BrokerUrl:
 
 def promises_of(url: BrokerUrl) -> Promises:
     """What a broker server keeps, by its client; nothing is connected."""
-    return _wire(url).promises
+    promises: Promises = _wire_class(url.scheme).promises
+    return promises
 
 
 def features(url: BrokerUrl) -> Features:
@@ -226,8 +222,12 @@ def examine_store(path: str, stream: str) -> list[Finding]:
 def _wire(url: BrokerUrl, plain: PlainJson | None = None) -> Wire:
     """A new client of a broker server, not yet connected."""
     assert url.server is not None
-    wire: Wire = getattr(_wire_module(url.scheme), _WIRES[url.scheme][1])(url.server, plain=plain)
+    wire: Wire = _wire_class(url.scheme)(url.server, plain=plain)
     return wire
+
+
+def _wire_class(scheme: str) -> Any:
+    return getattr(_wire_module(scheme), _WIRES[scheme][1])
 
 
 def _wire_module(scheme: str) -> ModuleType:
@@ -333,8 +333,7 @@ class Link:
         broker; each user opens and closes its own."""
         stream = stream or self.url.stream
         whole = stream == self.url.stream
-        if partition is not None:
-            stream = log_name(stream, partition)
+        stream = part_name(stream, partition)
         if self._broker_file is None:
             from commute.transports.memory import MemoryTransport
 
@@ -367,7 +366,7 @@ class Link:
         if partition is not None:
             readers = [server.of_partition(partition)]
         else:
-            readers = server.readers() if hasattr(server, "readers") else [server]
+            readers = server.readers()
         return [partial(_wire, replace(self.url, server=reader), self._plain) for reader in readers]
 
     def sender(self) -> Outbound | None:

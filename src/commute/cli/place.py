@@ -18,10 +18,11 @@ from commute.cli.target import is_url, load
 from commute.database import Connection, Database
 from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, log_name, open_file, parse_db, parse_url
+from commute.link import BrokerUrl, Link, Log, open_file, parse_db, parse_url
 from commute.runtime.receipts import Desk
 from commute.store.reading import find_scope, scopes
 from commute.store.schema import SCHEMA as STORE_SCHEMA
+from commute.transports.base import part_name, part_number
 from commute.transports.rows import SCHEMA as LOG_SCHEMA
 from commute.transports.rows import find_positions, partition_logs, read_rows
 
@@ -102,7 +103,7 @@ class Place:
     @property
     def seat(self) -> str:
         """What a worker owns of the group to work here."""
-        return self.group if self.partition is None else f"{self.group}#{self.partition}"
+        return part_name(self.group, self.partition)
 
     def side_path(self, suffix: str) -> Path:
         """A side file of the group's worker."""
@@ -132,17 +133,18 @@ class Place:
 
     def partitions(self) -> list[int]:
         """The partitions that have a log of their own in the store; none where the stream is one log."""
-        return [int(name.rpartition("#")[2]) for name in self.logs() if name != self.stream]
+        numbers = (part_number(name, self.url.stream) for name in self.logs() if name != self.stream)
+        return [number for number in numbers if number is not None]
 
     def at(self, partition: int | None) -> None:
         """Look at this partition from now on; None: at the stream as a whole."""
         self.partition = partition
-        self.stream = log_name(self.url.stream, partition)
+        self.stream = part_name(self.url.stream, partition)
 
     def only_log(self) -> None:
         """Nothing where the place is one log. Raises UsageError (``which-partition``)."""
-        if self.partitions():
-            numbers = ", ".join(map(str, self.partitions()))
+        if found := self.partitions():
+            numbers = ", ".join(map(str, found))
             raise UsageError(
                 f"stream {self.stream} has several logs, one for each partition: {numbers}. Which one do you mean? "
                 "--partition N", slug="which-partition",

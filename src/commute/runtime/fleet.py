@@ -20,6 +20,7 @@ from typing import Any
 from commute.runtime.plan import Plan
 from commute.runtime.session import Session
 from commute.runtime.worker import Link, Worker
+from commute.transports.base import part_name
 
 OTHERS_AFTER_S = 5.0
 
@@ -36,7 +37,7 @@ class Fleet:
         self._lifespan = plan.lifespan
         self.workers = [
             Worker(
-                replace(plan, partition=n, stream=f"{plan.stream}#{n}", concurrency=each, lifespan=None),
+                replace(plan, partition=n, stream=part_name(plan.stream, n), concurrency=each, lifespan=None),
                 link, patience_s=0.0 if n in mine else OTHERS_AFTER_S, **how,
             )
             for n in range(partitions)

@@ -10,6 +10,7 @@ from typing import Any
 
 from commute.handler import Handler
 from commute.limits import Limits
+from commute.transports.base import part_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Plan:
     @property
     def seat(self) -> str:
         """What an engine owns of the group: one partition, or all."""
-        return self.group if self.partition is None else f"{self.group}#{self.partition}"
+        return part_name(self.group, self.partition)
 
     def fingerprint(self) -> str:
         """A digest of what decides whether an event is rejected: handlers, their code and events, `ignore`."""

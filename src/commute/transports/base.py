@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+_PART = "#"
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """What a producer hands over: CloudEvents attributes and the data as JSON bytes.
@@ -101,3 +103,14 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Forget the connection; what was settled before takes effect first. Idempotent."""
+
+
+def part_name(name: str, partition: int | None) -> str:
+    """What the part of a stream or a group that belongs to one partition is called in the store; None: the whole."""
+    return name if partition is None else f"{name}{_PART}{partition}"
+
+
+def part_number(name: str, whole: str) -> int | None:
+    """The partition whose part of `whole` is called `name`; None where it is no part of it."""
+    head, mark, number = name.rpartition(_PART)
+    return int(number) if mark and head == whole and number.isdecimal() else None

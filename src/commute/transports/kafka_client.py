@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.limits import MIB
+from commute.transports.wire import StreamOptions
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
@@ -26,7 +27,7 @@ PLAINTEXT = "plaintext"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaOptions:
+class KafkaOptions(StreamOptions):
     """Where the brokers are, and all bounds. `stream` is the topic."""
 
     hosts: tuple[str, ...]  # HOST:PORT each
@@ -56,15 +57,13 @@ class KafkaOptions:
         user = f"{self.user}:***@" if self.user else ""
         return f"kafka://{user}{','.join(self.hosts)}/{self.stream}"
 
-    labelled = True  # a record's key decides its partition
+    @property
+    def labelled(self) -> bool:
+        return True  # a record's key decides its partition
 
     def of_partition(self, partition: int) -> KafkaOptions:
         """One partition, as a stream of its own."""
         return replace(self, partition=partition)
-
-    def readers(self) -> list[KafkaOptions]:
-        """What has to be consumed for the whole stream, each by a wire of its own."""
-        return [self]
 
     def client(self, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
         """The part of the configuration that is the same for reading, sending and making topics."""

@@ -44,7 +44,7 @@ from commute.transports.mqtt_roles import (
     topic_to_send,
     with_levels,
 )
-from commute.transports.wire import Arrival, Promises
+from commute.transports.wire import Arrival, Promises, StreamOptions
 
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
@@ -58,7 +58,7 @@ _ACCEPTED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MqttOptions:
+class MqttOptions(StreamOptions):
     """The broker, the topic filter as written (`stream`), and all bounds."""
 
     host: str

@@ -45,7 +45,7 @@ from commute.transports.rabbitmq_connection import (
 from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, encoded
 from commute.transports.rabbitmq_partitions import dealt, joined
 from commute.transports.rabbitmq_queues import Backoff, Session
-from commute.transports.wire import Arrival, Promises
+from commute.transports.wire import Arrival, Promises, StreamOptions
 
 LOGGER = logging.getLogger("commute")
 
@@ -57,7 +57,7 @@ is needed".format(", ".join(_NUMBERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RabbitmqOptions:
+class RabbitmqOptions(StreamOptions):
     """Where the broker is, and all bounds. `stream` is the queue."""
 
     host: str
@@ -85,12 +85,10 @@ class RabbitmqOptions:
         return replace(self, stream=f"{self.stream}.{partition}", partitions=1)
 
     def readers(self) -> list[RabbitmqOptions]:
-        """What has to be consumed for the whole stream, each by a wire of its own."""
         return [self] if self.partitions == 1 else [self.of_partition(n) for n in range(self.partitions)]
 
     @property
     def labelled(self) -> bool:
-        """Whether events have to carry their partition label."""
         return self.partitions > 1
 
     @property

@@ -19,7 +19,7 @@ import msgspec
 
 from commute.database import Connection
 from commute.errors import StoreError, UsageError
-from commute.transports.base import Delivery, Message, Sent
+from commute.transports.base import Delivery, Message, Sent, part_name, part_number
 
 SCHEMA = """
 create table if not exists commute_streams (
@@ -91,11 +91,9 @@ def find_stream(connection: Connection, name: str, *, lock: bool = False) -> Str
 
 def partition_logs(connection: Connection, stream: str) -> list[str]:
     """The names of the logs of a stream's partitions, as far as anything was stored, by number."""
-    rows = connection.execute(
-        "select name from commute_streams where substr(name, 1, ?) = ?", (len(stream) + 1, f"{stream}#")
-    ).fetchall()
-    names = [str(name) for (name,) in rows if str(name).rpartition("#")[2].isdecimal()]
-    return sorted(names, key=lambda name: int(name.rpartition("#")[2]))
+    rows = connection.execute("select name from commute_streams").fetchall()
+    numbers = sorted(number for (name,) in rows if (number := part_number(str(name), stream)) is not None)
+    return [part_name(stream, number) for number in numbers]
 
 
 def open_events(connection: Connection, stream: str, group: str) -> int:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
@@ -49,6 +49,21 @@ class Promises:
     stable_id: str = ""  # what a message that names no id is known by whenever it comes; empty: a new id each time
     own_id: str = ""  # the protocol's own field for an id, where it has one
     note: str = ""  # one sentence of what is not promised, for the start and the docs
+
+
+class StreamOptions:
+    """What the options of each client say of their stream; a client whose broker has partitions says more."""
+
+    __slots__ = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether events have to carry their partition label."""
+        return False
+
+    def readers(self) -> list[Self]:
+        """What has to be consumed for the whole stream, each by a wire of its own."""
+        return [self]
 
 
 class Wire(Protocol):

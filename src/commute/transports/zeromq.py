@@ -35,7 +35,7 @@ from commute import cloudevents
 from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
-from commute.transports.wire import Arrival, Promises
+from commute.transports.wire import Arrival, Promises, StreamOptions
 from commute.transports.zeromq_sessions import Inlet, Outlet, Sending, closed, packed
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _ACCEPTED = "write zmq+tcp://HOST:PORT[?stream=NAME], and of {} what is needed".
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZeromqOptions:
+class ZeromqOptions(StreamOptions):
     """Where the worker is, and all bounds. Keys are Z85 text, as zmq.curve_keypair() makes them.
 
     A producer needs the worker's `server_key`, and has a key pair made for it where none is given. A worker needs its
