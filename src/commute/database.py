@@ -131,3 +131,35 @@ class Database(Protocol):
 
     def side_path(self, name: str, suffix: str) -> str: ...
     def close(self) -> None: ...
+
+
+class Announcing:
+    """The part of a database that tells who listens: both of ours are one. `tell_listeners` is for the writer."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._announced: set[str] = set()  # topics since the last sync; touched while the writer's connection is
+
+    def announce(self, topic: str) -> None:
+        """Inside a job, source or block: those who `listen` to `topic` are called after the sync of this commit."""
+        self._announced.add(topic)
+
+    def listen(self, topic: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each commit of this process that announced `topic`, on the writer's thread (in memory:
+        inline); it must return at once. Returns the function that ends it."""
+        listeners = self._listeners.setdefault(topic, [])
+        listeners.append(callback)
+        return lambda: listeners.remove(callback)
+
+    def tell_listeners(self, _connection: object) -> Callable[[], None] | None:
+        """A writer's source: nothing to write, and those to call after the sync."""
+        if not self._announced:
+            return None
+        topics, self._announced = self._announced, set()
+
+        def tell() -> None:
+            for topic in topics:
+                for callback in tuple(self._listeners.get(topic, ())):
+                    callback()
+
+        return tell

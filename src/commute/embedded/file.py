@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 import apsw
 
+from commute.database import Announcing
 from commute.embedded import guard
 from commute.embedded.database import connect_reader, read_error
 from commute.embedded.inflight import InFlight, NoRecord
@@ -50,7 +51,7 @@ _files_lock = threading.Lock()
 _inherited: list[EmbeddedFile] = []  # in a forked child: the parent's, kept so that nothing of them is closed
 
 
-class EmbeddedFile:
+class EmbeddedFile(Announcing):
     """An open broker file. Made by `open`; every `open` needs its `close`.
 
     `path` is absolute with links resolved, None for a private database in memory. `writer` is the one
@@ -61,15 +62,14 @@ class EmbeddedFile:
 
     def __init__(self, path: str | None, writer: Writer) -> None:
         """For `open` alone."""
+        super().__init__()
         self.path = path
         self.writer = writer
         self._users = 1
         self._reader: apsw.Connection | None = None
         self._reader_lock = threading.Lock()
         self._readers: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
-        self._listeners: dict[str, list[Callable[[], None]]] = {}
-        self._announced: set[str] = set()  # topics since the last sync; touched with the writer's turn held
-        writer.attach(self._tell_listeners)
+        writer.attach(self.tell_listeners)
 
     @classmethod
     def open(
@@ -168,18 +168,6 @@ class EmbeddedFile:
         """A number that differs from the last one when any connection has committed since. Blocks shortly."""
         return self.read(lambda connection: int(str(connection.execute("pragma data_version").fetchall()[0][0])))
 
-    def announce(self, topic: str) -> None:
-        """Inside a job, source or block: those who `listen` to `topic` are called after the sync of this
-        commit."""
-        self._announced.add(topic)
-
-    def listen(self, topic: str, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each commit of this process that announced `topic`, on the writer's thread
-        (in memory: inline); it must return at once. Returns the function that ends it."""
-        listeners = self._listeners.setdefault(topic, [])
-        listeners.append(callback)
-        return lambda: listeners.remove(callback)
-
     def ownership(self, name: str) -> Ownership:
         """The ownership of the group `name`, not yet taken."""
         return Ownership(self, name)
@@ -215,18 +203,6 @@ class EmbeddedFile:
             if self.path is not None and _files.get(self.path) is self:  # not so in a forked child
                 del _files[self.path]
                 guard.unprotect(self.path)
-
-    def _tell_listeners(self, _connection: apsw.Connection) -> Callable[[], None] | None:
-        if not self._announced:
-            return None
-        topics, self._announced = self._announced, set()
-
-        def tell() -> None:
-            for topic in topics:
-                for callback in tuple(self._listeners.get(topic, ())):
-                    callback()
-
-        return tell
 
 
 def check_place(path: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from commute.database import Announcing
 from commute.database import Connection as AnyConnection
 from commute.embedded.inflight import InFlight
 from commute.errors import NotReachableError, StoreError, UsageError
@@ -33,13 +34,14 @@ _open: dict[str, PostgresStore] = {}
 _open_lock = threading.Lock()
 
 
-class PostgresStore:
+class PostgresStore(Announcing):
     """An open database. Made by `open`; every `open` needs its `close`. `path`: what messages call it."""
 
     blocks_apart = True
 
     def __init__(self, address: Address, settings: Settings, writer: Writer) -> None:
         """For `open` alone."""
+        super().__init__()
         self.address = address
         self.path: str | None = address.shown
         self.writer = writer
@@ -47,9 +49,7 @@ class PostgresStore:
         self._users = 1
         self._reader: Reading | None = None
         self._reader_lock = threading.Lock()
-        self._listeners: dict[str, list[Callable[[], None]]] = {}
-        self._announced: set[str] = set()  # topics since the last commit; touched by the writer's thread alone
-        writer.attach(self._tell_listeners)
+        writer.attach(self.tell_listeners)
 
     @classmethod
     def open(cls, url: str, limits: Limits) -> PostgresStore:
@@ -131,17 +131,6 @@ class PostgresStore:
         """A number that differs from the last one when anybody has committed since. Blocks shortly."""
         return self.read(lambda c: hash(str(c.execute("select pg_current_snapshot()::text").fetchall()[0][0])))
 
-    def announce(self, topic: str) -> None:
-        """Inside a job or source: those who `listen` to `topic` are called after this commit."""
-        self._announced.add(topic)
-
-    def listen(self, topic: str, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each commit of this process that announced `topic`, on the writer's thread; it must
-        return at once. Returns the function that ends it."""
-        listeners = self._listeners.setdefault(topic, [])
-        listeners.append(callback)
-        return lambda: listeners.remove(callback)
-
     def ownership(self, name: str) -> Ownership:
         """The ownership of the group `name`, not yet taken."""
         return Ownership(self.writer, self.address.schema, name)
@@ -182,18 +171,6 @@ class PostgresStore:
                 self._reader.close()
                 self._reader = None
         self.writer.close()
-
-    def _tell_listeners(self, _connection: AnyConnection) -> Callable[[], None] | None:
-        if not self._announced:
-            return None
-        topics, self._announced = self._announced, set()
-
-        def tell() -> None:
-            for topic in topics:
-                for callback in tuple(self._listeners.get(topic, ())):
-                    callback()
-
-        return tell
 
 
 def _forget_parent() -> None:
