@@ -147,7 +147,7 @@ def test_network_file_systems_are_known_by_their_mount() -> None:
         44 22 0:54 / /twice rw - xfs /dev/vdb rw
         """
     )
-    assert mount_type("/home/me", mounts) == "ext4"
+    assert mount_type("/srv/app", mounts) == "ext4"
     assert mount_type("/mnt/share", mounts) == mount_type("/mnt/share/deep/er", mounts) == "nfs4"
     assert mount_type("/mnt/shared", mounts) == "ext4"
     assert mount_type("/mnt/share/local/x", mounts) == "tmpfs"
