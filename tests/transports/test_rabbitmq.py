@@ -239,7 +239,7 @@ def test_a_channel_that_the_broker_closes_is_opened_again(rig: Rig) -> None:
     worker.has(50)
     worker.wire.ack([a.token for a in worker.arrivals[:20]])
     until(lambda: worker.wire._intake is not None and worker.wire._intake._settled == 20, "acknowledged")
-    worker.wire._post(lambda: worker.wire._intake._channel.basic_ack(1_000_000))  # type: ignore[union-attr]
+    worker.wire._mailbox.post(lambda: worker.wire._intake._channel.basic_ack(1_000_000))  # type: ignore[union-attr]
     worker.has(80)
     assert worker.ids == names(0, 50) + names(20, 50)
 

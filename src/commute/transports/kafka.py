@@ -33,6 +33,7 @@ from commute.transports.kafka_client import PLAINTEXT, Health, KafkaOptions, Top
 from commute.transports.kafka_headers import PREFIX, check, whole
 from commute.transports.kafka_reading import Reading
 from commute.transports.kafka_sending import Outgoing, Sending
+from commute.transports.waiting import Waiting
 from commute.transports.wire import Arrival, Promises
 
 if TYPE_CHECKING:
@@ -152,8 +153,7 @@ class KafkaWire:
         self._lock = threading.Lock()  # guards the rest
         self._outgoing: Outgoing | None = None
         self._closed = False
-        self._waiting = 0
-        self._waiting_bytes = 0
+        self._waiting = Waiting(options.waiting_max, options.waiting_bytes_max)
 
     # -- the contract of wire.Wire
 
@@ -240,22 +240,17 @@ class KafkaWire:
         with self._lock:
             if self._closed or self._topics is None:
                 return "it is closed, or was not connected"
-            more = self._waiting + count <= options.waiting_max
-            if self._waiting and not (more and self._waiting_bytes + size_bytes <= options.waiting_bytes_max):
-                return f"{self._waiting} messages wait to be confirmed already (waiting_max, waiting_bytes_max)"
             if self._outgoing is None:
                 self._outgoing = Outgoing(options, self._topics, self._health)
-            sending.on_end(lambda: self._released(count, size_bytes))
+            if not self._waiting.enter(count, size_bytes):
+                return (
+                    f"{self._waiting.messages} messages wait to be confirmed already (waiting_max, waiting_bytes_max)"
+                )
+            sending.on_end(lambda: self._waiting.leave(count, size_bytes))
             if not self._outgoing.put(sending):  # its thread has ended
+                self._waiting.leave(count, size_bytes)
                 return "it is closed"
-            self._waiting += count
-            self._waiting_bytes += size_bytes
             return ""
-
-    def _released(self, count: int, size_bytes: int) -> None:
-        with self._lock:
-            self._waiting -= count
-            self._waiting_bytes -= size_bytes
 
     # -- from records to messages
 

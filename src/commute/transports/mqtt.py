@@ -19,12 +19,12 @@ Source: MQTT 5.0 (docs.oasis-open.org/mqtt); CloudEvents 1.0.2, MQTT protocol bi
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -44,6 +44,7 @@ from commute.transports.mqtt_roles import (
     topic_to_send,
     with_levels,
 )
+from commute.transports.waiting import Waiting
 from commute.transports.wire import Arrival, Promises, StreamOptions
 
 if TYPE_CHECKING:
@@ -160,8 +161,7 @@ class MqttWire:
         self._outgoing: Line | None = None
         self._receiver: Receiver | None = None
         self._incoming: Line | None = None
-        self._lock = threading.Lock()  # guards the number
-        self._waiting = 0
+        self._waiting = Waiting(options.waiting_max, inf)
 
     def connect(self) -> None:
         """Be connected for sending. Raises NotReachableError, UsageError (``no-extra``)."""
@@ -203,15 +203,13 @@ class MqttWire:
         sending = Sending(future, count)
         outgoing = [self._outgoing_of(message, topic, sending) for message in messages]
         line, role = self._outgoing, self._sending
-        with self._lock:
-            fits = not self._waiting or self._waiting + count <= self._options.waiting_max
-            self._waiting += count
-        future.add_done_callback(lambda _: self._released(count))
-        if not fits:
+        if not self._waiting.enter(count, 0):
             future.set_exception(NotReachableError(
                 f"more than {self._options.waiting_max} messages wait to be confirmed by {self._options.shown} "
                 "(waiting_max): send less at once", slug="not-reachable"))  # fmt: skip
-        elif line is None or role is None or not line.post(lambda: role.add(outgoing, line.unreachable)):
+            return future
+        future.add_done_callback(lambda _: self._waiting.leave(count, 0))
+        if line is None or role is None or not line.post(lambda: role.add(outgoing, line.unreachable)):
             future.set_exception(self._closed())
         return future
 
@@ -234,10 +232,6 @@ class MqttWire:
         # session with the subscription of an earlier filter would go on bringing its messages.
         digest = hashlib.sha256(self._filter.encode()).hexdigest()[:8]
         return self._options.client_id or f"commute-{group}-{digest}"
-
-    def _released(self, count: int) -> None:
-        with self._lock:
-            self._waiting -= count
 
     def _closed(self) -> NotReachableError:
         return NotReachableError(f"the connection to {self._options.shown} was closed", slug="not-reachable")

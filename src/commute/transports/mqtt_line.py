@@ -15,14 +15,15 @@ import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from commute import cloudevents
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.transports.base import Message
+from commute.transports.mailbox import Mailbox
 from commute.transports.mqtt_roles import Outgoing, Publisher, Receiver, topic_filter
 
 if TYPE_CHECKING:
@@ -61,11 +62,9 @@ class Line:
         self.ready: Future[None] = Future()
         self._client_id = client_id
         self._role = role
-        self._lock = threading.Lock()  # guards the next three; held for instants
-        self._commands: deque[Callable[[], None]] = deque()
-        self._rung = False
-        self._ended = False
         self._bell, self._heard = socket.socketpair()
+        self._mailbox = Mailbox()
+        self._mailbox.open(partial(self._bell.send, b"!"))
         self._stopping = False
         self._packets = 0  # read so far: tells whether a read found any
         self._up = False
@@ -87,14 +86,7 @@ class Line:
 
     def post(self, command: Callable[[], None]) -> bool:
         """Run this on the line's thread, soon; False if it has ended."""
-        with self._lock:
-            if self._ended:
-                return False
-            self._commands.append(command)
-            if not self._rung:
-                self._rung = True
-                self._bell.send(b"!")
-            return True
+        return self._mailbox.post(command)
 
     def close(self) -> None:
         """Run what was posted, disconnect, end. Blocks shortly; idempotent."""
@@ -130,9 +122,7 @@ class Line:
         except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must be told, and the log
             LOGGER.error("error[internal] the connection %s ends: %r", self.options.shown, error)
         finally:
-            with self._lock:
-                self._ended = True
-            self._obey()
+            self._mailbox.shut()
             self._role.lost(self.unreachable("it was closed"))
             self._bell.close()
             self._heard.close()
@@ -142,17 +132,9 @@ class Line:
         while not self._stopping and (left_s := end_s - time.monotonic()) > 0:
             if select.select([self._heard], [], [], left_s)[0]:
                 self._heard.recv(16)
-                self._obey()
+                self._mailbox.obey()
                 if or_told:
                     return
-
-    def _obey(self) -> None:
-        with self._lock:
-            self._rung = False
-            commands = list(self._commands)
-            self._commands.clear()
-        for command in commands:
-            command()
 
     def _connect_and_live(self) -> None:
         self._up, self._problem = False, "it closed the connection"
@@ -189,7 +171,7 @@ class Line:
             ready = dict(poller.poll(0 if more and wanted else wait_ms))
             if self._heard.fileno() in ready:
                 self._heard.recv(16)
-                self._obey()
+                self._mailbox.obey()
             found = ready.get(own.fileno(), 0)
             if wanted and (more or found):
                 more = self._read(client)
@@ -231,7 +213,7 @@ class Line:
         with socket.socket(fileno=os.dup(own.fileno())) as tail:
             if self._up:
                 self._role.turn(client)
-                self._obey()  # what came last may be in the journal already
+                self._mailbox.obey()  # what came last may be in the journal already
                 self._role.turn(client)
                 client.disconnect()
             end_s = time.monotonic() + _FLUSH_S_MAX

@@ -21,7 +21,6 @@ import logging
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.limits import MIB
 from commute.transports.base import Message
+from commute.transports.mailbox import Mailbox
 from commute.transports.rabbitmq_channels import PREFETCH_MAX, Intake, Outlets, Sending, text, texts
 from commute.transports.rabbitmq_connection import (
     connection_class,
@@ -45,6 +45,7 @@ from commute.transports.rabbitmq_connection import (
 from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, encoded
 from commute.transports.rabbitmq_partitions import dealt, joined
 from commute.transports.rabbitmq_queues import Backoff, Session
+from commute.transports.waiting import Waiting
 from commute.transports.wire import Arrival, Promises, StreamOptions
 
 LOGGER = logging.getLogger("commute")
@@ -182,13 +183,8 @@ class RabbitmqWire:
         self._clock = clock
         self._new_id = new_id
         self._source = f"amqp://{options.address}/{quote(options.vhost, safe='')}/{quote(options.stream, safe='')}"
-        self._lock = threading.Lock()  # guards the next six; held for instants
-        self._commands: deque[Callable[[], None]] = deque()
-        self._acks: list[object] = []
-        self._rung = False
-        self._closed = False
-        self._waiting = 0
-        self._waiting_bytes = 0
+        self._mailbox = Mailbox()
+        self._waiting = Waiting(options.waiting_max, options.waiting_bytes_max)
         self._ioloop: Any = None
         self._thread: threading.Thread | None = None
         self._connected: Future[None] = Future()  # the first connection, or why there is none
@@ -215,6 +211,7 @@ class RabbitmqWire:
         if library_log.level == logging.NOTSET:  # it logs each refused question as an error, some with a traceback
             library_log.setLevel(logging.CRITICAL)
         self._ioloop = IOLoop()
+        self._mailbox.open(lambda: self._ioloop.add_callback_threadsafe(self._mailbox.obey))
         self._thread = threading.Thread(target=self._run, name="commute rabbitmq", daemon=True)
         self._thread.start()
         try:
@@ -241,13 +238,10 @@ class RabbitmqWire:
             if self._session is not None:
                 intake.begin(self._session)
 
-        self._post(begin)
+        self._mailbox.post(begin)
 
     def ack(self, tokens: Sequence[object]) -> None:
-        with self._lock:
-            if not self._closed:
-                self._acks.extend(tokens)
-                self._ring()
+        self._mailbox.post(lambda: self._intake.ack(tokens) if self._intake is not None else None)
 
     def send(self, messages: Sequence[Message], to: str | None = None) -> Future[None]:
         """Send to the wire's queue or to the queue `to`, which is declared like it. What cannot be written now waits,
@@ -269,28 +263,21 @@ class RabbitmqWire:
             future.set_result(None)
             return future
         size_bytes = sum(properties.size_bytes + len(body) for properties, body in rows)
-        with self._lock:
-            fits = not self._waiting or (
-                self._waiting + len(rows) <= self._options.waiting_max
-                and self._waiting_bytes + size_bytes <= self._options.waiting_bytes_max
-            )
-            if fits:
-                self._waiting += len(rows)
-                self._waiting_bytes += size_bytes
-        if not fits:
+        if not self._waiting.enter(len(rows), size_bytes):
             future.set_exception(not_reachable(
-                self._options, f"{self._waiting} messages wait to be confirmed already (waiting_max, waiting_bytes_max)"
+                self._options,
+                f"{self._waiting.messages} messages wait to be confirmed already (waiting_max, waiting_bytes_max)",
             ))  # fmt: skip
             return future
-        future.add_done_callback(lambda _done: self._released(len(rows), size_bytes))
+        future.add_done_callback(lambda _done: self._waiting.leave(len(rows), size_bytes))
         sending = Sending(future, queue, rows)
-        if not self._post(lambda: self._outlets.add(sending)):
+        if not self._mailbox.post(lambda: self._outlets.add(sending)):
             sending.fail(_closed(self._options))
         return future
 
     def close(self) -> None:
         """Send what acknowledgements are owed, and disconnect. What is not confirmed fails with NotReachableError."""
-        self._post(self._stop)
+        self._mailbox.post(self._stop)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(2 * self._options.close_s_max)
@@ -303,26 +290,6 @@ class RabbitmqWire:
                 delete_queue(each)
         except _library().exceptions.AMQPError as error:
             raise not_reachable(self._options, repr(root(error))) from None
-
-    # -- from any thread to the wire's
-
-    def _post(self, command: Callable[[], None]) -> bool:
-        with self._lock:
-            if self._closed or self._ioloop is None:
-                return False
-            self._commands.append(command)
-            self._ring()
-            return True
-
-    def _ring(self) -> None:
-        if not self._rung and self._ioloop is not None:
-            self._rung = True
-            self._ioloop.add_callback_threadsafe(self._obey)
-
-    def _released(self, messages: int, size_bytes: int) -> None:
-        with self._lock:
-            self._waiting -= messages
-            self._waiting_bytes -= size_bytes
 
     # -- the wire's thread
 
@@ -339,16 +306,6 @@ class RabbitmqWire:
             self._ioloop.start()  # until the socket is closed
         finally:
             self._shut()
-
-    def _obey(self) -> None:
-        with self._lock:
-            self._rung = False
-            commands, self._commands = self._commands, deque()
-            acks, self._acks = self._acks, []
-        if acks and self._intake is not None:
-            self._intake.ack(acks)
-        for command in commands:
-            command()
 
     def _dial(self) -> None:
         if self._stopping:
@@ -434,12 +391,7 @@ class RabbitmqWire:
             connection._terminate_stream(_closed(self._options))  # pika's heartbeats do the same; nothing public does
 
     def _shut(self) -> None:
-        with self._lock:
-            self._closed = True
-            commands = list(self._commands)
-            self._commands.clear()
-        for command in commands:
-            command()  # what was sent meanwhile, to fail below
+        self._mailbox.shut()  # what was sent meanwhile fails below
         if not self._connected.done():
             self._connected.set_exception(_closed(self._options))
         self._outlets.close(_closed(self._options))

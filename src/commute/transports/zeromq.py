@@ -24,10 +24,10 @@ import socket
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -35,6 +35,8 @@ from commute import cloudevents
 from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
+from commute.transports.mailbox import Mailbox
+from commute.transports.waiting import Waiting
 from commute.transports.wire import Arrival, Promises, StreamOptions
 from commute.transports.zeromq_sessions import Inlet, Outlet, Sending, closed, packed
 
@@ -178,12 +180,8 @@ class ZeromqWire:
         self._plain = plain
         self._clock = clock
         self._new_id = new_id
-        self._lock = threading.Lock()  # guards the next six; held for instants
-        self._commands: deque[Callable[[], None]] = deque()
-        self._rung = False
-        self._closed = False
-        self._in_flight = 0
-        self._in_flight_bytes = 0
+        self._mailbox = Mailbox()
+        self._in_flight = Waiting(options.in_flight_max, options.in_flight_bytes_max)
         self._bell: zmq.Socket[bytes] | None = None
         self._thread: threading.Thread | None = None
         # The wire's thread's own from here on.
@@ -211,6 +209,7 @@ class ZeromqWire:
         self._bell.connect("inproc://bell")
         self._poller = zmq.Poller()
         self._poller.register(self._heard, zmq.POLLIN)
+        self._mailbox.open(partial(self._bell.send, b""))
         self._thread = threading.Thread(target=self._run, name="commute zeromq", daemon=True)
         self._thread.start()
 
@@ -248,12 +247,12 @@ class ZeromqWire:
             self._inlet = Inlet(options, ahead_max, self._sender(router), self._read)
             self._poller.register(router, zmq.POLLIN)
 
-        if not self._post(begin):
+        if not self._mailbox.post(begin):
             router.close(linger=0)
 
     def ack(self, tokens: Sequence[object]) -> None:
         """Tell the producers; soon."""
-        self._post(lambda: self._inlet.ack(tokens) if self._inlet is not None else None)
+        self._mailbox.post(lambda: self._inlet.ack(tokens) if self._inlet is not None else None)
 
     def send(self, messages: Sequence[Message], to: str | None = None) -> Future[None]:
         """Keep the messages until the worker acknowledges them; `to`: another worker's ``HOST:PORT`` or URL.
@@ -272,20 +271,13 @@ class ZeromqWire:
             raise UsageError(f"a message is larger than {self._options.frame_bytes_max - 1024} bytes (frame_bytes_max)",
                              slug="too-large")  # fmt: skip
         size_bytes = sum(map(len, rows))
-        with self._lock:
-            fits = not self._in_flight or (
-                self._in_flight + len(rows) <= self._options.in_flight_max
-                and self._in_flight_bytes + size_bytes <= self._options.in_flight_bytes_max
-            )
-            if fits:
-                self._in_flight += len(rows)
-                self._in_flight_bytes += size_bytes
+        fits = self._in_flight.enter(len(rows), size_bytes)
         sending = Sending(future, len(rows))
         if not fits:
             future.set_exception(NotReachableError(
-                f"{self._in_flight} messages wait in this process for the worker at {target.address} (in_flight_max): "
-                "start it, or send less at once", slug="not-reachable"))  # fmt: skip
-        elif not self._post(lambda: self._outlet(target).add((row, sending) for row in rows)):
+                f"{self._in_flight.messages} messages wait in this process for the worker at {target.address} "
+                "(in_flight_max): start it, or send less at once", slug="not-reachable"))  # fmt: skip
+        elif not self._mailbox.post(lambda: self._outlet(target).add((row, sending) for row in rows)):
             future.set_exception(closed(target.address))
         return future
 
@@ -294,22 +286,10 @@ class ZeromqWire:
 
     def close(self) -> None:
         """Send what acknowledgements are owed, and end. What waits to be sent fails with NotReachableError."""
-        self._post(self._stop)
+        self._mailbox.post(self._stop)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(_CLOSE_S_MAX)
-
-    # -- from any thread to the wire's
-
-    def _post(self, command: Callable[[], None]) -> bool:
-        with self._lock:
-            if self._closed or self._bell is None:
-                return False
-            self._commands.append(command)
-            if not self._rung:
-                self._rung = True
-                self._bell.send(b"")
-            return True
 
     def _target(self, to: str | None) -> ZeromqOptions:
         if to is None or to == self._options.stream:
@@ -326,11 +306,6 @@ class ZeromqWire:
                          server_key=other.server_key or self._options.server_key)  # fmt: skip
         _check_secured(target, binds=False)
         return target
-
-    def _released(self, messages: int, size_bytes: int) -> None:
-        with self._lock:
-            self._in_flight -= messages
-            self._in_flight_bytes -= size_bytes
 
     # -- the wire's thread
 
@@ -353,7 +328,8 @@ class ZeromqWire:
         arrivals: list[Arrival] = []
         for ready_socket, _ in ready:
             if ready_socket is self._heard:
-                self._obey()
+                self._heard.recv()
+                self._mailbox.obey()
             elif ready_socket is self._router:
                 assert self._inlet is not None
                 for identity, *parts in _drained(ready_socket):
@@ -369,15 +345,6 @@ class ZeromqWire:
             self._inlet.speak(now_s)
         for outlet in self._outlets.values():
             outlet.tick(now_s)
-
-    def _obey(self) -> None:
-        with self._lock:
-            self._heard.recv()
-            self._rung = False
-            commands = list(self._commands)
-            self._commands.clear()
-        for command in commands:
-            command()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -415,7 +382,7 @@ class ZeromqWire:
             | zmq.Event.HANDSHAKE_FAILED_AUTH
             | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
         )
-        outlet = Outlet(uuid.uuid4().bytes, target, self._sender(dealer), self._released, time.monotonic())
+        outlet = Outlet(uuid.uuid4().bytes, target, self._sender(dealer), self._in_flight.leave, time.monotonic())
         self._outlets[target.shown] = self._dealers[dealer] = self._monitors[monitor] = outlet
         self._poller.register(dealer, zmq.POLLIN)
         self._poller.register(monitor, zmq.POLLIN)
@@ -444,12 +411,7 @@ class ZeromqWire:
         )  # fmt: skip
 
     def _shut(self) -> None:
-        with self._lock:
-            self._closed = True
-            commands = list(self._commands)
-            self._commands.clear()
-        for command in commands:
-            command()  # acknowledgements, and sends that fail below
+        self._mailbox.shut()  # acknowledgements, and sends that fail below
         if self._inlet is not None:
             self._inlet.speak(time.monotonic())
         for outlet in self._outlets.values():
