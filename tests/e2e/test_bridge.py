@@ -27,7 +27,7 @@ from commute.transports.base import Message
 from commute.transports.mqtt import MqttWire
 from commute.transports.mqtt import parse as parse_mqtt
 from tests.brokers import broker_url
-from tests.transports.tcp_proxy import Proxy
+from tests.transports.proxy import Proxy
 
 DEADLINE_S = 60.0
 READER = "bridge-test"

@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ import pytest
 
 from commute.link import discard, parse_url, with_stream
 from tests.brokers import broker_url
+from tests.e2e.workers import WAIT_S_MAX, wait_for
 from tests.house.tree import ROOT
 
 CUSTOMERS = 20
 EVENTS = 3_000
-DEADLINE_S = 60.0
 
 APP = """
     import os
@@ -92,7 +91,7 @@ class Shop:
     def command(self, *words: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "commute", *words], cwd=self.folder, env=self.environment, capture_output=True,
-            text=True, timeout=DEADLINE_S, check=False,
+            text=True, timeout=WAIT_S_MAX, check=False,
         )  # fmt: skip
         return done.stdout + done.stderr
 
@@ -115,7 +114,7 @@ class Shop:
             """
         subprocess.run(
             [sys.executable, "-c", textwrap.dedent(program)], cwd=self.folder, env=self.environment, check=True,
-            timeout=DEADLINE_S,
+            timeout=WAIT_S_MAX,
         )  # fmt: skip
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -144,13 +143,6 @@ class Shop:
         discard(parse_url(self.url), "shop")
 
 
-def until(true: Callable[[], bool], what: str) -> None:
-    end_s = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end_s, f"not within {DEADLINE_S:g} s: {what}"
-        time.sleep(0.05)
-
-
 @pytest.fixture(params=["rabbitmq", "kafka"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     base = with_stream(broker_url(request.param), f"test-{secrets.token_hex(4)}")
@@ -167,7 +159,7 @@ def check(shop: Shop, count: int) -> None:
 
 def test_killed_workers_lose_nothing_and_keep_each_customers_sequence(shop: Shop) -> None:
     shop.start("--workers", "3")
-    until(lambda: shop.said(0).count("ready in") == 3, "all are ready")
+    wait_for(lambda: shop.said(0).count("ready in") == 3, "all are ready")
     shop.publish(EVENTS, poison=500)
     killed = 0
     while killed < 3:
@@ -175,8 +167,8 @@ def test_killed_workers_lose_nothing_and_keep_each_customers_sequence(shop: Shop
         alive = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
         os.kill(alive[killed % len(alive)], signal.SIGKILL)
         killed += 1
-        until(lambda: shop.said(0).count("ready in") >= 3 + killed, "the next one is ready")  # noqa: B023
-    until(lambda: shop.done() == EVENTS, f"all are done ({shop.done()})")
+        wait_for(lambda: shop.said(0).count("ready in") >= 3 + killed, "the next one is ready")  # noqa: B023
+    wait_for(lambda: shop.done() == EVENTS, f"all are done ({shop.done()})")
     check(shop, EVENTS)
     pids_at_work = {pid for (pid,) in shop.rows("SELECT DISTINCT pid FROM trail")}
     assert len(pids_at_work) > 1, "one process did it all"
@@ -188,34 +180,34 @@ def test_killed_workers_lose_nothing_and_keep_each_customers_sequence(shop: Shop
 
 def test_a_worker_takes_over_what_nobody_else_has(shop: Shop) -> None:
     first = shop.start("--share", "1/2")
-    until(lambda: "ready in" in shop.said(0), "the first is ready")
+    wait_for(lambda: "ready in" in shop.said(0), "the first is ready")
     shop.publish(EVENTS)
-    until(lambda: shop.done() == EVENTS, "the other half is taken over")  # after its owner has not come
+    wait_for(lambda: shop.done() == EVENTS, "the other half is taken over")  # after its owner has not come
     check(shop, EVENTS)
     assert first.poll() is None
 
 
 def test_keys_that_cross_are_refused_unless_one_owner_has_all(shop: Shop) -> None:
     refused = shop.start(target="shop:crossing")
-    assert refused.wait(DEADLINE_S) == 2
+    assert refused.wait(WAIT_S_MAX) == 2
     assert "error[crosses]" in shop.said(0) and "--single-owner" in shop.said(0)
     shop.start("--single-owner", target="shop:crossing")
-    until(lambda: "ready in" in shop.said(1), "one owner of all")
+    wait_for(lambda: "ready in" in shop.said(1), "one owner of all")
 
 
 def test_sharing_out_in_another_way_needs_a_drain(shop: Shop) -> None:
     worker = shop.start("--single-owner")
-    until(lambda: "ready in" in shop.said(0), "one owner of all")
+    wait_for(lambda: "ready in" in shop.said(0), "one owner of all")
     shop.publish(100, poison=50)
     parked = "SELECT count(*) FROM dead WHERE status = 'parked'"
-    until(lambda: shop.done() == 100 and shop.rows(parked) == [(2,)], "all are done or parked")
+    wait_for(lambda: shop.done() == 100 and shop.rows(parked) == [(2,)], "all are done or parked")
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(DEADLINE_S) == 0
+    assert worker.wait(WAIT_S_MAX) == 0
     refused = shop.start()
-    assert refused.wait(DEADLINE_S) == 2
+    assert refused.wait(WAIT_S_MAX) == 2
     assert "error[partitions-changed]" in shop.said(1) and "2 of its events are not finished" in shop.said(1)
     assert shop.command("dead", "drop", "shop:app", "--all", "--yes").count("): dropped") == 2
     shop.start()
-    until(lambda: "ready in" in shop.said(2), "nothing is left to do, so several engines may begin")
+    wait_for(lambda: "ready in" in shop.said(2), "nothing is left to do, so several engines may begin")
     shop.publish(CUSTOMERS)
-    until(lambda: shop.done() == 100 + CUSTOMERS, "they go on")
+    wait_for(lambda: shop.done() == 100 + CUSTOMERS, "they go on")

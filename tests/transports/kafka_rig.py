@@ -4,74 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from commute.cloudevents import PlainJson
-from commute.transports.base import Message
 from commute.transports.kafka import KafkaOptions, KafkaWire, parse
-from commute.transports.wire import Arrival
-
-DEADLINE_S = 30.0
-
-
-def until(true: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until it is true; fails after the deadline."""
-    end_s = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < end_s, f"not within {deadline_s:.0f} s: {what}"
-        time.sleep(0.005)
-
-
-def messages(count: int, start: int = 0, key: str | None = None) -> list[Message]:
-    attributes = None if key is None else {"partitionkey": key}
-    return [
-        Message(f"{key or 'e'}{n}", "/test", "order_created", 1.5, b'{"n":%d}' % n, attributes)
-        for n in range(start, start + count)
-    ]
-
-
-def names(start: int, stop: int) -> list[str]:
-    return [f"e{n}" for n in range(start, stop)]
-
-
-class Worker:
-    """A wire that consumes, and what came; acknowledges by itself unless told not to."""
-
-    def __init__(
-        self,
-        options: KafkaOptions,
-        *,
-        group: str = "g",
-        acks: bool = True,
-        ahead_max: int = 10_000,
-        plain: PlainJson | None = None,
-        from_end: bool = False,
-    ) -> None:
-        self.wire = KafkaWire(options, plain=plain)
-        self.arrivals: list[Arrival] = []
-        self.acks = acks
-        self.group = f"{group}-{options.stream}"
-        self.wire.connect()
-        self.wire.consume(self.group, self.arrived, ahead_max=ahead_max, from_end=from_end)
-
-    def arrived(self, batch: Sequence[Arrival]) -> None:
-        self.arrivals.extend(batch)
-        if self.acks:
-            self.wire.ack([a.token for a in batch])
-
-    def ack(self, *numbers: int) -> None:
-        self.wire.ack([self.arrivals[n].token for n in numbers])
-
-    @property
-    def ids(self) -> list[str]:
-        return [a.message.id for a in self.arrivals]
-
-    def has(self, count: int) -> None:
-        until(lambda: len(self.arrivals) >= count, f"{count} arrivals")
+from tests.transports.wires import DEADLINE_S, Worker
 
 
 class Rig:
@@ -88,8 +29,11 @@ class Rig:
     def options(self, partitions: int = 1) -> KafkaOptions:
         return parse(f"{self.base}/{self.topic}?partitions={partitions}")
 
-    def worker(self, options: KafkaOptions | None = None, **more: Any) -> Worker:
-        made = Worker(options or self.options(), **more)
+    def worker(
+        self, options: KafkaOptions | None = None, *, group: str = "g", plain: PlainJson | None = None, **more: Any
+    ) -> Worker[KafkaWire]:
+        wire = KafkaWire(options or self.options(), plain=plain)
+        made = Worker(wire, group=f"{group}-{(options or self.options()).stream}", **{"ahead_max": 10_000, **more})
         self.closers.append(made.wire.close)
         return made
 

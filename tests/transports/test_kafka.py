@@ -23,7 +23,8 @@ from commute.transports.base import Message
 from commute.transports.kafka import KafkaWire, parse
 from commute.transports.kafka_places import Place
 from tests.brokers import broker_url, kill, restart
-from tests.transports.kafka_rig import DEADLINE_S, Rig, messages, names, until
+from tests.transports.kafka_rig import Rig
+from tests.transports.wires import DEADLINE_S, messages, names, until
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,41 +22,9 @@ from commute.transports.mqtt import MqttWire, parse
 from commute.transports.mqtt_roles import Receiver, topic_filter, with_levels
 from commute.transports.wire import Arrival
 from tests.brokers import broker_url, kill, restart
+from tests.transports.wires import DEADLINE_S, Worker, messages, until
 
-DEADLINE_S = 30.0
 VERSIONS = ("5", "3.1.1")
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    """Wait until it is true; fails after the deadline."""
-    end_s = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end_s, f"not within {DEADLINE_S:.0f} s: {what}"
-        time.sleep(0.005)
-
-
-def messages(count: int, start: int = 0) -> list[Message]:
-    return [Message(f"e{n}", "/test", "order_created", 1.5, b'{"n":%d}' % n) for n in range(start, start + count)]
-
-
-class Worker:
-    """A wire that consumes, and what came; acknowledges by itself unless told not to."""
-
-    def __init__(self, wire: MqttWire, *, acks: bool, ahead_max: int, from_end: bool) -> None:
-        self.wire = wire
-        self.arrivals: list[Arrival] = []
-        self.acks = acks
-        wire.connect()
-        wire.consume("g", self.arrived, ahead_max=ahead_max, from_end=from_end)
-
-    def arrived(self, batch: Sequence[Arrival]) -> None:
-        self.arrivals.extend(batch)
-        if self.acks:
-            self.wire.ack([a.token for a in batch])
-
-    @property
-    def ids(self) -> list[str]:
-        return [a.message.id for a in self.arrivals]
 
 
 class Rig:
@@ -78,7 +45,7 @@ class Rig:
     def worker(
         self, version: str = "5", *, acks: bool = True, ahead_max: int = 1_000, topic: str = "",
         from_end: bool = False, plain: PlainJson | None = None, **options: Any,
-    ) -> Worker:  # fmt: skip
+    ) -> Worker[MqttWire]:  # fmt: skip
         wire = self.wire(version, topic, plain=plain, **options)
         return Worker(wire, acks=acks, ahead_max=ahead_max, from_end=from_end)
 

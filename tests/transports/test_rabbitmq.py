@@ -6,9 +6,8 @@ import itertools
 import json
 import socket
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,53 +22,11 @@ from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
 from commute.transports.rabbitmq import RabbitmqOptions, RabbitmqWire, parse
-from commute.transports.wire import Arrival
 from tests.brokers import broker_url, kill, restart
-from tests.transports.tcp_proxy import Proxy
+from tests.transports.proxy import Proxy
+from tests.transports.wires import DEADLINE_S, Worker, messages, names, until
 
-DEADLINE_S = 30.0
 both_kinds = pytest.mark.parametrize("kind", ["quorum", "classic"])
-
-
-def until(true: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until it is true; fails after the deadline."""
-    end_s = time.monotonic() + deadline_s
-    while not true():
-        assert time.monotonic() < end_s, f"not within {deadline_s:.0f} s: {what}"
-        time.sleep(0.005)
-
-
-def messages(count: int, start: int = 0) -> list[Message]:
-    return [Message(f"e{n}", "/test", "order_created", 1.5, b'{"n":%d}' % n) for n in range(start, start + count)]
-
-
-def names(start: int, stop: int) -> list[str]:
-    return [f"e{n}" for n in range(start, stop)]
-
-
-class Worker:
-    """A wire that consumes, and what came; acknowledges by itself unless told not to."""
-
-    def __init__(self, options: RabbitmqOptions, *, acks: bool, ahead_max: int, plain: PlainJson | None = None) -> None:
-        self.wire = RabbitmqWire(options, plain=plain)
-        self.arrivals: list[Arrival] = []
-        self.batches = 0
-        self.acks = acks
-        self.wire.connect()
-        self.wire.consume("g", self.arrived, ahead_max=ahead_max)
-
-    def arrived(self, batch: Sequence[Arrival]) -> None:
-        self.arrivals.extend(batch)
-        self.batches += 1
-        if self.acks:
-            self.wire.ack([a.token for a in batch])
-
-    @property
-    def ids(self) -> list[str]:
-        return [a.message.id for a in self.arrivals]
-
-    def has(self, count: int) -> None:
-        until(lambda: len(self.arrivals) >= count, f"{count} arrivals")
 
 
 class Rig:
@@ -92,8 +49,8 @@ class Rig:
         acks: bool = True,
         ahead_max: int = 1_000,
         plain: PlainJson | None = None,
-    ) -> Worker:
-        made = Worker(options or self.options(), acks=acks, ahead_max=ahead_max, plain=plain)
+    ) -> Worker[RabbitmqWire]:
+        made = Worker(RabbitmqWire(options or self.options(), plain=plain), acks=acks, ahead_max=ahead_max)
         self.closers.append(made.wire.close)
         return made
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
-from tests.transports.zeromq_rig import DEADLINE_S, ROOT, Rig, messages, until
+from tests.transports.proxy import Proxy
+from tests.transports.wires import DEADLINE_S, messages, until
+from tests.transports.zeromq_rig import ROOT, Rig
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ def test_a_worker_killed_with_sigkill_loses_nothing_confirmed(rig: Rig, tmp_path
 
 def test_a_duplicate_that_is_not_yet_acknowledged_has_its_own_token(rig: Rig) -> None:
     """A proxy that cuts the connection makes the producer send again to a worker that lives."""
-    with Proxy(rig.port) as proxy:
+    with closing(Proxy(("127.0.0.1", rig.port))) as proxy:
         worker = rig.worker(acks=False)
         producer = rig.producer(f"zmq+tcp://127.0.0.1:{proxy.port}", retry_s_max=0.3)
         future = producer.send(messages(5))
@@ -213,57 +214,6 @@ def test_a_duplicate_that_is_not_yet_acknowledged_has_its_own_token(rig: Rig) ->
         worker.wire.ack([a.token for a in worker.arrivals[5:]])
         future.result(DEADLINE_S)
         producer_again.result(DEADLINE_S)
-
-
-class Proxy:
-    """TCP that can be cut: every connection of the moment ends, new ones go through."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self.cut()
-        for thread in self._threads:
-            thread.join(DEADLINE_S)
-
-    def cut(self) -> None:
-        for one in self._open:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # gone already
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._target))
-            self._open += [near, far]
-            for pair in ((near, far), (far, near)):
-                thread = threading.Thread(target=self._copy, args=pair, daemon=True)
-                self._threads.append(thread)
-                thread.start()
-
-    def _copy(self, source: socket.socket, to: socket.socket) -> None:
-        with source:
-            try:
-                while data := source.recv(65_536):
-                    to.sendall(data)
-                to.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
 
 
 # -- credit

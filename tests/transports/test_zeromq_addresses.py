@@ -13,7 +13,8 @@ from commute.cloudevents import STRUCTURED, structured
 from commute.errors import NotReachableError, UsageError
 from commute.transports.zeromq import ZeromqWire, parse
 from commute.transports.zeromq_sessions import _HEADER, HELLO, JSON_BATCH, VERSION
-from tests.transports.zeromq_rig import DEADLINE_S, Rig, messages, until
+from tests.transports.wires import DEADLINE_S, messages, until
+from tests.transports.zeromq_rig import Rig
 
 
 @pytest.fixture
