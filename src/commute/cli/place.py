@@ -67,8 +67,9 @@ class Place:
 
     def __init__(
         self, app: App[Any] | None, shown: str, url: BrokerUrl, db: BrokerUrl | None, group: str | None,
-        partition: int | None = None,
+        partition: int | None = None, *, one_log: bool = True,
     ) -> None:  # fmt: skip
+        """`one_log`: refuse a stream of several partitions where none of them is named."""
         self.app = app
         self.shown = shown
         self.url = url
@@ -85,6 +86,8 @@ class Place:
             _complete(self.broker, "commute_streams", LOG_SCHEMA)
             _complete(self.store, "request", STORE_SCHEMA)
             self.group = group if group is not None else self._only_group()
+            if one_log:
+                self._require_one_log()
         except BaseException:
             self.close()
             raise
@@ -141,7 +144,7 @@ class Place:
         self.partition = partition
         self.stream = part_name(self.url.stream, partition)
 
-    def only_log(self) -> None:
+    def _require_one_log(self) -> None:
         """Nothing where the place is one log. Raises UsageError (``which-partition``)."""
         if found := self.partitions():
             numbers = ", ".join(map(str, found))
@@ -260,14 +263,8 @@ def open_place(
         if path is not None and not path.exists():
             begin = f"make it: commute run {shown}" if app is not None else "three slashes are relative, four absolute"
             raise NotReachableError(f"there is no file {path}; {begin}", slug="not-reachable")
-    place = Place(app, shown, url, store, group if group is not None or not any_group else "", partition)
-    try:
-        if not any_partition:
-            place.only_log()
-    except BaseException:
-        place.close()
-        raise
-    return place
+    group = group if group is not None or not any_group else ""
+    return Place(app, shown, url, store, group, partition, one_log=not any_partition)
 
 
 def _complete(file: Database, name: str, schema: str) -> None:
