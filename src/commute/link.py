@@ -36,10 +36,11 @@ from commute.store.schema import SCHEMA
 from commute.transports.base import Delivery, Features, Transport, part_name
 from commute.transports.finding import Finding, good
 from commute.transports.journal import Journal, Outbound, journal_features
-from commute.transports.rows import open_events, partition_logs
+from commute.transports.rows import find_positions, open_events, partition_logs, read_rows
 
 if TYPE_CHECKING:
     from commute.cloudevents import PlainJson
+    from commute.runtime.receipts import Finder
     from commute.store.store import Appender
     from commute.transports.groups import GroupState
     from commute.transports.memory import MemoryBroker
@@ -246,6 +247,23 @@ def _refused(text: str, why: str) -> UsageError:
     return UsageError(f"{text!r} is no broker URL: {why}", slug="broker-url")
 
 
+class LogView:
+    """Looks into one log of a store, and never writes, not even its tables."""
+
+    def __init__(self, file: Database, stream: str) -> None:
+        self._file = file
+        self._stream = stream
+
+    def find(self, event_id: str, source: str | None = None) -> list[int]:
+        """The positions of the events with that id, ascending. Blocks shortly."""
+        return self._file.read(partial(find_positions, stream=self._stream, event_id=event_id, source=source))
+
+    def read(self, position: int) -> Delivery | None:
+        """The event at `position`; None where none is kept. Blocks shortly."""
+        found = self._file.read(partial(read_rows, stream=self._stream, first=position, last=position))
+        return found[0] if found else None
+
+
 class Link:
     """One app's broker and store, open. Use `open`; close it when the last user has gone. Thread-safe to share."""
 
@@ -267,7 +285,6 @@ class Link:
         self._reader = reader
         self._plain = plain
         self._outbound = None if url.server is None else Outbound(self._make_wire)
-        self._logs: dict[str, Log] = {}
         self._closed = False
 
     @classmethod
@@ -350,16 +367,16 @@ class Link:
             reader=self._reader, journal_events_max=self._limits.journal_events_max, to=None if whole else stream,
         )  # fmt: skip
 
-    def logs(self, stream: str) -> Mapping[str, Log]:
-        """The logs of a stream that the store has, by their names there: its own, and those of its partitions. Blocks
-        shortly."""
+    def logs(self, stream: str) -> Mapping[str, Finder]:
+        """The logs of a stream that the store has, by their names there: its own, and those of its partitions. Reads
+        only, and shortly: it may be called while a block is open on the same loop."""
+        file = self._broker_file
+        if file is None:
+            return {stream: self.transport(stream)}
         names = [stream]
-        if self.url.server is not None and self._broker_file is not None:
-            names += self._broker_file.read(lambda connection: partition_logs(connection, stream))
-        for name in names:
-            if name not in self._logs:
-                self._logs[name] = self.transport(name)
-        return {name: self._logs[name] for name in names}
+        if self.url.server is not None:
+            names += file.read(lambda connection: partition_logs(connection, stream))
+        return {name: LogView(file, name) for name in names}
 
     def _feeds(self, partition: int | None) -> list[Callable[[], Wire]]:
         server = self.url.server

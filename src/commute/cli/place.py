@@ -18,17 +18,16 @@ from commute.cli.target import is_url, load
 from commute.database import Connection, Database
 from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, open_file, parse_db, parse_url
+from commute.link import BrokerUrl, Link, Log, LogView, open_file, parse_db, parse_url
 from commute.runtime.receipts import Desk
 from commute.store.reading import find_scope, scopes
 from commute.store.schema import SCHEMA as STORE_SCHEMA
 from commute.transports.base import part_name, part_number
 from commute.transports.rows import SCHEMA as LOG_SCHEMA
-from commute.transports.rows import find_positions, partition_logs, read_rows
+from commute.transports.rows import partition_logs
 
 if TYPE_CHECKING:
     from commute.app import App
-    from commute.transports.base import Delivery
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., object])
@@ -121,7 +120,7 @@ class Place:
 
         return Desk(
             self.store,
-            lambda: {name: _Finder(self, name) for name in self.logs()},
+            lambda: {name: LogView(self.broker, name) for name in self.logs()},
             self.group,
             retain_s=self.limits.retain_s,
             handlers_of=handlers_of,
@@ -168,23 +167,6 @@ class Place:
 
     def _only_group(self) -> str:
         return only_one(known_groups(self), self.stream)
-
-
-class _Finder:
-    """The part of the log that receipts need, without a transport, which would have to write."""
-
-    def __init__(self, place: Place, stream: str) -> None:
-        self._place = place
-        self._stream = stream
-
-    def find(self, event_id: str, source: str | None = None) -> list[int]:
-        stream = self._stream
-        return self._place.broker.read(lambda c: find_positions(c, stream, event_id, source))
-
-    def read(self, position: int) -> Delivery | None:
-        stream = self._stream
-        found = self._place.broker.read(lambda c: read_rows(c, stream=stream, first=position, last=position))
-        return found[0] if found else None
 
 
 def known_groups(place: Place) -> list[str]:
