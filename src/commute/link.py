@@ -386,6 +386,11 @@ class Link:
             readers = server.readers()
         return [partial(_wire, replace(self.url, server=reader), self._plain) for reader in readers]
 
+    @property
+    def dead_letters_to(self) -> str | None:
+        """Where the broker is to get copies of dead letters, as a transport's `send` takes it; None: nowhere."""
+        return None if self.url.server is None else self.url.server.dead_letters_to
+
     def sender(self) -> Outbound | None:
         """The client that sends to a broker server; None for the embedded brokers. For producers without a store."""
         return self._outbound

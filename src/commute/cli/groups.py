@@ -112,7 +112,7 @@ def _forget(place: Place, name: str) -> None:
     if scope is not None:
 
         def forget(connection: Connection) -> None:
-            for table_name in ("progress", "done", "inbox", "outbox", "attempt", "dead", "request"):
+            for table_name in ("progress", "done", "inbox", "outbox", "attempt", "dead", "letter", "request"):
                 connection.execute(f"DELETE FROM {table_name} WHERE scope=?", (scope,))
             connection.execute("DELETE FROM scope WHERE id=?", (scope,))
 

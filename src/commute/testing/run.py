@@ -145,6 +145,8 @@ class _Log:
 class _Link:
     """A store and a log in memory, as a worker takes them."""
 
+    dead_letters_to: str | None = None
+
     def __init__(self, log: _Log, tables: Sequence[str]) -> None:
         self.file = EmbeddedFile.open(None)
         self._log = log

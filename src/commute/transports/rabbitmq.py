@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -42,9 +43,9 @@ from commute.transports.rabbitmq_connection import (
     root,
     why_refused,
 )
-from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, encoded
+from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, death, encoded
 from commute.transports.rabbitmq_partitions import dealt, joined
-from commute.transports.rabbitmq_queues import Backoff, Session
+from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session
 from commute.transports.waiting import Waiting
 from commute.transports.wire import Arrival, Promises, StreamOptions
 
@@ -53,8 +54,9 @@ LOGGER = logging.getLogger("commute")
 _PREFIXES = (PREFIX, "cloudEvents:")
 _TIME_S_MAX = 253_402_300_799  # the last second that has a date of four digits
 _NUMBERS = ("heartbeat_s", "in_flight_max", "partitions")
-_ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, {} what \
-is needed".format(", ".join(_NUMBERS))
+_WORDS = ("queue", "kind", "dead_letter_exchange")
+_ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, \
+dead_letter_exchange=NAME, {} what is needed".format(", ".join(_NUMBERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class RabbitmqOptions(StreamOptions):
     stream: str = "events"
     partitions: int = 1  # more: the stream is the queues STREAM.0, STREAM.1, ...
     kind: str = "quorum"  # of queues that are declared here; or "classic"
+    dead_letter_exchange: str = ""  # gets a copy of each event that is rejected or skipped; empty: no copies
     heartbeat_s: int = 10
     in_flight_max: int = 1_000  # messages written and not confirmed
     in_flight_bytes_max: int = 64 * MIB  # a single message may be larger
@@ -91,6 +94,10 @@ class RabbitmqOptions(StreamOptions):
     @property
     def labelled(self) -> bool:
         return self.partitions > 1
+
+    @property
+    def dead_letters_to(self) -> str | None:
+        return EXCHANGE + self.dead_letter_exchange if self.dead_letter_exchange else None
 
     @property
     def address(self) -> str:
@@ -115,7 +122,7 @@ def parse(url: str) -> RabbitmqOptions:
     except ValueError:
         raise UsageError(f"the port of an amqp:// URL is no number: {_ACCEPTED}", slug="broker-url") from None
     path = parts.path.removeprefix("/")
-    alien = given.keys() - {"queue", "kind", *_NUMBERS}
+    alien = given.keys() - {*_WORDS, *_NUMBERS}
     if parts.scheme not in ("amqp", "amqps") or not host or "/" in path or alien:
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         more = f" (there is no option {', '.join(sorted(alien))})" if alien else ""
@@ -134,15 +141,24 @@ def parse(url: str) -> RabbitmqOptions:
         encrypted=encrypted,
         stream=_checked_queue(given.get("queue", "events")),
         kind=kind,
+        dead_letter_exchange=_checked_exchange(given.get("dead_letter_exchange", "")),
         **numbers,
     )
 
 
+def _checked_exchange(name: str) -> str:
+    """The name, if an exchange can have it. Raises UsageError (``broker-url``)."""
+    if len(name.encode("utf-8", "replace")) > SHORT_BYTES_MAX - len(EXCHANGE):
+        raise UsageError(f"{name!r} is no name for an exchange: it has at most {SHORT_BYTES_MAX - len(EXCHANGE)} bytes",
+                         slug="broker-url")  # fmt: skip
+    return name
+
+
 def _checked_queue(queue: str) -> str:
     """The name, if a queue can have it. Raises UsageError (``broker-url``)."""
-    if not queue or queue.startswith("amq.") or len(queue.encode("utf-8", "replace")) > SHORT_BYTES_MAX:
+    if not queue or queue.startswith(("amq.", EXCHANGE)) or len(queue.encode("utf-8", "replace")) > SHORT_BYTES_MAX:
         raise UsageError(f"{queue!r} is no name for a queue: it has 1 to {SHORT_BYTES_MAX} bytes and does not begin "
-                         "with amq.", slug="broker-url")  # fmt: skip
+                         f"with amq. or {EXCHANGE}", slug="broker-url")  # fmt: skip
     return queue
 
 
@@ -244,8 +260,8 @@ class RabbitmqWire:
         self._mailbox.post(lambda: self._intake.ack(tokens) if self._intake is not None else None)
 
     def send(self, messages: Sequence[Message], to: str | None = None) -> Future[None]:
-        """Send to the wire's queue or to the queue `to`, which is declared like it. What cannot be written now waits,
-        over broken connections too.
+        """Send to the wire's queue or to the queue `to`, which is declared like it, or, as dead letters are, to
+        ``exchange:NAME``. What cannot be written now waits, over broken connections too.
 
         Raises UsageError (``broker-url``: no name for a queue; ``too-large``, ``invalid-text``: attributes that no
         header can hold). NotReachableError in the future: besides the contract's, too much waits already, the queue is
@@ -253,12 +269,16 @@ class RabbitmqWire:
         """
         if to is None and self._options.partitions > 1:
             return joined([self._send(part, queue) for queue, part in dealt(messages, self._options).items()])
+        if to is not None and to.startswith(EXCHANGE):
+            return self._send(messages, to, partial(death, queue=self._options.stream))
         return self._send(messages, self._options.stream if to is None else _checked_queue(to))
 
-    def _send(self, messages: Sequence[Message], queue: str) -> Future[None]:
+    def _send(
+        self, messages: Sequence[Message], queue: str, more: Callable[[Message], bytes] = lambda _message: b""
+    ) -> Future[None]:
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()  # nobody can cancel what may be on its way
-        rows = [(encoded(message), message.data) for message in messages]
+        rows = [(encoded(message, more(message)), message.data) for message in messages]
         if not rows:
             future.set_result(None)
             return future

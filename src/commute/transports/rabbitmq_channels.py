@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from commute import cloudevents
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.transports.base import Message
-from commute.transports.rabbitmq_queues import Backoff, Session
+from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session
 from commute.transports.wire import Arrival
 
 if TYPE_CHECKING:
@@ -193,9 +193,12 @@ class Sending:
 
 
 class _Outlet:
-    """What waits to be sent to one queue."""
+    """What waits to be sent to one queue, or exchange."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, stream: str) -> None:
+        to_exchange = name.startswith(EXCHANGE)
+        self.exchange = name.removeprefix(EXCHANGE) if to_exchange else ""
+        self.routing_key = stream if to_exchange else name
         self.waiting: deque[Sending] = deque()
         self.ready = False  # the queue is there, as far as we know
         self.declaring = False
@@ -242,7 +245,9 @@ class Outlets:
                 outlet.waiting.popleft().fail(error)
 
     def add(self, sending: Sending) -> None:
-        self._outlets.setdefault(sending.queue, _Outlet()).waiting.append(sending)
+        if sending.queue not in self._outlets:
+            self._outlets[sending.queue] = _Outlet(sending.queue, self._options.stream)
+        self._outlets[sending.queue].waiting.append(sending)
         self._pump()
 
     def block(self, *, blocked: bool) -> None:
@@ -265,13 +270,13 @@ class Outlets:
                     session.open_channel(self._opened)
                 return
             if outlet.ready:
-                self._write(queue, outlet)
+                self._write(outlet)
             elif not outlet.declaring:
                 outlet.declaring = True
                 session.declare(queue, lambda error, queue=queue: self._declared(session, queue, error))  # type: ignore[misc]
         self._watch()
 
-    def _write(self, queue: str, outlet: _Outlet) -> None:
+    def _write(self, outlet: _Outlet) -> None:
         options, in_flight, waiting = self._options, self._in_flight, outlet.waiting
         publish = self._channel.basic_publish
         while waiting:
@@ -282,7 +287,7 @@ class Outlets:
             if len(in_flight) >= options.in_flight_max or self._in_flight_bytes >= options.in_flight_bytes_max:
                 return
             properties, body = sending.rows[sending.written]
-            publish("", queue, body, properties, mandatory=True)
+            publish(outlet.exchange, outlet.routing_key, body, properties, mandatory=True)
             self._tag += 1
             in_flight[self._tag] = (sending, len(body))
             self._in_flight_bytes += len(body)
@@ -364,20 +369,23 @@ class Outlets:
     def _returned(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
         """There is no such queue any more. The message comes back without its tag, and what was written to the queue
         before it is gone with it: so all of that fails."""
-        outlet = self._outlets.get(method.routing_key)
+        name = EXCHANGE + method.exchange if method.exchange else method.routing_key
+        outlet = self._outlets.get(name)
         if outlet is None or outlet.returned_at == self._tag:
             return
         outlet.returned_at, outlet.ready = self._tag, False
         if self._session is not None:
-            self._session.judged.discard(method.routing_key)
+            self._session.judged.discard(name)
             outlet.declaring = True
             self._session.later(_REMAKE_S, lambda: self._remake(outlet))
+        lost, remedy = f"no queue {name!r} any more", "send it again, which declares the queue anew"
+        if method.exchange:
+            lost, remedy = f"no queue for what {name} gets", "bind a queue to it"
         error = NotReachableError(
-            f"the broker has no queue {method.routing_key!r} any more ({method.reply_text}), and returned what was "
-            "sent: send it again, which declares the queue anew", slug="not-reachable",
-        )  # fmt: skip
+            f"the broker has {lost} ({method.reply_text}), and returned what was sent: {remedy}", slug="not-reachable"
+        )
         for sending, _size in self._in_flight.values():
-            if sending.queue == method.routing_key:
+            if sending.queue == name:
                 sending.fail(error)
 
     def _remake(self, outlet: _Outlet) -> None:

@@ -61,6 +61,11 @@ class StreamOptions:
         """Whether events have to carry their partition label."""
         return False
 
+    @property
+    def dead_letters_to(self) -> str | None:
+        """Where copies of dead letters go, as `Wire.send` takes it; None: nobody has asked for any."""
+        return None
+
     def readers(self) -> list[Self]:
         """What has to be consumed for the whole stream, each by a wire of its own."""
         return [self]
