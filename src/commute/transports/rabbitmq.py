@@ -53,7 +53,7 @@ LOGGER = logging.getLogger("commute")
 
 _PREFIXES = (PREFIX, "cloudEvents:")
 _TIME_S_MAX = 253_402_300_799  # the last second that has a date of four digits
-_NUMBERS = ("heartbeat_s", "in_flight_max", "partitions")
+_NUMBERS = ("heartbeat_s", "in_flight_max", "nack_retries_max", "partitions")
 _WORDS = ("queue", "kind", "dead_letter_exchange")
 _ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, \
 dead_letter_exchange=NAME, {} what is needed".format(", ".join(_NUMBERS))
@@ -76,6 +76,7 @@ class RabbitmqOptions(StreamOptions):
     heartbeat_s: int = 10
     in_flight_max: int = 1_000  # messages written and not confirmed
     in_flight_bytes_max: int = 64 * MIB  # a single message may be larger
+    nack_retries_max: int = 6  # how often a refused message is sent again, after retry_s_min, doubled, with jitter
     waiting_max: int = 100_000  # messages sent and not confirmed, written or not; beyond it `send` fails
     waiting_bytes_max: int = 256 * MIB
     connect_s_max: float = 10.0  # also for the answer to whatever is asked of the broker

@@ -57,7 +57,12 @@ class Backoff:
             self._attempts = 0
         self._began_s = None
         self._attempts += 1
-        return random.uniform(0, min(self._s_max, self._s_min * 2.0 ** min(self._attempts, 30)))
+        return jittered(self._s_min, self._s_max, self._attempts)
+
+
+def jittered(s_min: float, s_max: float, attempt: int) -> float:
+    """How long to wait before that attempt: exponential, with full jitter."""
+    return random.uniform(0, min(s_max, s_min * 2.0 ** min(attempt, 30)))
 
 
 class Session:
