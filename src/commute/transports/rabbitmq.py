@@ -18,6 +18,7 @@ Source: AMQP 0-9-1; RabbitMQ's publisher confirms, quorum queues and consumer pr
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 import uuid
@@ -54,9 +55,9 @@ LOGGER = logging.getLogger("commute")
 _PREFIXES = (PREFIX, "cloudEvents:")
 _TIME_S_MAX = 253_402_300_799  # the last second that has a date of four digits
 _NUMBERS = ("heartbeat_s", "in_flight_max", "nack_retries_max", "partitions")
-_WORDS = ("queue", "kind", "dead_letter_exchange")
+_WORDS = ("queue", "kind", "dead_letter_exchange", "ca_file")
 _ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, \
-dead_letter_exchange=NAME, {} what is needed".format(", ".join(_NUMBERS))
+dead_letter_exchange=NAME, ca_file=FILE, {} what is needed".format(", ".join(_NUMBERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ class RabbitmqOptions(StreamOptions):
     vhost: str = "/"
     user: str = "guest"
     password: str = field(default="guest", repr=False)
-    encrypted: bool = False  # TLS, with the system's certificates and the host's name checked
+    encrypted: bool = False  # TLS, with the host's name checked
+    ca_file: str = ""  # of the authority that is trusted, PEM; empty: those of the system
     stream: str = "events"
     partitions: int = 1  # more: the stream is the queues STREAM.0, STREAM.1, ...
     kind: str = "quorum"  # of queues that are declared here; or "classic"
@@ -140,11 +142,22 @@ def parse(url: str) -> RabbitmqOptions:
         user=unquote(parts.username or "guest"),
         password=unquote(parts.password if parts.password is not None else "guest"),
         encrypted=encrypted,
+        ca_file=_checked_ca(given.get("ca_file", "")),
         stream=_checked_queue(given.get("queue", "events")),
         kind=kind,
         dead_letter_exchange=_checked_exchange(given.get("dead_letter_exchange", "")),
         **numbers,
     )
+
+
+def _checked_ca(path: str) -> str:
+    """The file, if certificates can be read from it. Raises UsageError (``broker-url``)."""
+    try:
+        ssl.create_default_context(cafile=path or None)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"ca_file={path!r} has no certificates that can be read: {error!r}; name a file in PEM",
+                         slug="broker-url") from None  # fmt: skip
+    return path
 
 
 def _checked_exchange(name: str) -> str:
