@@ -23,6 +23,9 @@ class Proxy:
     def __init__(self, target: tuple[str, int], port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.target = target
         self.delay_s = 0.0  # before each piece, in both directions
+        self.rewriting: dict[
+            bytes, bytes
+        ] = {}  # in what the broker says, where it tells its own address; equal lengths
         self.listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self.listener.getsockname()[1]
         self.pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -68,6 +71,8 @@ class Proxy:
             time.sleep(self.delay_s)
         if one in self.swallowing:
             return
+        for told, instead in self.rewriting.items():
+            data = data.replace(told, instead)
         if one in self.halving and len(data) > 1:
             other.sendall(data[: len(data) // 2])
             self.cut()
@@ -82,8 +87,8 @@ class Proxy:
                     end.shutdown(socket.SHUT_RDWR)
 
     def cut_in_mid_frame(self) -> None:
-        """Break what is connected now, each with half of the next piece that comes from the broker."""
-        self.halving |= {far for _near, far in self.pairs}
+        """Break what is connected now, with half of the next piece, whichever way it goes."""
+        self.halving |= {end for pair in self.pairs for end in pair}
 
     def swallow(self) -> None:
         """From now on what is connected now is heard by nobody; new connections work."""
