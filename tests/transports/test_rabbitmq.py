@@ -353,7 +353,7 @@ def test_closing_does_not_wait_for_a_server_that_says_nothing(rig: Rig, caplog: 
 
 
 def test_no_confirmed_message_is_lost_when_the_broker_is_killed_under_load(rig: Rig) -> None:
-    # Classic: a quorum queue of a single RabbitMQ 3.10.8 that was killed sometimes finds no leader for minutes.
+    # Classic: RabbitMQ 3.10.8 that is killed right after a quorum queue was declared has forgotten which files are its.
     worker = rig.worker(replace(rig.options("classic"), retry_s_max=1.0))
     wire = rig.sender(replace(rig.options("classic"), retry_s_max=1.0))
     confirmed: set[str] = set()
