@@ -55,10 +55,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "": (*RUNNING, "app", "cloudevents"),
     "bridge": (*STORING, "core.retry", "runtime.world", "transports", "link"),
     "measure": ALL,
-    "cli": (*ALL, "bridge", "demo", "replay", "measure"),
+    "cli": (*ALL, "bridge", "demo", "replay", "measure", "report"),
     "demo": (*ALL, "replay"),
-    "replay": ALL,
-    "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure"),
+    "replay": (*ALL, "report"),
+    "report": PURE,
+    "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure", "report"),
     "__main__": ("cli",),
 }
 
