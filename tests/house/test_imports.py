@@ -55,10 +55,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "": (*RUNNING, "app", "cloudevents"),
     "bridge": (*STORING, "core.retry", "runtime.world", "transports", "link"),
     "measure": ALL,
-    "cli": (*ALL, "bridge", "demo", "replay", "measure"),
+    "cli": (*ALL, "bridge", "demo", "replay", "measure", "rehearsal", "verify"),
     "demo": (*ALL, "replay"),
+    "rehearsal": ALL,
+    "verify": (*ALL, "rehearsal"),
     "replay": ALL,
-    "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure"),
+    "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure", "rehearsal", "verify"),
     "__main__": ("cli",),
 }
 
@@ -71,7 +73,7 @@ ACTS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 
 # Library -> the rooms (or modules) that may touch it. One room per library keeps it replaceable.
 CLIENTS: dict[str, tuple[str, ...]] = {
-    "apsw": ("embedded", "transports.sqlite", "transports.sqlite_doctor", "logs", "testing", "demo"),
+    "apsw": ("embedded", "transports.sqlite", "transports.sqlite_doctor", "logs", "rehearsal", "demo"),
     "click": ("cli",),
     "confluent_kafka": (
         "transports.kafka",
