@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from types import TracebackType
@@ -214,6 +214,22 @@ class App(Router[S]):
                 desk.close()
             if link is not None:
                 link.close()
+
+    @contextmanager
+    def lent(self, link: Any) -> Iterator[None]:
+        """For tools: what the app opens is `link` until the end, and its own broker is not touched. Raises UsageError
+        (``app-open``) where that is open already."""
+        with self._lock:
+            if self._link is not None:
+                raise UsageError(
+                    f"{self.name} is connected to its broker: close it before a run without", slug="app-open"
+                )
+            self._link, self._log = link, link.transport()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._link = self._log = None
 
     async def __aenter__(self) -> Self:
         """Producer only: connect now, close at the end."""

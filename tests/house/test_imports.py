@@ -55,11 +55,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "": (*RUNNING, "app", "cloudevents"),
     "bridge": (*STORING, "core.retry", "runtime.world", "transports", "link"),
     "measure": ALL,
-    "cli": (*ALL, "bridge", "demo", "replay", "measure", "report"),
+    "cli": (*ALL, "bridge", "demo", "replay", "measure", "report", "rehearsal", "verify"),
     "demo": (*ALL, "replay"),
     "replay": (*ALL, "report"),
     "report": PURE,
-    "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure", "report"),
+    "rehearsal": ALL,
+    "verify": (*ALL, "rehearsal"),
+    "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure", "report", "rehearsal", "verify"),
     "__main__": ("cli",),
 }
 
@@ -72,7 +74,7 @@ ACTS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 
 # Library -> the rooms (or modules) that may touch it. One room per library keeps it replaceable.
 CLIENTS: dict[str, tuple[str, ...]] = {
-    "apsw": ("embedded", "transports.sqlite", "transports.sqlite_doctor", "logs", "testing", "demo"),
+    "apsw": ("embedded", "transports.sqlite", "transports.sqlite_doctor", "logs", "rehearsal", "demo"),
     "click": ("cli",),
     "confluent_kafka": (
         "transports.kafka",

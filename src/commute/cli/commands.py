@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Command] = {
     "groups": Command("groups", "groups", "Run", "Who reads the stream: list, drop."),
     "demo": Command("demo", "demo", "Run", "A seeded shop, serially and in parallel; are both states equal?"),
     "replay": Command("replay", "replay", "Understand", "Run an event log through the engine and judge the run."),
+    "check": Command("check", "check_command", "Verify", "Try to refute what the footprints say."),
     "explain": Command("explain", "explain", "Understand", "Why types or events depend; what an event waits for."),
     "doctor": Command("doctor", "doctor", "Brokers", "What is right and wrong with a broker and its store."),
     "bench": Command("bench", "bench", "Brokers", "Measure a broker from this machine: publish, consume, latency."),
