@@ -105,8 +105,8 @@ def test_a_log_is_tried_and_people_are_told(folder: Path) -> None:
     found = commute(folder, "check", "wrong:app", "--log", "log.jsonl", "--set-up", "wrong:tables")
     assert found.returncode == 1, found.stderr
     assert (
-        "not tried: 1 event is rejected on arrival, the first: reserved was not sent: expected int, got str at $.order_id"
-        in found.stderr
+        "not tried: 1 event is rejected on arrival, the first: reserved was not sent: "
+        "expected int, got str at $.order_id" in found.stderr
     )
     assert "not independent, though the footprints say so" in found.stdout
     assert "in parallel the end is another" in found.stdout or "as a test:" in found.stdout
