@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -344,6 +344,14 @@ class Link:
                     slug="partitions-changed",
                 )
         file.writer.submit(lambda c: agree(c, group, stream, logs, fingerprint)).result()
+
+    def definitions(self) -> Sequence[str]:
+        """The CREATE statements of the application's tables in the store; none where that is no SQLite. Blocks."""
+        if not isinstance(self.file, EmbeddedFile):
+            return ()
+        return self.file.read(
+            lambda c: [str(sql) for (sql,) in c.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
+        )
 
     def transport(self, stream: str | None = None, partition: int | None = None) -> Log:
         """A new view of the stream, of one partition of it as a log of its own, or of another stream of the same
