@@ -109,8 +109,12 @@ def load(run: Run, value: Handle, relation: RelationshipProperty[Any], where: st
     """The objects at the other end of a relation: a reading of their table by the columns that join."""
     handle = value.about.get("session")
     target = relation.mapper
-    if handle is None:
-        return Items("list", None) if relation.uselist else Const(None)
+    if handle is None:  # a new object that is in no session yet: what is put there goes with it
+        if not relation.uselist:
+            return Const(None)
+        return Handle(
+            "collection", {"of": value, "relation": relation, "element": Data("a new object"), "session": None}
+        )
     learn(handle, metadata_of(target.class_))
     row: Row = {}
     if relation.secondary is not None:
@@ -136,6 +140,9 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
     if value.kind == "new":
         values = value.about["values"]
         values[name] = either([values[name], new]) if name in values else new
+        relation = relation_of(value.about["mapper"], name)
+        if relation is not None:
+            _hang(run, value, relation, new, where)
         if value.about.get("session") is not None:
             insert(run, value.about["session"], value, where)
         return
@@ -174,8 +181,10 @@ def changed(run: Run, handle: Handle, table: Any, rows: list[Row] | None, column
 
 def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Value | None, where: str) -> None:
     """What stands at the other end of a relation is changed: the foreign keys that make it are written."""
-    handle = value.about["session"]
+    handle = value.about.get("session")
     if handle is None:
+        if new is not None and value.kind == "new":
+            _put(value, relation.key, new)
         return
     learn(handle, metadata_of(relation.mapper.class_))
     if relation.secondary is not None:
@@ -201,6 +210,32 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
             rows = None if access is None or access.rows is None else list(access.rows)
             columns = frozenset(remote.name.lower() for _, remote in relation.local_remote_pairs or ())
             changed(run, handle, option.about["mapper"].local_table, rows, columns, None, where)
+
+
+def _put(value: Handle, key: str, new: Value) -> None:
+    """A new object gets one more at the other end of a relation; it is written when the first one is."""
+    known = value.about["values"].get(key)
+    inside = [known.any() if isinstance(known, Items) else known, new.any() if isinstance(new, Items) else new]
+    value.about["values"][key] = Items("list", None, either([one for one in inside if one is not None]))
+
+
+def _hang(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Value, where: str) -> None:
+    """A new object hangs on another one: it goes where that one goes, by the relation the other way round."""
+    for option in _inside(run, new, where):
+        if not isinstance(option, Handle) or option.kind not in ("new", "entity"):
+            continue
+        for back in relation._reverse_property:
+            if option.kind == "new" and option.about.get("session") is None:
+                if value not in _held(option, back.key):
+                    _put(option, back.key, value)
+            elif back.cascade.save_update:
+                insert(run, option.about["session"], value, where)
+
+
+def _held(value: Handle, key: str) -> list[Value]:
+    known = value.about["values"].get(key)
+    inside = known.any() if isinstance(known, Items) else known
+    return [] if inside is None else list(options(inside))
 
 
 def _inside(run: Run, new: Value | None, where: str) -> list[Value]:
