@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from commute.link import discard, parse_url, with_stream
+from commute.errors import UsageError
+from commute.limits import Limits
+from commute.link import Link, discard, parse_url, with_stream
 from tests.brokers import broker_url
 from tests.e2e.workers import WAIT_S_MAX, Worker, environment, rows, wait_for, working
 
@@ -119,6 +121,23 @@ def test_processes_of_one_machine_share_its_store(shared_out: Machines) -> None:
         shared_out.refused(1, "--single-owner")
         shared_out.refused(1, "--share", "2/2")
         worker.stop()
+
+
+async def test_whoever_reads_the_stream_is_refused(tmp_path: Path) -> None:
+    url = with_stream(broker_url("rabbitmq"), f"test-{secrets.token_hex(4)}")
+    links = [Link.open(parse_url(url, str(tmp_path / f"{n}.db")), None, Limits(), reader="shop") for n in range(2)]
+    first, second = (link.transport() for link in links)
+    try:
+        await first.open("shop")
+        with pytest.raises(UsageError, match="is served with store"):
+            await second.open("shop")
+        await second.open(None)  # a producer
+    finally:
+        await first.close()
+        await second.close()
+        for link in links:
+            link.close()
+        discard(parse_url(url), "shop")
 
 
 def test_a_note_that_cannot_be_kept_is_said(tmp_path: Path) -> None:

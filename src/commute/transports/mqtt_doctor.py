@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.limits import MIB
 from commute.transports.finding import Finding, good, plain_text, problem, warning
-from commute.transports.mqtt_line import RECEIVE_MAX, new_client
+from commute.transports.mqtt_line import NOTES, RECEIVE_MAX, new_client
 from commute.transports.mqtt_roles import topic_filter
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _client(options: MqttOptions, visit: _Visit) -> Client:
     def message(_client: Client, _data: Any, message: MQTTMessage) -> None:
         if message.topic == _VERSION_TOPIC:
             visit.version = message.payload.decode("utf-8", "replace")
-        elif message.retain:
+        elif message.retain and not message.topic.startswith(NOTES):
             visit.retained += 1
 
     client.on_connect, client.on_subscribe, client.on_message = connected, subscribed, message
