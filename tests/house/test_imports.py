@@ -83,13 +83,19 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "confluent_kafka": (
         "transports.kafka",
+        "transports.kafka_claim",
         "transports.kafka_client",
         "transports.kafka_doctor",
         "transports.kafka_reading",
         "transports.kafka_sending",
     ),
     "paho": ("transports.mqtt", "transports.mqtt_line", "transports.mqtt_doctor"),
-    "pika": ("transports.rabbitmq", "transports.rabbitmq_connection", "transports.rabbitmq_doctor"),
+    "pika": (
+        "transports.rabbitmq",
+        "transports.rabbitmq_claim",
+        "transports.rabbitmq_connection",
+        "transports.rabbitmq_doctor",
+    ),
     "distributed": ("executors.dask",),
     "sqlglot": ("sql",),
     "sqlalchemy": (

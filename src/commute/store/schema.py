@@ -13,6 +13,7 @@ bit, however long an earlier event keeps the watermark back.
             ├─ letter     partition, position of a dead letter of which the broker is to have a copy
             └─ request    what a person asked of a running worker
     agreement    group, stream → into how many logs the stream is shared out
+    commute_store    one row: who this store is (`store.identity`)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS agreement(group_name TEXT, stream TEXT, logs INTEGER NOT NULL, fingerprint TEXT NOT NULL,
   PRIMARY KEY(group_name, stream)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commute_store(n INTEGER PRIMARY KEY, identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS scope(
   id INTEGER PRIMARY KEY, grp TEXT NOT NULL, stream TEXT NOT NULL, UNIQUE(grp, stream));
 CREATE TABLE IF NOT EXISTS progress(

@@ -33,6 +33,7 @@ from commute import cloudevents
 from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.limits import MIB
+from commute.transports import rabbitmq_claim
 from commute.transports.base import Message
 from commute.transports.mailbox import Mailbox
 from commute.transports.rabbitmq_channels import PREFETCH_MAX, Intake, Outlets, Sending, text, texts
@@ -183,6 +184,9 @@ def _library() -> Any:
         raise UsageError(
             'amqp:// needs a client that is not installed: pip install "commute[rabbitmq]"', slug="no-extra"
         ) from None
+    library_log = logging.getLogger("pika")
+    if library_log.level == logging.NOTSET:  # it logs each refused question as an error, some with a traceback
+        library_log.setLevel(logging.CRITICAL)
     return pika
 
 
@@ -237,9 +241,6 @@ class RabbitmqWire:
         _library()
         from pika.adapters.select_connection import IOLoop
 
-        library_log = logging.getLogger("pika")
-        if library_log.level == logging.NOTSET:  # it logs each refused question as an error, some with a traceback
-            library_log.setLevel(logging.CRITICAL)
         self._ioloop = IOLoop()
         self._mailbox.open(lambda: self._ioloop.add_callback_threadsafe(self._mailbox.obey))
         self._thread = threading.Thread(target=self._run, name="commute rabbitmq", daemon=True)
@@ -316,9 +317,22 @@ class RabbitmqWire:
         if thread is not None and thread is not threading.current_thread():
             thread.join(2 * self._options.close_s_max)
 
+    def claim(self, group: str, store: str) -> str:
+        """Whoever consumes the queue has all of it, so the claim is the same for all groups."""
+        del group
+        return rabbitmq_claim.claim(self._options, store)
+
+    def claimed(self, group: str) -> str | None:
+        del group
+        return rabbitmq_claim.claimed(self._options)
+
+    def release(self, group: str) -> None:
+        del group
+        rabbitmq_claim.release(self._options)
+
     def discard(self, group: str) -> None:
         """Delete the queues, with what is in them."""
-        del group
+        self.release(group)
         try:
             for each in self._options.readers():
                 delete_queue(each)
