@@ -368,11 +368,7 @@ class Link:
 
     def definitions(self) -> Sequence[str]:
         """The CREATE statements of the application's tables in the store; none where that is no SQLite. Blocks."""
-        if not isinstance(self.file, EmbeddedFile):
-            return ()
-        return self.file.read(
-            lambda c: [str(sql) for (sql,) in c.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
-        )
+        return self.file.definitions() if isinstance(self.file, EmbeddedFile) else ()
 
     def claim(self) -> None:
         """Have the broker server note that this store journals the stream for its reader; done once. Blocks.

@@ -136,9 +136,7 @@ class _Link:
 
     def definitions(self) -> list[str]:
         """The CREATE statements of all tables."""
-        return self.file.read(
-            lambda c: [str(sql) for (sql,) in c.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")]
-        )
+        return self.file.definitions()
 
     def numbered(self) -> frozenset[str]:
         """The tables whose first column is one that SQLite numbers where a row does not give it."""
