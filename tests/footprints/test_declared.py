@@ -396,3 +396,9 @@ def test_an_integer_that_python_refuses_to_write_out_is_rejected() -> None:
     declared = declare(writes="order/{order_id}")
     assert refused(declared, order(10**5_000)).slug == "key-too-long"
     assert refused(declare(None, writes="order/{order_id}"), {"order_id": -(10**5_000)}).slug == "key-too-long"
+
+
+def test_a_place_that_is_a_list_here_and_a_value_there_rejects_the_list() -> None:
+    declared = compile_footprint(Given(writes=["z/{a.*}", "x/{a}"]), cls=None, event_type="t", handler="h")
+    with pytest.raises(RejectedError, match="a list cannot be part of a key"):
+        declared.footprint({"a": []})

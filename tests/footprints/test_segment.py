@@ -112,3 +112,9 @@ def test_the_longest_segments_that_are_allowed() -> None:
     for text in ("x" * SEGMENT_BYTES_MAX, "é" * (SEGMENT_BYTES_MAX // 2), "9" * SEGMENT_BYTES_MAX):
         assert segment(text) == text
     assert segment(10 ** (SEGMENT_BYTES_MAX - 1)) == "1" + "0" * (SEGMENT_BYTES_MAX - 1)
+
+
+def test_an_instant_outside_of_the_calendar_in_utc_is_refused() -> None:
+    first = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=3)))
+    with pytest.raises(RejectedError, match="outside of the calendar"):
+        segment(first)

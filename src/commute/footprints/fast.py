@@ -132,13 +132,14 @@ class _Code:
     def loop(self, known: Field, found: Place) -> str:
         star = known.path.index("*")
         items = _follow("event", known.path[:star], (found.steps or ())[:star])
-        if items not in self.names:
-            self.names[items] = f"items{len(self.names)}"
+        known_as = f"list {items}"  # apart from the same place as one value, which no list can be
+        if known_as not in self.names:
+            self.names[known_as] = f"items{len(self.names)}"
             self.lines += [
-                f"{self.names[items]} = {items}",
-                f"if {self.names[items]}.__class__ not in LISTS: {_PLAIN}",
+                f"{self.names[known_as]} = {items}",
+                f"if {self.names[known_as]}.__class__ not in LISTS: {_PLAIN}",
             ]
-        return f"for item in {self.names[items]}:"
+        return f"for item in {self.names[known_as]}:"
 
     def loaded(self, expression: str, kinds: frozenset[str]) -> str:
         if expression not in self.names:

@@ -106,7 +106,10 @@ def _integer(value: int, at: str) -> str:
 def _instant(value: datetime, at: str) -> str:
     if value.utcoffset() is None:
         raise RejectedError(f"{_named(at)}a datetime without a time zone names no instant: use UTC", slug="key-value")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError as error:
+        raise RejectedError(f"{_named(at)}{value} lies outside of the calendar in UTC", slug="key-value") from error
 
 
 def _decimal(value: Decimal, at: str) -> str:
