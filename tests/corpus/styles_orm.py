@@ -7,12 +7,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, select, update
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, func, select, update
 from sqlalchemy.orm import Session, registry, relationship, sessionmaker
 
 from commute import App, Event
 from tests.corpus.case import Database, Options, case
-from tests.corpus.model import SHOP, Customer, Goods, Order, OrderLine, sessions
+from tests.corpus.model import SHOP, Audit, Customer, Goods, Order, OrderLine, sessions
 
 HERE = {"clear": SHOP.clear, "look": SHOP.look}
 
@@ -38,6 +38,10 @@ class Stocked(Event):
 
 class Read(Event):
     sku: str
+    order_id: int
+
+
+class Counted(Event):
     order_id: int
 
 
@@ -231,6 +235,55 @@ def add_with_children(app: App[Any], options: Options) -> None:
         with sessions.begin() as session:
             lines = [OrderLine(sku=sku, quantity=1) for sku in event.skus]
             session.add(Order(id=event.order_id, customer_id=event.customer_id, lines=lines))
+
+
+@case(
+    "children-on-a-new-parent",
+    **HERE,
+    dependent=[
+        (Made(order_id=9, customer_id=7, skus=["tea"]), Counted(order_id=9)),
+        (Made(order_id=9, customer_id=7, skus=["tea"]), Made(order_id=9, customer_id=8, skus=["mug"])),
+    ],
+    independent=[(Made(order_id=9, customer_id=7, skus=["tea"]), Counted(order_id=1))],
+)
+def children_on_a_new_parent(app: App[Any], options: Options) -> None:
+    """Children come to a parent that is in no session yet: by its list, and by their own end of the relation."""
+
+    @app.on(Made, **options)
+    def make(event: Made) -> None:
+        order = Order(id=event.order_id, customer_id=event.customer_id)
+        for number, sku in enumerate(event.skus):
+            if number % 2:
+                OrderLine(order=order, sku=sku, quantity=1)
+            else:
+                order.lines.append(OrderLine(sku=sku, quantity=1))
+        with sessions.begin() as session:
+            session.add(order)
+
+    @app.on(Counted, **options)
+    def count(event: Counted) -> None:
+        with sessions.begin() as session:
+            lines = session.scalar(select(func.count()).where(OrderLine.order_id == event.order_id))
+            session.merge(Audit(id=event.order_id, word=f"{lines} lines"))
+
+
+@case(
+    "update-and-insert-where-none",
+    **HERE,
+    dependent=[(Stocked(sku="new", quantity=2), Stocked(sku="new", quantity=3))],
+    independent=[(Stocked(sku="new", quantity=2), Stocked(sku="tea", quantity=3))],
+)
+def update_and_insert(app: App[Any], options: Options) -> None:
+    """The count of rows that a query has changed decides."""
+
+    @app.on(Stocked, **options)
+    def stock(event: Stocked) -> None:
+        with sessions.begin() as session:
+            met = (
+                session.query(Goods).filter(Goods.sku == event.sku).update({Goods.stock: Goods.stock + event.quantity})
+            )
+            if not met:
+                session.add(Goods(sku=event.sku, stock=event.quantity * 100))
 
 
 @case(

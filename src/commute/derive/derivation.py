@@ -175,12 +175,14 @@ def _computed_keys(keys: Sequence[Key]) -> ComputedKeys:
 
     modes = {key.mode for key in keys}
     names = ", ".join(str(key) for key in keys)
+    within = tuple((_coarse(key.mode), Template(tuple((name,) for name in key.name))) for key in keys)
     return ComputedKeys(
         accesses,
         (modes.pop(),) if len(modes) == 1 else ("any",),
         "accesses",
         f"values are converted: {names}",
         whole=True,
+        within=tuple(dict.fromkeys(within)),
     )
 
 

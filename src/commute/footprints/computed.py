@@ -15,14 +15,15 @@ from typing import Any
 
 from commute.errors import RejectedError
 from commute.footprints.segment import DEPTH_MAX, EMPTY, check_length
-from commute.footprints.template import ACCESSES_MAX, too_many
+from commute.footprints.template import ACCESSES_MAX, Template, too_many
 from commute.footprints.view import Text, view
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
     """A function that is called per event; `why` says why it has no template. Its modes: its one, or
-    ``any``. `whole`: it encodes values itself, and takes the event as it is.
+    ``any``. `whole`: it encodes values itself, and takes the event as it is. `within`: mode and template of what
+    all its keys lie in, where that is known.
     """
 
     function: Callable[[Any], object]
@@ -30,6 +31,7 @@ class Computed:
     argument: str
     why: str
     whole: bool = False
+    within: tuple[tuple[str, Template], ...] = ()
 
 
 def computed_keys(computed: Computed, event: object, accesses_max: int = ACCESSES_MAX) -> list[str]:

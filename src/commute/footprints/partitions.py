@@ -184,7 +184,9 @@ def _touches(declared: Sequence[Declared], known: Mapping[Path, Field]) -> list[
         if one.publishes is not None:
             published = one.publishes or (_ROOT,)  # none: its function has no template
             found.update((Touch(WRITE, Template(_spelled(t.segments, known)), True), None) for t in published)
-        modes = [mode for function in one.computed for mode in function.modes] + [WRITE] * one.everything
+        for function in one.computed:
+            found.update(dict.fromkeys(Touch(mode, template) for mode, template in function.within))
+        modes = [mode for f in one.computed if not f.within for mode in f.modes] + [WRITE] * one.everything
         found.update(dict.fromkeys(Touch(WRITE if mode == "any" else mode, _ROOT) for mode in modes))
     return list(found)
 

@@ -96,14 +96,25 @@ def _conditions(a: Declared, b: Declared) -> Iterator[Condition]:
             if equalities is not None:
                 key = max(left, right, key=lambda template: len(template.segments))
                 yield Condition(equalities, str(key), (left_mode, right_mode), _presence(left, right, equalities))
+    yield from _within(a, b)
     for modes in _computed_modes(a, b):
         yield Condition((), "", modes, "computed per event")
 
 
+def _within(a: Declared, b: Declared) -> Iterator[Condition]:
+    """What functions can meet of which it is known where their keys lie."""
+    mine = [access for function in a.computed for access in function.within]
+    yours = [access for function in b.computed for access in function.within]
+    for (x, left), (y, right) in [*product(mine, (*b.templates, *yours)), *product(a.templates, yours)]:
+        if not compatible(x, y) and unify(left, right) is not None:
+            key = max(left, right, key=lambda template: len(template.segments))
+            yield Condition((), str(key), (x, y), "computed per event")
+
+
 def _computed_modes(a: Declared, b: Declared) -> set[tuple[str, str]]:
     """The pairs of modes in which a function takes part and that can conflict."""
-    mine = {mode for function in a.computed for mode in function.modes}
-    yours = {mode for function in b.computed for mode in function.modes}
+    mine = {mode for function in a.computed if not function.within for mode in function.modes}
+    yours = {mode for function in b.computed if not function.within for mode in function.modes}
     pairs = {*product(mine, b.modes), *product(a.modes, yours)}
     return {(x, y) for x, y in pairs if "any" in (x, y) or not compatible(x, y)}
 
