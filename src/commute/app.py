@@ -42,6 +42,7 @@ from commute.transports.memory import MemoryBroker
 
 if TYPE_CHECKING:
     from commute.derive.application import Derived
+    from commute.derive.run import Plugin
 
 CONCURRENCY = 32
 ID_CHARACTERS_MAX = 256
@@ -71,6 +72,7 @@ class App(Router[S]):
         partition_by: Labels | None = None,
         derive: bool = False,
         tables: Mapping[str, str] | None = None,
+        plugins: Sequence[Plugin] = (),
         concurrency: int = CONCURRENCY,
         limits: Limits | None = None,
     ) -> None:
@@ -84,7 +86,7 @@ class App(Router[S]):
         self.decode = decode
         self.partition_by = partition_by
         self.tables = dict(tables or {})
-        self._inference = Inference()
+        self._inference = Inference(plugins)
         self._lifespan = lifespan
         self._code: dict[str, Any] = {"broker": broker, "db": db, "group": group, "concurrency": concurrency}
         self._limits = limits if limits is not None else Limits()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from commute.app import App
     from commute.derive.application import Derived
     from commute.derive.knowledge import Declaration
+    from commute.derive.run import Plugin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,7 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Inference:
     """What an app has said about its code, and what was derived last."""
 
-    def __init__(self) -> None:
+    def __init__(self, plugins: Sequence[Plugin] = ()) -> None:
+        self._plugins = tuple(plugins)
         self._trusted: set[str] = set()
         self._declared: dict[object, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {}
         self._for: tuple[Handler, ...] | None = None
@@ -74,9 +76,15 @@ class Inference:
                     slug="no-extra",
                 ) from error
             self._found = derive(
-                given, ddl=app.definitions(), trusted=self._trusted, declared=self._declarations(), tables=app.tables,
-                lifespan=app.lifespan, chosen={handler.name for handler in given if wants(handler)},
-            )  # fmt: skip
+                given,
+                ddl=app.definitions(),
+                trusted=self._trusted,
+                declared=self._declarations(),
+                tables=app.tables,
+                lifespan=app.lifespan,
+                plugins=self._plugins,
+                chosen={handler.name for handler in given if wants(handler)},
+            )
             self._for = given
         return self._found
 
