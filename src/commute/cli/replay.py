@@ -11,13 +11,12 @@ from click.core import ParameterSource
 
 from commute.cli.commands import NO, YES
 from commute.cli.output import clean, note, paint, plural, say, say_json
+from commute.cli.reading import PROBLEMS_SHOWN_MAX, Bar, log_name, log_options, say_problems
 from commute.cli.target import load
 from commute.errors import UsageError
-from commute.logs import Log, read_log
+from commute.logs import Log, LogOptions, read_log
 from commute.replay import Replayed, Report
 from commute.replay import replay as run_replay
-
-PROBLEMS_SHOWN_MAX = 5
 
 EPILOG = """\b
 Examples:
@@ -28,36 +27,12 @@ Examples:
 """
 
 
-class _Bar:
-    """Progress on a terminal, one bar a stage; nothing elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._stage = ""
-        self._shown = sys.stderr.isatty()
-
-    def __call__(self, stage: str, done: int) -> None:
-        if not self._shown:
-            return
-        if stage != self._stage and self._stage:
-            click.echo(err=True)
-        self._stage = stage
-        part = 1.0 if not self._total else min(1.0, done / self._total)
-        click.echo(f"\r  {stage:8} {'#' * int(24 * part):24} {done:,} of {self._total:,}", err=True, nl=False)
-
-    def end(self) -> None:
-        if self._shown and self._stage:
-            click.echo(err=True)
-
-
 @click.command(epilog=EPILOG)
 @click.argument("log", metavar="LOG")
 @click.argument("target", required=False)
 @click.option("--read", "read", multiple=True, metavar="TYPE", help="Objects of this type are only read; repeatable.")
 @click.option("--add", "add", multiple=True, metavar="TYPE", help="Objects of this type are only added to; repeatable.")
-@click.option("--key", "key", multiple=True, metavar="FIELD", help="This field of each event is a key; repeatable.")
-@click.option("--type-field", metavar="F", help="The field that holds the event's type.")
-@click.option("--time-field", metavar="F", help="The field that holds the event's time.")
+@log_options
 @click.option(
     "--service-ms",
     type=click.FloatRange(0),
@@ -80,9 +55,7 @@ def replay(
     target: str | None,
     read: tuple[str, ...],
     add: tuple[str, ...],
-    key: tuple[str, ...],
-    type_field: str | None,
-    time_field: str | None,
+    said: LogOptions,
     service_ms: float,
     concurrency: int,
     lookahead: int | None,
@@ -92,20 +65,21 @@ def replay(
 ) -> None:
     """Run a log of events through the real engine and judge the run.
 
-    LOG is a file, or - for stdin: JSON lines, CSV, OCEL 1.0 (jsonocel), OCEL 2.0 (SQLite, JSON), gzipped or not.
+    LOG is a file, or - for stdin: JSON lines or arrays, CloudEvents, CSV, XES, OCEL 1.0 (JSON, CSV), OCEL 2.0
+    (SQLite, JSON, XML), gzipped or not.
     Without TARGET every object that an event names is a written key, unless --read or --add says otherwise or the
     log carries modes. With TARGET the app's own handlers run, on a temporary store, with all their effects elsewhere.
     Exit status 1 if dependent events overtake each other, independent ones waited, or the run stopped half way.
     """
     if not math.isfinite(service_ms):
         raise click.BadParameter("give a number of milliseconds", param_hint="--service-ms")
-    known = read_log(log, type_field=type_field, time_field=time_field, key_fields=key)
-    _say_problems(known, keys=target is None)
+    known = read_log(log, said)
+    say_problems(known, keys=target is None)
     if not known.events:
-        raise UsageError(f"{_name(log)}: read as {known.format}, and there is no event in it", slug="bad-log")
+        raise UsageError(f"{log_name(log)}: read as {known.format}, and there is no event in it", slug="bad-log")
     _check_types(known, read, add)
     _say_idle(target)
-    bar = _Bar(len(known.events))
+    bar = Bar(len(known.events))
     replayed = run_replay(
         known.events,
         app=load(target, app_dir).app if target else None,
@@ -130,10 +104,6 @@ def replay(
     sys.exit(NO if report.violations or report.false_waits or replayed.left else YES)
 
 
-def _name(log: str) -> str:
-    return "standard input" if log == "-" else clean(log)
-
-
 def _say_idle(target: str | None) -> None:
     """Say which of the options given do nothing, since the app itself says what is touched and how long it takes."""
     given = click.get_current_context().get_parameter_source
@@ -155,17 +125,6 @@ def _taken_as(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> str:
     return "; ".join([*(f"{clean(', '.join(sorted(types)))} {word}" for types, word in known if types), rest])
 
 
-def _say_problems(log: Log, *, keys: bool) -> None:
-    for remark in log.notes:
-        if keys or not remark.startswith(("keys:", "no keys:")):
-            note(f"note: {clean(remark)}")
-    for problem in log.problems[:PROBLEMS_SHOWN_MAX]:
-        note(f"problem: {clean(problem)}")
-    more = len(log.problems) - PROBLEMS_SHOWN_MAX
-    if more > 0:
-        note(f"problem: and {more:,} more")
-
-
 def _check_types(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> None:
     types = {kind for event in log.events for kind, _, _ in event.objects}
     for given in (*read, *add):
@@ -185,7 +144,7 @@ def _say(name: str, log: Log, replayed: Replayed, taken_as: str) -> None:
     through = "" if chain is None else f", {chain[1]:,} of them through {clean(chain[0] or 'EVERYTHING')}"
     bad = report.violations or report.false_waits
     at_once = plural(report.concurrency, "handler")
-    say(f"{_name(name)}: {log.format}, {plural(report.events, 'event')}, {at_once} at once")
+    say(f"{log_name(name)}: {log.format}, {plural(report.events, 'event')}, {at_once} at once")
     say(f"  taken as            {taken_as}")
     say(f"  longest chain       {plural(report.chain_events, 'dependent event')}{through}")
     bound = _ratio(report.bound)

@@ -148,6 +148,16 @@ class Bounds:
         key = max(counts, key=lambda key: counts[key])
         return key, counts[key]
 
+    def chain(self) -> list[tuple[int, str]]:
+        """One longest chain, first to last: each event's number in the sequence added, and the key that links it to the
+        one before it (``""`` for the first, and where that key is everything). O(chain)."""
+        found: list[tuple[int, str]] = []
+        event = self._deepest
+        while event >= 0:
+            found.append((event, self._via[event]))
+            event = self._parents[event]
+        return found[::-1]
+
     def lower_bound_s(self, concurrency: int) -> float:
         """The makespan in seconds that no run with `concurrency` handlers at once can beat."""
         assert concurrency >= 1, f"at least one handler runs at once: {concurrency}"
