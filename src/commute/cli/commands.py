@@ -42,6 +42,9 @@ COMMANDS: Mapping[str, Command] = {
     "bridge": Command("bridge", "bridge", "Run", "Store and forward: from one stream to another, in sequence."),
     "groups": Command("groups", "groups", "Run", "Who reads the stream: list, drop."),
     "demo": Command("demo", "demo", "Run", "A seeded shop, serially and in parallel; are both states equal?"),
+    "analyze": Command(
+        "analyze", "analyze", "Understand", "What of an event log depends on what, and how fast it could go."
+    ),
     "replay": Command("replay", "replay", "Understand", "Run an event log through the engine and judge the run."),
     "explain": Command("explain", "explain", "Understand", "Why types or events depend; what an event waits for."),
     "doctor": Command("doctor", "doctor", "Brokers", "What is right and wrong with a broker and its store."),

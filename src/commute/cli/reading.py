@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from commute.cli.output import clean, note
+from commute.errors import UsageError
 from commute.logs import Log, LogOptions
 
 PROBLEMS_SHOWN_MAX = 5
@@ -45,6 +46,16 @@ def log_options(command: Callable[..., None]) -> Callable[..., None]:
     return found
 
 
+def assumption_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--read and --add: what a person knows of the objects."""
+    found = click.option(
+        "--add", "add", multiple=True, metavar="TYPE", help="Objects of this type are only added to; repeatable."
+    )(command)
+    return click.option(
+        "--read", "read", multiple=True, metavar="TYPE", help="Objects of this type are only read; repeatable."
+    )(found)
+
+
 def log_name(log: str) -> str:
     """How LOG is called for people."""
     return "standard input" if log == "-" else clean(log)
@@ -60,6 +71,26 @@ def say_problems(log: Log, *, keys: bool) -> None:
     more = len(log.problems) - PROBLEMS_SHOWN_MAX
     if more > 0:
         note(f"problem: and {more:,} more")
+
+
+def taken_as(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> str:
+    """What was assumed of the objects, so that nobody takes the figures for a property of the log alone."""
+    if any(mode for event in log.events for _, _, mode in event.objects):
+        rest = "the rest as the log says" if read or add else "objects as the log says: read, written, added to"
+    else:
+        rest = "the rest written" if read or add else "every object written; --read TYPE, --add TYPE say what you know"
+    known = ({*read} - {*add}, "only read"), ({*add} - {*read}, "only added to"), ({*read} & {*add}, "written")
+    return "; ".join([*(f"{clean(', '.join(sorted(types)))} {word}" for types, word in known if types), rest])
+
+
+def check_types(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> None:
+    """Raise UsageError for a type in --read or --add that no object of the log has."""
+    types = {kind for event in log.events for kind, _, _ in event.objects}
+    for given in (*read, *add):
+        if types and given not in types:
+            raise UsageError(
+                f"the log has no objects of type {given}; it has {', '.join(sorted(types)[:12])}", slug="option"
+            )
 
 
 class Bar:

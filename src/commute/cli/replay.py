@@ -11,7 +11,16 @@ from click.core import ParameterSource
 
 from commute.cli.commands import NO, YES
 from commute.cli.output import clean, note, paint, plural, say, say_json
-from commute.cli.reading import PROBLEMS_SHOWN_MAX, Bar, log_name, log_options, say_problems
+from commute.cli.reading import (
+    PROBLEMS_SHOWN_MAX,
+    Bar,
+    assumption_options,
+    check_types,
+    log_name,
+    log_options,
+    say_problems,
+    taken_as,
+)
 from commute.cli.target import load
 from commute.errors import UsageError
 from commute.logs import Log, LogOptions, read_log
@@ -30,8 +39,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("log", metavar="LOG")
 @click.argument("target", required=False)
-@click.option("--read", "read", multiple=True, metavar="TYPE", help="Objects of this type are only read; repeatable.")
-@click.option("--add", "add", multiple=True, metavar="TYPE", help="Objects of this type are only added to; repeatable.")
+@assumption_options
 @log_options
 @click.option(
     "--service-ms",
@@ -77,7 +85,7 @@ def replay(
     say_problems(known, keys=target is None)
     if not known.events:
         raise UsageError(f"{log_name(log)}: read as {known.format}, and there is no event in it", slug="bad-log")
-    _check_types(known, read, add)
+    check_types(known, read, add)
     _say_idle(target)
     bar = Bar(len(known.events))
     replayed = run_replay(
@@ -100,7 +108,7 @@ def replay(
     if as_json:
         say_json(msgspec.to_builtins(report))
     else:
-        _say(log, known, replayed, f"footprints of {clean(target)}" if target else _taken_as(known, read, add))
+        _say(log, known, replayed, f"footprints of {clean(target)}" if target else taken_as(known, read, add))
     sys.exit(NO if report.violations or report.false_waits or replayed.left else YES)
 
 
@@ -113,25 +121,6 @@ def _say_idle(target: str | None) -> None:
         note(
             f"note: {options} without effect: the handlers of {clean(target)} say what they touch, and take their time"
         )
-
-
-def _taken_as(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> str:
-    """What was assumed of the objects, so that nobody takes the figures for a property of the log alone."""
-    if any(mode for event in log.events for _, _, mode in event.objects):
-        rest = "the rest as the log says" if read or add else "objects as the log says: read, written, added to"
-    else:
-        rest = "the rest written" if read or add else "every object written; --read TYPE, --add TYPE say what you know"
-    known = ({*read} - {*add}, "only read"), ({*add} - {*read}, "only added to"), ({*read} & {*add}, "written")
-    return "; ".join([*(f"{clean(', '.join(sorted(types)))} {word}" for types, word in known if types), rest])
-
-
-def _check_types(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> None:
-    types = {kind for event in log.events for kind, _, _ in event.objects}
-    for given in (*read, *add):
-        if types and given not in types:
-            raise UsageError(
-                f"the log has no objects of type {given}; it has {', '.join(sorted(types)[:12])}", slug="option"
-            )
 
 
 def _ratio(value: float) -> str:

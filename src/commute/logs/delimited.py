@@ -104,6 +104,8 @@ def _sample(head: bytes, candidate: str) -> list[list[str]]:
 def header_of(raw: Raw, builder: Builder, rows: Rows) -> list[str]:
     """The column names, distinct and none empty: a column without a name is called after its number."""
     _, first = next(rows.read(None), (0, []))
+    if builder.problems:  # the next line is no header
+        raise bad_log(raw.name, f"a table whose header cannot be read: {builder.problems[0]}")
     if not first:
         raise bad_log(raw.name, "no header row")
     names: list[str] = []

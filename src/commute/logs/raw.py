@@ -26,6 +26,7 @@ _GZIP = b"\x1f\x8b"
 SQLITE = b"SQLite format 3\0"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _WESTERN = "cp1252"
+_WESTERN_MARKS = "€£§°²³½«»·–—‘’“”„…"
 
 
 class Raw:
@@ -158,7 +159,7 @@ def _is_western(head: bytes) -> bool:
         return False
     text = head.decode(_WESTERN, "replace")
     beyond = [character for character in text if ord(character) > 127]
-    return sum(map(str.isalpha, beyond)) * 2 > len(beyond)
+    return sum(one.isalpha() or one in _WESTERN_MARKS for one in beyond) * 2 > len(beyond)
 
 
 def _recoded(pieces: Iterator[bytes], encoding: str, fail: Callable[[str], None]) -> Iterator[bytes]:

@@ -38,7 +38,7 @@ def read_log(path: str | os.PathLike[str], options: LogOptions = UNSAID, *, prog
     """
     raw = Raw(os.fspath(path), progress, options.encoding, guess=options.guess)
     try:
-        format_name = _recognise(raw)
+        format_name = _recognise(raw, options)
         if format_name not in (delimited.FORMAT, ocel_csv.FORMAT):
             options.refuse(raw.name, format_name, "delimiter")
         if format_name in _OWN_ROLES:
@@ -77,7 +77,7 @@ _READERS: dict[str, Callable[[Raw, LogOptions], Log]] = {
 _OWN_ROLES = frozenset({ocel_csv.FORMAT, ocel_json.FORMAT_1, ocel_json.FORMAT_2, ocel_xml.FORMAT, "SQLite"})
 
 
-def _recognise(raw: Raw) -> str:
+def _recognise(raw: Raw, options: LogOptions) -> str:
     """The name of the format, or "SQLite". Raises UsageError for what is no log."""
     head = raw.head
     if not head.strip():
@@ -91,7 +91,7 @@ def _recognise(raw: Raw) -> str:
         raise bad_log(raw.name, "binary data")
     if text.startswith(b"<"):
         return _xml_format(raw, text)
-    return _json_format(raw, text) or _table(raw, text)
+    return _json_format(raw, text) or _table(raw, text, options)
 
 
 def _xml_format(raw: Raw, text: bytes) -> str:
@@ -132,10 +132,10 @@ def _json_format(raw: Raw, text: bytes) -> str | None:
     return jsonl.FORMAT if _named(raw, "jsonl", "ndjson") else None
 
 
-def _table(raw: Raw, text: bytes) -> str:
+def _table(raw: Raw, text: bytes, options: LogOptions) -> str:
     if b"ocel:eid" in text.split(b"\n", 1)[0] or b"ocel:activity" in text.split(b"\n", 1)[0]:
         return ocel_csv.FORMAT
-    if delimited.delimiter(text) or _named(raw, "csv", "tsv"):
+    if options.delimiter or delimited.delimiter(text) or _named(raw, "csv", "tsv"):
         return delimited.FORMAT
     raise bad_log(raw.name, "text that is neither JSON nor a table")
 

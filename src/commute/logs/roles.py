@@ -29,11 +29,25 @@ _CASES = ("caseid", "case", "caseno", "casenumber", "traceid", "processinstance"
 _RESOURCES = ("orgresource", "resource", "orggroup")
 # Times that only a person would see as such: a guess beyond the well-known names.
 _TIME_PARTS = re.compile(r"(date|time|timestamp)$")
+_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})\b")
 # What else is called like a key: a noun with an ending, or a bare noun that owns things.
 _KEY_ENDINGS = re.compile(r"(id|no|nr|num|number|key|code|ref|uuid|sku)$")
 _KEY_NOUNS = frozenset(
     [
-        *("account", "article", "author", "case", "cart", "client", "contract", "customer", "device", "employee"),
+        *(
+            "account",
+            "agent",
+            "article",
+            "author",
+            "case",
+            "cart",
+            "clerk",
+            "client",
+            "contract",
+            "customer",
+            "device",
+            "employee",
+        ),
         *("file", "host", "invoice", "item", "job", "machine", "meter", "node", "order", "parcel", "patient"),
         *("product", "resource", "room", "sensor", "session", "shipment", "stock", "subject", "supplier", "ticket"),
         *("user", "vehicle", "warehouse"),
@@ -93,7 +107,7 @@ def assign(
     taken |= {kind} if kind else set()
     time = options.time_field or _guess(fields, _TIMES, taken)
     if time is None and options.guess:
-        time = next((f for f in fields if f not in taken and _TIME_PARTS.search(_plain(f))), None)
+        time = next((f for f in fields if f not in taken and _looks_like_time(f, sample)), None)
     taken |= {time} if time else set()
     identity = options.id_field or _guess(fields, _IDS, taken)
     taken |= {identity} if identity else set()
@@ -206,6 +220,13 @@ def _append(
 
 def _is_nothing(value: object) -> bool:
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
+
+
+def _looks_like_time(name: str, sample: Sequence[Mapping[str, object]]) -> bool:
+    """Whether a field is called like a time, or nearly all its sampled values are written like dates."""
+    values = [str(record[name]) for record in sample if not _is_nothing(record.get(name))]
+    dates = sum(_DATE.match(value) is not None for value in values)
+    return dates * 10 >= 9 * len(values) if values else _TIME_PARTS.search(_plain(name)) is not None
 
 
 def _plain(field: str) -> str:
