@@ -73,7 +73,7 @@ def analyze(
 
     Cost in passes over the log of about 10 µs an event of two keys: one for the chain, one for each family, pair of
     families and step of the hubs (at most `hub_types`, `hub_pairs`, `hub_types`), two for each number of workers and
-    look-ahead. 338,247 events of one key: about a minute. Memory: the log, and a few numbers an access.
+    look-ahead. Memory: the log, and a few numbers an access.
     """
     total = workload.events
     chain = longest_chain(workload.footprints, lambda done: progress("chain", done, total))

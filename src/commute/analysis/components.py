@@ -42,7 +42,7 @@ def components(footprints: Sequence[Footprint]) -> Components:
             event = parent[event]
         return event
 
-    free = _copied(footprints)
+    free = copied_families(footprints)
     deep = is_deep(footprints)
     named = {access.key for footprint in footprints for access in footprint} if deep else set()
     first: dict[str, int] = {}  # key -> the first event that touches it, or, if it is named itself, a key below it
@@ -59,7 +59,7 @@ def components(footprints: Sequence[Footprint]) -> Components:
     return Components(len(footprints), tuple(sorted(sizes.values(), reverse=True)))
 
 
-def _copied(footprints: Sequence[Footprint]) -> set[str]:
+def copied_families(footprints: Sequence[Footprint]) -> set[str]:
     """The families whose accesses all go together, so that each partition can have its own copy."""
     modes: dict[str, set[str]] = {}
     for footprint in footprints:

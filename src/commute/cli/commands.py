@@ -45,6 +45,9 @@ COMMANDS: Mapping[str, Command] = {
     "analyze": Command(
         "analyze", "analyze", "Understand", "What of an event log depends on what, and how fast it could go."
     ),
+    "advise": Command(
+        "advise", "advise", "Understand", "What more workers would bring, and which change is worth most."
+    ),
     "replay": Command("replay", "replay", "Understand", "Run an event log through the engine and judge the run."),
     "explain": Command("explain", "explain", "Understand", "Why types or events depend; what an event waits for."),
     "doctor": Command("doctor", "doctor", "Brokers", "What is right and wrong with a broker and its store."),
