@@ -4,8 +4,9 @@
     python benchmarks/advise.py --only rubis --service-ms 5
 
 Two predictions: before the run, with events that take equally long, and after it, with the service times that the run
-measured. Compared are speed-ups (all service times over the makespan) and, for the second, which is what counts, the makespan,
-which holds the worker's own work too. The logs are not part of this repository: COMMUTE_LOGS names their folder.
+measured; the second is what counts. Compared are speed-ups (all service times over the makespan) and, for the second,
+the makespan, which holds the worker's own work too. The logs are not part of this repository: COMMUTE_LOGS names
+their folder.
 """
 
 from __future__ import annotations

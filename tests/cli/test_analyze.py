@@ -111,6 +111,18 @@ def test_independent_events_need_no_remedy_and_one_chain_has_none(tmp_path: Path
     assert stuck["relation"][0]["kind"] == "always"
 
 
+def test_a_log_whose_keys_are_not_known_gives_no_verdict(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("type,reading\na,1.5\nb,2.5\n")
+    text = run(path).stdout
+    assert "nothing is known of what depends on what" in text
+    assert "any number of workers helps" not in text
+    assert "Remedies" not in text
+    assert document(path)["summary"] == document(path, "--lookahead", 4)["summary"]
+    advised = CliRunner().invoke(main, ["advise", str(path), "--json"])
+    assert "nothing is known" in json.loads(advised.stdout)["verdict"][0]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [

@@ -43,6 +43,14 @@ def test_case_logs_with_columns_of_other_names(tmp_path: Path) -> None:
     assert _objects(_read(tmp_path, text, said)) == [{("case", "bob")}, {("case", "ann")}]
 
 
+def test_times_are_found_by_their_look_and_by_their_name(tmp_path: Path) -> None:
+    for column, value in (("When", "2024-01-02 10:00"), ("receivedTimestamp", "1700000000"), ("Eingang", "02.01.2024")):
+        log = _read(tmp_path, f"type,price,{column}\na,1.5,{value}\n")
+        assert any(note.startswith(f"time: {column} (guessed") for note in log.notes), column
+        assert log.events[0].time_s is not None
+    assert _read(tmp_path, "type,When\na,2024-01-02\n", LogOptions()).events[0].time_s is None
+
+
 def test_a_column_says_how_the_keys_are_touched(tmp_path: Path) -> None:
     text = "type,order,how\na,1,r\nb,1,write\nc,1,\nd,1,wriet\n"
     log = _read(tmp_path, text, LogOptions(key_fields=("order",), mode_field="how"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from commute.analysis.components import Components, components
-from commute.analysis.conclusions import SAME, listed, ratio
+from commute.analysis.conclusions import NO_KEYS, SAME, listed, ratio
 from commute.analysis.edges import edges
 from commute.analysis.labels import Labels, find_labels
 from commute.analysis.placement import Placement, place_objects
@@ -72,6 +72,7 @@ def advise(
         workload, services.expected(), workers, lookahead=lookahead, prepare_share=prepare_share,
         pairs_max=remedy_pairs, tick=lambda done, total: progress("remedies", done, total),
     )  # fmt: skip
+    blank = not any(workload.footprints)
     now = next(one for one in predictions if one.workers == workers)
     return Advice(
         workers=workers,
@@ -81,7 +82,7 @@ def advise(
         labels=labels,
         placement=placement,
         remedies=tuple(remedies),
-        verdict=tuple(_verdict(now, connected, labels, remedies)),
+        verdict=(NO_KEYS,) if blank else tuple(_verdict(now, connected, labels, remedies)),
     )
 
 

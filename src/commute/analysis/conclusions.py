@@ -20,6 +20,11 @@ PROVES = (
     "else is touched, is for the handlers to say."
 )
 
+NO_KEYS = (
+    "No field of these events is known to be a key, so nothing is known of what depends on what: name the fields that "
+    "are keys (--key FIELD) and look again."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
@@ -37,6 +42,8 @@ def sentences(found: Analysis) -> list[str]:
     """At most `SENTENCES_MAX`, the most important first; the last says what a log can prove."""
     if not found.events:
         return ["There is no event."]
+    if not found.objects:
+        return [NO_KEYS]
     said = [_bound(found), _partitions(found)]
     said += [text for text in (_hub(found), _lookahead(found.curves)) if text]
     return [*said[: SENTENCES_MAX - 1], PROVES]

@@ -145,6 +145,8 @@ def _say(log: str, known: Log, found: Analysis, assumed: str) -> None:
     say("In short")
     for number, text in enumerate(sentences(found), 1):
         say(f"  {number}. {clean(text)}")
+    if not found.objects:
+        return
     best = remedies(found)
     say("Remedies, if that is true of the handlers" if best else "Remedies: none is needed" if found.bound >= 64 else
         "Remedies: none among the objects of this log; look for what events touch needlessly")  # fmt: skip

@@ -22,7 +22,7 @@ from commute.logs.options import LogOptions
 _TYPES = ("conceptname", "type", "eventtype", "activity", "event", "eventname", "kind", "action", "topic")
 _TIMES = (
     *("timetimestamp", "time", "timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "date"),
-    *("unixts", "unixtime", "epoch", "starttime", "starttimestamp"),
+    *("tsms", "unixts", "unixtime", "epoch", "starttime", "starttimestamp"),
 )
 _IDS = ("id", "eventid", "uuid", "msgid", "messageid")
 _CASES = ("caseid", "case", "caseno", "casenumber", "traceid", "processinstance")
@@ -226,7 +226,7 @@ def _looks_like_time(name: str, sample: Sequence[Mapping[str, object]]) -> bool:
     """Whether a field is called like a time, or nearly all its sampled values are written like dates."""
     values = [str(record[name]) for record in sample if not _is_nothing(record.get(name))]
     dates = sum(_DATE.match(value) is not None for value in values)
-    return dates * 10 >= 9 * len(values) if values else _TIME_PARTS.search(_plain(name)) is not None
+    return dates * 10 >= 9 * len(values) if dates else _TIME_PARTS.search(_plain(name)) is not None
 
 
 def _plain(field: str) -> str:
