@@ -26,6 +26,7 @@ types: .venv/.dev
 	$(BIN)/pyright
 
 test: .venv/.dev
+	@$(BIN)/python .ci/tools.py
 	$(BIN)/python .ci/brokers.py around $(BIN)/python -m pytest -rs
 
 demo: .venv/.product

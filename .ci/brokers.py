@@ -7,7 +7,8 @@
     brokers.py urls                 the lines of `start`, for those that run
     brokers.py around COMMAND ...   start, run the command, stop (and forget the data of) what was not there before
 
-Everything is kept below .brokers/ in the clone: NAME/state.json says which processes are ours, NAME/log what they say,
+Everything is kept below .brokers/ in the clone, or below the folder that COMMUTE_BROKERS names (brokers of a
+benchmark's own, say, on other ports): NAME/state.json says which processes are ours, NAME/log what they say,
 urls.json the addresses. Starting twice changes nothing. A broker that cannot be had is said on standard error and the
 others go on; the status is 1 if none runs, or, with CI=true, if one is missing. A broker keeps its address when it is
 killed and started again.
@@ -32,7 +33,7 @@ from pathlib import Path
 from machine import NotAvailableError, Process, await_port, end, free_ports, install, is_free, say, spawn
 from servers import SERVERS, Server, drop_data
 
-ROOT = Path(__file__).resolve().parents[1] / ".brokers"
+ROOT = Path(os.environ.get("COMMUTE_BROKERS") or Path(__file__).resolve().parents[1] / ".brokers")
 URLS = ROOT / "urls.json"
 POLL_S = 0.1
 PROGRESS_S = 5.0

@@ -3,7 +3,8 @@
 All listen on 127.0.0.1 only, on ports that are not the usual ones, and keep what they write below their own folder.
 They are set up to start fast and to be small, not to be quick: what they confirm is as durable as the broker makes it
 by default, since tests kill them. Mosquitto would lose half an hour of messages by default, so it saves after each
-change; that writes all that it holds, so ten times the backlog takes it a hundred times as long.
+change (unless COMMUTE_MOSQUITTO=default); that writes all that it holds, so ten times the backlog takes it a hundred
+times as long.
 """
 
 from __future__ import annotations
@@ -111,13 +112,13 @@ def rabbitmq(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
 def mosquitto(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
     """Limits off, as far as it lets them; started by root it would become another user, who may not write here."""
     (folder / "data").mkdir(exist_ok=True)
+    saves = os.environ.get("COMMUTE_MOSQUITTO") != "default"
     configuration = [
         f"listener {ports['main']} 127.0.0.1",
         "allow_anonymous true",
         "persistence true",
         f"persistence_location {folder / 'data'}/",
-        "autosave_interval 1",
-        "autosave_on_changes true",
+        *(["autosave_interval 1", "autosave_on_changes true"] if saves else []),
         "max_inflight_messages 0",
         "max_queued_messages 0",
         "max_queued_bytes 0",

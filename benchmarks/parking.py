@@ -35,11 +35,11 @@ from commute import Access, App, Context, DeadLetter, Event, Limits, Retry, Stor
 from commute.core.footprint import ADD, EVERYTHING, READ, WRITE, Footprint, conflicts, normalise
 from commute.core.history import Ending, History, Verdict
 from commute.database import Connection
+from commute.rehearsal.virtual import VirtualLoop
 from commute.runtime.worker import Worker
 from commute.runtime.world import SeededWorld
 from commute.store.reading import find_scope, read_dead
 from commute.store.records import DeadRow
-from commute.testing.virtual import VirtualLoop
 
 KEYS = ("a", "a/x", "a/y", "b", "b/x", "c", "d", "e", "f")
 VIRTUAL_S_MAX = 20_000.0  # for what takes some hundred seconds of virtual time if nothing is stuck

@@ -59,6 +59,26 @@ def restart(name: str) -> str:
     return control("start", name).split()[1]
 
 
+def rabbitmqctl(*arguments: str) -> str:
+    """What Debian's `rabbitmqctl` prints. Skips where the server is not ours to change."""
+    broker_url("rabbitmq")
+    folder = URLS.parent / "rabbitmq"
+    if given_url("rabbitmq") or not (folder / "state.json").exists():
+        unavailable("RabbitMQ is not ours to change")
+    env = os.environ | {
+        "HOME": str(folder),  # the cookie is there
+        "ERL_EPMD_PORT": str(json.loads((folder / "state.json").read_text())["ports"]["epmd"]),
+        "RABBITMQ_NODENAME": "commute@localhost",
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
+    }
+    done = subprocess.run(
+        ["/usr/lib/rabbitmq/bin/rabbitmqctl", *arguments],
+        capture_output=True, text=True, timeout=CONTROL_S_MAX, check=False, env=env,
+    )  # fmt: skip
+    assert done.returncode == 0, f"rabbitmqctl {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
 def control(*arguments: str) -> str:
     """What .ci/brokers.py prints; fails the test with what it complains about."""
     done = subprocess.run(

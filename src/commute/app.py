@@ -11,18 +11,20 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from commute.cloudevents import PlainJson
 from commute.errors import CommuteWarning, UsageError
 from commute.footprints.declared import Labels
 from commute.footprints.partitions import Partitioning, partitioning
 from commute.footprints.vocabulary import check_vocabulary
+from commute.handler import Handler
+from commute.inference import Inference
 from commute.limits import Limits
 from commute.link import BrokerUrl, Link, Log, is_server, parse_db, parse_url
 from commute.router import Router, S
@@ -38,9 +40,13 @@ from commute.runtime.world import SystemWorld, World
 from commute.transports.base import Message, Sent
 from commute.transports.memory import MemoryBroker
 
+if TYPE_CHECKING:
+    from commute.derive.application import Derived
+
 CONCURRENCY = 32
 ID_CHARACTERS_MAX = 256
 _R = TypeVar("_R", Receipt, SyncReceipt)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class App(Router[S]):
@@ -63,10 +69,12 @@ class App(Router[S]):
         ignore: Sequence[str] = (),
         decode: PlainJson | None = None,
         partition_by: Labels | None = None,
+        derive: bool = False,
+        tables: Mapping[str, str] | None = None,
         concurrency: int = CONCURRENCY,
         limits: Limits | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(derive=derive or None)
         if not name or "/" in name:
             raise UsageError(f"{name!r} cannot be the name of an app: give a word without a slash", slug="app-name")
         self.name = name
@@ -75,6 +83,8 @@ class App(Router[S]):
         self.ignore = tuple(ignore)
         self.decode = decode
         self.partition_by = partition_by
+        self.tables = dict(tables or {})
+        self._inference = Inference()
         self._lifespan = lifespan
         self._code: dict[str, Any] = {"broker": broker, "db": db, "group": group, "concurrency": concurrency}
         self._limits = limits if limits is not None else Limits()
@@ -90,6 +100,43 @@ class App(Router[S]):
         self._encoder_for: tuple[Any, ...] = ()
         self._labels: Callable[[str, bytes], str | None] | None = None
         self._labels_for: tuple[Any, ...] = ()
+
+    # -- footprints out of code ---------------------------------------------------------------------------------
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """All handlers in registration sequence, with the footprints that were derived for those that want it.
+
+        Derives at the first use, when all modules are loaded; about 10 ms a handler. Raises UsageError (``no-extra``).
+        """
+        return self._inference.handlers(self, tuple(self._handlers))
+
+    def trust(self, *names: str) -> None:
+        """Inference takes these functions, ``"pkg.module.function"``, to touch nothing that an event can change."""
+        self._inference.trust(names)
+
+    def accesses(
+        self, *, reads: str | Sequence[str] = (), writes: str | Sequence[str] = (), adds: str | Sequence[str] = ()
+    ) -> Callable[[F], F]:
+        """A decorator for a function or method that inference need not look into: it touches these keys.
+
+        Placeholders are its parameters: ``writes="order/{order_id}"``, ``"order/{order.id}"``.
+        """
+        return self._inference.declares(reads, writes, adds)
+
+    @property
+    def lifespan(self) -> Callable[[], AbstractAsyncContextManager[S]] | None:
+        """What makes the state of the handlers, None for nothing."""
+        return self._lifespan
+
+    def definitions(self) -> Sequence[str]:
+        """The CREATE statements of the app's own tables in its store, as far as that exists. Blocks for
+        milliseconds."""
+        return self._link.definitions() if self._link is not None else ()
+
+    def derived(self) -> Derived:
+        """What inference finds in all handlers, also in those that declare their footprint. Raises UsageError."""
+        return self._inference.derived(self, tuple(self._handlers))
 
     # -- settings -----------------------------------------------------------------------------------------------
 
@@ -168,7 +215,7 @@ class App(Router[S]):
 
         Kept, since publishing asks each time and the search for labels may take half a second.
         """
-        made_for = (self._broker, self.partition_by, self.handlers)
+        made_for = (self._broker, self.partition_by, tuple(self._handlers))
         if self._labels_for != made_for:
             self._labels = self._find_labels()
             self._labels_for = made_for
@@ -214,6 +261,22 @@ class App(Router[S]):
                 desk.close()
             if link is not None:
                 link.close()
+
+    @contextmanager
+    def lent(self, link: Any) -> Iterator[None]:
+        """For tools: what the app opens is `link` until the end, and its own broker is not touched. Raises UsageError
+        (``app-open``) where that is open already."""
+        with self._lock:
+            if self._link is not None:
+                raise UsageError(
+                    f"{self.name} is connected to its broker: close it before a run without", slug="app-open"
+                )
+            self._link, self._log = link, link.transport()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._link = self._log = None
 
     async def __aenter__(self) -> Self:
         """Producer only: connect now, close at the end."""

@@ -65,6 +65,7 @@ class Handler:
     takes_context: bool
     embedded: bool  # its own code opens ctx.transaction()
     stateful: bool  # its own code reads ctx.state
+    derive: bool | None  # whether its footprint is derived where it declares none; None: as the app says
 
     @property
     def elsewhere(self) -> bool:
@@ -85,6 +86,7 @@ class HandlerOptions:
     on_exhausted: Policy = "park"
     concurrency: int | None = None
     executor: str = "auto"
+    derive: bool | None = None
     type: str | None = None
 
 
@@ -126,6 +128,7 @@ def build_handler(
         takes_context=takes_context,
         embedded=takes_of_context(function, "transaction"),
         stateful=takes_of_context(function, "state"),
+        derive=options.derive,
     )
 
 
@@ -222,6 +225,8 @@ def _check_options(name: str, options: HandlerOptions) -> None:
         raise refuse(
             f'executor={options.executor!r}: give "auto", "loop", "threads", "processes" or "dask://HOST:PORT"'
         )
+    if options.derive not in (True, False, None):
+        raise refuse(f"derive={options.derive!r}: give True or False")
     if not isinstance(options.retry, Retry):
         raise refuse(f"retry={options.retry!r}: give Retry(attempts=..., first_s=..., max_s=...)")
 

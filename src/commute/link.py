@@ -16,8 +16,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+import platform
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +36,7 @@ from commute.limits import Limits
 from commute.postgres.address import SCHEMES as POSTGRES_SCHEMES
 from commute.postgres.address import parse as parse_address
 from commute.store.agreement import agree, agreed, kept
+from commute.store.identity import identify, identity, new_identity, shown
 from commute.store.schema import SCHEMA
 from commute.transports.base import Delivery, Features, Transport, part_name
 from commute.transports.finding import Finding, good
@@ -132,7 +137,7 @@ def discard(url: BrokerUrl, reader: str) -> None:
         return
     try:
         _wire(url).discard(reader)
-    except NotReachableError as error:
+    except (NotReachableError, UsageError) as error:
         LOGGER.warning("warning[%s] %s was not deleted: %s", error.slug, url.text, error)
 
 
@@ -190,6 +195,19 @@ def features(url: BrokerUrl) -> Features:
     return journal_features(promises_of(url))
 
 
+def claimed(url: BrokerUrl, reader: str) -> str | None:
+    """The store that serves the workers whom a broker server knows as `reader`, in words; None: none is known. Blocks.
+    Raises NotReachableError, UsageError."""
+    held = None if url.server is None else _wire(url).claimed(reader)
+    return None if held is None else shown(held)
+
+
+def release(url: BrokerUrl, reader: str) -> None:
+    """Forget at a broker server which store serves the workers of `reader`. Blocks. Raises as `claimed`."""
+    if url.server is not None:
+        _wire(url).release(reader)
+
+
 def examine(url: BrokerUrl, reader: str | None, store: str | None = None) -> list[Finding]:
     """What is right and wrong with a broker. `reader`: as whom a server knows the workers, if it is known; `store`:
     the file in which their owners are noted, if not the broker's. Blocks for seconds. Raises NotReachableError,
@@ -199,7 +217,8 @@ def examine(url: BrokerUrl, reader: str | None, store: str | None = None) -> lis
         found: list[Finding] = import_module(f"commute.transports.{_WIRES[url.scheme][0]}_doctor").examine(
             url.server, reader
         )
-        return found
+        held = None if reader is None else claimed(url, reader)
+        return found if held is None else [*found, good("claim", f"{reader} is served with {held}")]
     if url.path is None:
         return [good("broker", "in this process, gone with it: nothing can be wrong with it, nor be looked at")]
     from commute.transports.sqlite_doctor import examine
@@ -285,6 +304,8 @@ class Link:
         self._reader = reader
         self._plain = plain
         self._outbound = None if url.server is None else Outbound(self._make_wire)
+        self._claimed = False
+        self._claiming = threading.Lock()
         self._closed = False
 
     @classmethod
@@ -345,6 +366,49 @@ class Link:
                 )
         file.writer.submit(lambda c: agree(c, group, stream, logs, fingerprint)).result()
 
+    def definitions(self) -> Sequence[str]:
+        """The CREATE statements of the application's tables in the store; none where that is no SQLite. Blocks."""
+        return self.file.definitions() if isinstance(self.file, EmbeddedFile) else ()
+
+    def claim(self) -> None:
+        """Have the broker server note that this store journals the stream for its reader; done once. Blocks.
+
+        Two stores would each have a part of the stream, and neither could tell what is a duplicate, or what comes
+        before what. Raises UsageError (``other-store``), NotReachableError.
+        """
+        with self._claiming:
+            if self._claimed or self._outbound is None or self.file.path is None:
+                return
+            own = self._identity()
+            try:
+                held = _wire(self.url).claim(self._reader, own)
+            except UsageError as error:
+                LOGGER.warning(
+                    "warning[store-unchecked] whether another store serves %s on %s cannot be told: %s. Run its "
+                    "workers with one store only", self._reader, self.url.text, error,
+                )  # fmt: skip
+                held = own
+            if held != own:
+                raise UsageError(
+                    f"{self._reader} on {self.url.text} is served with {shown(held)}; this is {shown(own)}. Two stores "
+                    "would each get a part of the stream, and duplicates and order would be lost in silence. Give all "
+                    'machines one store: App(db="postgresql://HOST/DATABASE"). If that machine is gone for good: '
+                    "commute groups release",
+                    slug="other-store",
+                )
+            self._claimed = True
+
+    def _identity(self) -> str:
+        """Who the store is; made at the first question."""
+        found = self.file.read(identity)
+        if found is None:
+            at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            new = new_identity(secrets.token_hex(8), platform.node(), at)
+            self.file.writer.submit(lambda connection: identify(connection, new)).result()
+            found = self.file.read(identity)
+        assert found is not None
+        return found
+
     def transport(self, stream: str | None = None, partition: int | None = None) -> Log:
         """A new view of the stream, of one partition of it as a log of its own, or of another stream of the same
         broker; each user opens and closes its own."""
@@ -365,6 +429,7 @@ class Link:
         return Journal(
             log, feeds=self._feeds(partition), outbound=self._outbound, promises=promises_of(self.url),
             reader=self._reader, journal_events_max=self._limits.journal_events_max, to=None if whole else stream,
+            claim=self.claim,
         )  # fmt: skip
 
     def logs(self, stream: str) -> Mapping[str, Finder]:
@@ -385,6 +450,11 @@ class Link:
         else:
             readers = server.readers()
         return [partial(_wire, replace(self.url, server=reader), self._plain) for reader in readers]
+
+    @property
+    def dead_letters_to(self) -> str | None:
+        """Where the broker is to get copies of dead letters, as a transport's `send` takes it; None: nowhere."""
+        return None if self.url.server is None else self.url.server.dead_letters_to
 
     def sender(self) -> Outbound | None:
         """The client that sends to a broker server; None for the embedded brokers. For producers without a store."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from commute.app import App
+from commute.core.blockers import Blockers
 from commute.core.bounds import Bounds
 from commute.core.footprint import Access, Footprint
 from commute.core.history import Ending, History, Verdict
@@ -33,6 +34,7 @@ from commute.errors import CommuteError, RejectedError, UsageError
 from commute.event import Event
 from commute.limits import Limits
 from commute.logs import LogEvent, footprint_of
+from commute.report.timeline import Span
 from commute.store.reading import count_dead, find_scope
 from commute.transports.base import Message
 
@@ -67,7 +69,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recording:
-    """A `History` that also measures: when each event was started last and when it ended."""
+    """A `History` that also measures: when each event was admitted, started last, and ended."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.history = History()
@@ -77,12 +79,16 @@ class Recording:
         self.ended = 0
         self.left = 0  # events that a pause of the intake kept out
         self.pause = ""
+        self.admitted_s: dict[int, float] = {}
         self.started_s: dict[int, float] = {}
+        self.ended_s: dict[int, float] = {}
         self.service_s: dict[int, float] = {}
 
     def admit(self, position: int, footprint: Footprint) -> None:
+        now_s = self._clock()
         if self.first_s is None:
-            self.first_s = self._clock()
+            self.first_s = now_s
+        self.admitted_s.setdefault(position, now_s)
         self.history.admit(position, footprint)
 
     def release(self, position: int) -> None:
@@ -95,7 +101,8 @@ class Recording:
     def end(self, position: int, ending: Ending) -> None:
         self.last_s = now_s = self._clock()
         self.history.end(position, ending)
-        self.service_s[position] = now_s - self.started_s.pop(position, now_s)
+        self.ended_s[position] = now_s
+        self.service_s[position] = now_s - self.started_s.setdefault(position, now_s)
         self.ended += 1
 
     def hold(self, position: int, footprint: Footprint | None = None) -> None:
@@ -127,6 +134,33 @@ class Recording:
             bounds.add(footprints[position], self.service_s.get(position, 0.0))
         return bounds
 
+    def spans(self, names: Sequence[tuple[str, str]]) -> list[Span]:
+        """What each event did, in log sequence, and for whom it waited; `names` are id and type, in that sequence too.
+
+        Events beyond `names`, the children, are known by their position alone.
+        """
+        first_s, blockers = self.first_s or 0.0, Blockers()
+        footprints, ranks = self.history.footprints, sorted(self.history.footprints)
+        found = []
+        for rank, position in enumerate(ranks):
+            admitted_s = self.admitted_s.get(position, first_s)
+            started_s = self.started_s.get(position, admitted_s)
+            ended_s = self.ended_s.get(position, started_s)
+            blocker = blockers.add(rank, footprints[position], ended_s)
+            waited_s = 0.0 if blocker is None else max(0.0, min(blocker.ended_s, started_s) - admitted_s)
+            name, kind = names[rank] if rank < len(names) else (str(position), "")
+            other = ""
+            if blocker is not None and waited_s:
+                other = names[blocker.event][0] if blocker.event < len(names) else str(ranks[blocker.event])
+            found.append(
+                Span(
+                    event=name, type=kind, admitted_s=admitted_s - first_s, started_s=started_s - first_s,
+                    ended_s=ended_s - first_s, blocker=other or None, key=blocker.key if blocker else "",
+                    blocked_s=waited_s,
+                )
+            )  # fmt: skip
+        return found
+
 
 def _at(ascending: Sequence[float], part: float) -> float:
     return round(ascending[min(len(ascending) - 1, int(part * len(ascending)))], 6)
@@ -151,6 +185,7 @@ class Replayed:
     refused: Sequence[tuple[LogEvent, str]]
     left: int
     pause: str
+    spans: Sequence[Span]
 
 
 def replay(
@@ -182,9 +217,10 @@ def replay(
     progress("check", len(events))
     verdict = recording.history.check()
     unsent = {id(event) for event, _ in refused}
-    types = [event.type for event in events if id(event) not in unsent]
-    report = _report(recording, verdict, dead, concurrency, recording.quantiles(types))
-    return Replayed(report, verdict, recording.bounds(), refused, recording.left, recording.pause)
+    named = [(event.id, event.type) for event in events if id(event) not in unsent]
+    report = _report(recording, verdict, dead, concurrency, recording.quantiles([kind for _, kind in named]))
+    spans = recording.spans(named)
+    return Replayed(report, verdict, recording.bounds(), refused, recording.left, recording.pause, spans)
 
 
 def _plain_app(

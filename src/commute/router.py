@@ -58,6 +58,7 @@ class Options(TypedDict, Generic[E], total=False):
     executor: (
         str  # auto: `async def` in the event loop, `def` in a thread; or loop, threads, processes, dask://HOST:PORT
     )
+    derive: bool  # nothing of the above given: the footprint is derived from the handler's code; default: the app's
     type: str  # the type name of a class that is no Event
 
 
@@ -77,8 +78,10 @@ class Registrar(Protocol[E, S]):
 class Router(Generic[S]):
     """Handlers in registration sequence; `S` is the state that the app's ``lifespan`` yields."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, derive: bool | None = None) -> None:
+        """`derive`: footprints of handlers that declare none are derived from their code; None: as the app says."""
         self._handlers: list[Handler] = []
+        self._derive = derive
 
     @property
     def handlers(self) -> tuple[Handler, ...]:
@@ -126,7 +129,7 @@ class Router(Generic[S]):
         """
 
         def register(function: HandlerFunction) -> HandlerFunction:
-            handler = build_handler(function, events, *_split(options))
+            handler = build_handler(function, events, *_split({"derive": self._derive, **options}))
             check_together(self._handlers, handler)
             self._handlers.append(handler)
             return function

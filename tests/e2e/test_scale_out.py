@@ -140,7 +140,8 @@ class Shop:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        discard(parse_url(self.url), "shop")
+        for app in ("shop", "crossing"):
+            discard(parse_url(self.url), app)
 
 
 @pytest.fixture(params=["rabbitmq", "kafka"])

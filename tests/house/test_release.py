@@ -11,7 +11,7 @@ from tests.house.tree import ROOT, modules, project, text
 
 TARGETS_MAX = 12
 # Extras that are no broker: what they bring, and the module that uses it (None: nothing of its own).
-OTHER_EXTRAS = {"all", "dask", "postgres", "pydantic", "reload"}
+OTHER_EXTRAS = {"all", "derive", "dask", "postgres", "pydantic", "reload"}
 
 
 def requirement_name(line: str) -> str:
@@ -37,7 +37,7 @@ def test_an_extra_is_named_only_when_its_code_exists() -> None:
     extras = project()["project"]["optional-dependencies"]
     brokers = {name.rsplit(".", 1)[1] for name in modules() if name.startswith("commute.transports.")} - {"base"}
     assert extras.keys() - OTHER_EXTRAS <= brokers
-    for module, imported in (("dask", "executors"), ("pydantic", "codec"), ("reload", "cli")):
+    for module, imported in (("dask", "executors"), ("pydantic", "codec"), ("reload", "cli"), ("derive", "sql")):
         assert module in extras, f"{imported} needs the extra {module}"
 
 

@@ -1,20 +1,37 @@
-"""A TCP proxy to a broker that can break connections, or swallow all that comes and say nothing."""
+"""A TCP proxy to a broker that delays, cuts (in mid-frame too), goes deaf, or swallows all that comes; or speaks TLS.
+
+A protocol's bytes cannot be doubled without breaking it, so duplicates come as they do in life: the broker has
+delivered, the proxy is `deaf` to the acknowledgements and then cuts, and the broker delivers again.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
+import ssl
 import threading
+import time
 
 
 class Proxy:
-    """Listens on a port of 127.0.0.1, a free one unless it is given, and forwards to `target`, in threads."""
+    """Listens on a port of 127.0.0.1, a free one unless it is given, and forwards to `target`, in threads.
 
-    def __init__(self, target: tuple[str, int], port: int = 0) -> None:
+    `tls`: clients speak TLS to it, and it speaks plainly to the target.
+    """
+
+    def __init__(self, target: tuple[str, int], port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.target = target
+        self.delay_s = 0.0  # before each piece, in both directions
+        self.rewriting: dict[
+            bytes, bytes
+        ] = {}  # in what the broker says, where it tells its own address; equal lengths
         self.listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self.listener.getsockname()[1]
         self.pairs: list[tuple[socket.socket, socket.socket]] = []
         self.swallowing: set[socket.socket] = set()
+        self.halving: set[socket.socket] = set()
+        self.tls = tls
         self.threads = [threading.Thread(target=self._accept, daemon=True)]
         self.threads[0].start()
 
@@ -24,33 +41,62 @@ class Proxy:
                 near, _ = self.listener.accept()
             except OSError:
                 return
+            if self.tls is not None:
+                try:
+                    near = self.tls.wrap_socket(near, server_side=True)
+                except OSError:
+                    continue  # the client trusts it not
             far = socket.create_connection(self.target)
             self.pairs.append((near, far))
-            for one, other in ((near, far), (far, near)):
-                self.threads.append(threading.Thread(target=self._pump, args=(one, other), daemon=True))
+            pumps = [((near, far), (far, near))] if self.tls is not None else [((near, far),), ((far, near),)]
+            for ways in pumps:
+                self.threads.append(threading.Thread(target=self._pump, args=ways, daemon=True))
                 self.threads[-1].start()
 
-    def _pump(self, one: socket.socket, other: socket.socket) -> None:
-        try:
-            while data := one.recv(65_536):
-                if one not in self.swallowing:
-                    other.sendall(data)
-            other.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # broken, as it was told to be
+    def _pump(self, *ways: tuple[socket.socket, socket.socket]) -> None:
+        """One way a thread; both in one where an end is encrypted, since its state is both ways' own."""
+        to = dict(ways)
+        with contextlib.suppress(OSError):  # broken, as it was told to be
+            while True:
+                held = [one for one in to if isinstance(one, ssl.SSLSocket) and one.pending()]
+                for one in held or select.select(list(to), [], [])[0]:
+                    data = one.recv(65_536)
+                    if not data:
+                        to[one].shutdown(socket.SHUT_RDWR)
+                        return
+                    self._forward(one, to[one], data)
+
+    def _forward(self, one: socket.socket, other: socket.socket, data: bytes) -> None:
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        if one in self.swallowing:
+            return
+        for told, instead in self.rewriting.items():
+            data = data.replace(told, instead)
+        if one in self.halving and len(data) > 1:
+            other.sendall(data[: len(data) // 2])
+            self.cut()
+            return
+        other.sendall(data)
 
     def cut(self) -> None:
         """Break what is connected now."""
-        for pair in self.pairs:
+        for pair in list(self.pairs):
             for end in pair:
-                try:
+                with contextlib.suppress(OSError):  # broken before
                     end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # broken before
+
+    def cut_in_mid_frame(self) -> None:
+        """Break what is connected now, with half of the next piece, whichever way it goes."""
+        self.halving |= {end for pair in self.pairs for end in pair}
 
     def swallow(self) -> None:
         """From now on what is connected now is heard by nobody; new connections work."""
         self.swallowing |= {end for pair in self.pairs for end in pair}
+
+    def deafen(self) -> None:
+        """From now on the broker hears nothing of what is connected now, and is heard."""
+        self.swallowing |= {near for near, _far in self.pairs}
 
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from commute import __version__
+from commute.cli.derivation import not_followed, proposals
 from commute.cli.output import clean, paint, plural, size, table, warning_text
 from commute.core.footprint import ADD, READ, WRITE
 from commute.core.retry import describe
@@ -44,7 +45,7 @@ def banner(app: App[Any], link: Link, *, from_end: bool) -> str:
         f"{size(limits.payload_bytes_max)} looked ahead",
         *handler_table(app.handlers),
         *(warning_text(warning, sys.stderr) for warning in app.check()),
-        *undeclared(app.handlers),
+        *undeclared(app.handlers, proposals(app)),
     ]
     return "\n".join(lines)
 
@@ -107,6 +108,8 @@ def handler_table(handlers: Sequence[Handler]) -> list[str]:
     pairs = [(handler, event) for handler in handlers for event in handler.events]
     named = any(_named(event.declared) for _, event in pairs)
     head += ["COMMUTES", "FAILS"] if named else ["FAILS"]
+    derived = any(event.declared.derivation is not None for _, event in pairs)
+    head += ["FOOTPRINT"] if derived else []
     rows = []
     for handler, event in pairs:
         declared = event.declared
@@ -118,21 +121,35 @@ def handler_table(handlers: Sequence[Handler]) -> list[str]:
             touched = [declared.shown(READ), declared.shown(WRITE), declared.shown(ADD)]
         fails = f"{describe(handler.retry)}, {handler.on_exhausted}"
         rows.append([handler.name, event.type, *touched, *([_named(declared)] if named else []), fails])
+        rows[-1] += [_origin(declared)] if derived else []
     return table(head, rows)
+
+
+def _origin(declared: Declared) -> str:
+    if declared.everything:
+        return "EVERYTHING"
+    return "declared" if declared.derivation is None else "derived"
 
 
 def _named(declared: Declared) -> str:
     """The application's own commutative classes: ``max: price/{sku}``."""
     modes = [mode for mode in declared.modes if mode not in (READ, WRITE, ADD)]
+    if declared.derivation is not None:
+        others = dict.fromkeys(key.mode for key in declared.derivation.keys if key.mode not in (READ, WRITE, ADD))
+        return ", ".join(f"{mode}: {declared.shown(mode)}" for mode in others)
     return ", ".join(f"{mode}: {declared.shown(mode)}" for mode in modes)
 
 
-def undeclared(handlers: Sequence[Handler]) -> Iterator[str]:
+def undeclared(
+    handlers: Sequence[Handler], proposals: Callable[[Handler, HandlerEvent], str] | None = None
+) -> Iterator[str]:
     """A warning for each handler that declares nothing, with the line that would probably be right."""
     word = paint("warning:", "warning", sys.stderr)
     for handler in handlers:
         for event in handler.events:
-            if event.declared.everything:
+            if event.declared.everything and event.declared.derivation is not None:
+                yield from not_followed(handler, event)
+            elif event.declared.everything:
                 head = (
                     f"{word} {handler.name} ({clean(event.type)}) declares nothing, so each run waits for all before "
                     "it and holds all after it. If it touches only"
@@ -140,7 +157,10 @@ def undeclared(handlers: Sequence[Handler]) -> Iterator[str]:
                 cls = event.codec.cls
                 name = cls.__name__ if cls is not None else f'"{clean(event.type)}"'
                 found = _likely(event, handlers)
-                if found is None:
+                line = None if proposals is None else proposals(handler, event)
+                if line:
+                    yield f"{head} what its\n  code says: @app.on({name}, {line})   {clean(handler.where)}"
+                elif found is None:
                     yield f'{head}\n  some keys: @app.on({name}, writes="...")   {clean(handler.where)}'
                 else:
                     noun = found.segments[0][0]

@@ -252,7 +252,10 @@ def _do_it(
     """
     link = place.link()
     writer, now_s = link.file.writer, time.time()
-    store = Store(writer, scope, appender=link.appender(link.transport()), check_epoch=ownership.check_epoch)
+    store = Store(
+        writer, scope, appender=link.appender(link.transport()), check_epoch=ownership.check_epoch,
+        copies=link.dead_letters_to is not None,
+    )  # fmt: skip
     asked = [
         Asked(number, verb, row.partition, row.position, now_s)
         for number, row in zip(numbers or [0] * len(rows), rows, strict=True)

@@ -10,6 +10,7 @@ import msgspec
 
 from commute.cli.commands import NO, YES
 from commute.cli.output import clean, paint, plural, say, say_json
+from commute.cli.picture import PICTURE, asked, cell, draw, picture_option
 from commute.demo.compare import (
     LEGEND,
     SHORT,
@@ -19,7 +20,10 @@ from commute.demo.compare import (
     relations,
     symbol,
 )
-from commute.demo.run import Options, run_both
+from commute.demo.run import Options, Pass, run_both, traffic_of
+from commute.event import event_type
+from commute.report.page import Page
+from commute.report.run import Run, run_page
 
 BAR = 10  # characters
 MARGIN = 20  # where the second column begins
@@ -64,8 +68,11 @@ class _Bar:
     metavar="URL",
     help="Where the parallel run goes: sqlite:///FILE, memory://, amqp://…, kafka://…  [default: a temporary file]",
 )
+@picture_option("commute-demo.html")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def demo(events: int, concurrency: int, seed: int, service_ms: float, broker: str | None, as_json: bool) -> None:
+def demo(
+    events: int, concurrency: int, seed: int, service_ms: float, broker: str | None, picture: str | None, as_json: bool
+) -> None:
     """Run a shop serially and in parallel, and compare the two databases row by row.
 
     Orders, payments, shipments, restocking and customers that move, some of them hot. Each handler waits as
@@ -83,13 +90,34 @@ def demo(events: int, concurrency: int, seed: int, service_ms: float, broker: st
     serial, parallel = run_both(options, bar)
     bar.wipe()
     found = compare(serial, parallel, concurrency)
+    drawn = None if as_json and not asked(PICTURE) else draw(picture, lambda: _page(options, parallel, found))
     if as_json:
         say_json(msgspec.to_builtins(found.report))
     else:
         say(f"{_pass_line('serial', events, events)} {serial.makespan_s:6.1f} s")
         say(f"{_pass_line('parallel', events, events)} {parallel.makespan_s:6.1f} s")
         _say(found, concurrency)
+        if drawn:
+            say(f"picture: {clean(drawn)}")
     sys.exit(YES if found.report.states_equal and not found.report.violations else NO)
+
+
+def _page(options: Options, parallel: Pass, found: Comparison) -> Page:
+    names = [(str(number), event_type(type(event))) for number, event in enumerate(traffic_of(options), 1)]
+    return run_page(
+        Run(
+            title="commute demo",
+            lead=f"{plural(options.events, 'event')} of a shop, seed {options.seed}, each handler waits "
+            f"{options.service_s * 1000:g} ms, {options.concurrency} at once",
+            spans=parallel.recording.spans(names),
+            bounds=found.bounds,
+            concurrency=options.concurrency,
+            makespan_s=parallel.makespan_s,
+            violations=found.report.violations,
+            types=[event_type(cls) for cls in SHORT],
+            relation={(event_type(a), event_type(b)): cell(related) for (a, b), related in relations().items()},
+        )
+    )
 
 
 def _pass_line(name: str, done: int, total: int) -> str:

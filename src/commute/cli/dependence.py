@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
+from commute.cli.derivation import derivation_document
 from commute.cli.output import clean, table
 from commute.cli.place import Place
 from commute.cli.subject import Reader, Subject
@@ -139,6 +140,7 @@ def footprints_document(handlers: Sequence[Handler]) -> list[dict[str, object]]:
             "modes": {mode: _templates(event.declared, mode) for mode in event.declared.modes},
             "computed": sorted({mode for function in event.declared.computed for mode in function.modes}),
             "where": handler.where,
+            "derived": derivation_document(event),
         }
         for handler in handlers
         for event in handler.events

@@ -27,6 +27,7 @@ from commute.cli.dependence import (
     relation_document,
     sample,
 )
+from commute.cli.derivation import declaration_lines, provenance_lines
 from commute.cli.labels import label_document, label_lines
 from commute.cli.output import clean, clock, note, plural, say, say_json, span, table, warning_text
 from commute.cli.place import Place, json_option, open_place, where_options
@@ -48,6 +49,7 @@ LEGEND = "= fields agree   ~ they share an element of a list   ? other data deci
 EPILOG = """\b
 Examples:
   commute explain shop:app
+  commute explain shop:app --declare
   commute explain shop:app 01J9F
   commute explain shop:app 01J9A 01J9F
   commute explain shop:app 01J9A payment_processed '{"order_id": 42}'
@@ -57,10 +59,12 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar="[TARGET] [EVENT [EVENT]]")
+@click.option("--declare", is_flag=True, help="Print the line that the code of each handler says, to paste.")
 @where_options
 @json_option
 def explain(
     words: tuple[str, ...],
+    declare: bool,
     app_dir: str | None,
     broker: str | None,
     db: str | None,
@@ -76,13 +80,18 @@ def explain(
     """
     target, rest = _split(words)
     named = parse(rest)
+    if declare and named:
+        raise click.UsageError("--declare is about handlers, not about events")
     if len(named) > 2:
         raise click.UsageError(f"explain takes no more than two events, and these are {len(named)}")
     if not any(one.by_id for one in named):
         app, shown = load(target, app_dir)
         app.override(broker=broker, db=db, group=group)
         _check(app)
-        if not named:
+        if declare:
+            for line in declaration_lines(app):
+                say(line)
+        elif not named:
             _types(app, as_json=as_json)
         else:
             _answer(app, shown, None, named, as_json=as_json)
@@ -167,6 +176,8 @@ def _types(app: App[Any], *, as_json: bool) -> None:
         say(line)
     say()
     for line in label_lines(partitions):
+        say(line)
+    for line in provenance_lines(app):
         say(line)
 
 

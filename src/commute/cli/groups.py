@@ -10,9 +10,11 @@ import click
 
 from commute.cli.commands import NO
 from commute.cli.output import clean, say, say_json, table
-from commute.cli.place import Place, json_option, known_groups, open_place, where_options
+from commute.cli.place import Place, app_options, json_option, known_groups, open_place, where_options
 from commute.cli.status import stream_ends
+from commute.cli.target import is_url, load
 from commute.errors import UsageError
+from commute.link import claimed, parse_url, release
 
 if TYPE_CHECKING:
     from commute.database import Connection
@@ -21,6 +23,7 @@ EPILOG = """\b
 Examples:
   commute groups list shop:app
   commute groups drop sqlite:///shop.db --group old --yes
+  commute groups release amqp://127.0.0.1/?queue=orders --group shop
 """
 
 
@@ -112,7 +115,7 @@ def _forget(place: Place, name: str) -> None:
     if scope is not None:
 
         def forget(connection: Connection) -> None:
-            for table_name in ("progress", "done", "inbox", "outbox", "attempt", "dead", "request"):
+            for table_name in ("progress", "done", "inbox", "outbox", "attempt", "dead", "letter", "request"):
                 connection.execute(f"DELETE FROM {table_name} WHERE scope=?", (scope,))
             connection.execute("DELETE FROM scope WHERE id=?", (scope,))
 
@@ -126,6 +129,39 @@ def _forget(place: Place, name: str) -> None:
     ).result()
     for suffix in ("status", "running"):  # not the owner's file: whoever waits for it has it open
         Path(place.store.side_path(name, suffix)).unlink(missing_ok=True)
+
+
+@groups.command("release", epilog="Example:  commute groups release shop:app")
+@click.argument("target", required=False, metavar="[TARGET|URL]")
+@app_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def release_group(
+    target: str | None, app_dir: str | None, broker: str | None, db: str | None, group: str | None, yes: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Let another store serve a group on a broker server: for a machine that is gone for good, or is drained."""
+    if target is not None and is_url(target):
+        if broker is not None or group is None:
+            raise UsageError("beside a URL say whose store, and no other broker: --group NAME", slug="which-group")
+        url, reader = parse_url(target), group
+    else:
+        app, _ = load(target, app_dir)
+        app.override(broker=broker, db=db, group=group)
+        url, reader = app.url, app.name
+    held = claimed(url, reader)
+    if held is None:
+        raise UsageError(f"no store is noted for {reader} on {url.text}: any may begin", slug="no-claim")
+    confirm(
+        f"{held} serves {reader} on {url.text}. What it has acknowledged and not finished (waiting, parked and held "
+        "events) is in it alone: stop its worker, and let it drain, or that is never run. Let another store begin?",
+        yes=yes,
+    )
+    release(url, reader)
+    if as_json:
+        say_json({"released": reader, "store": held})
+    else:
+        say(f"{clean(held)} is released: the next store that starts serves {clean(reader)}")
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from click.core import ParameterSource
 
 from commute.cli.commands import NO, YES
+from commute.cli.dependence import related
 from commute.cli.output import clean, note, paint, plural, say, say_json
+from commute.cli.picture import PICTURE, asked, cell, draw, picture_option
 from commute.cli.reading import (
     PROBLEMS_SHOWN_MAX,
     Bar,
@@ -21,11 +25,18 @@ from commute.cli.reading import (
     say_problems,
     taken_as,
 )
+from commute.cli.subject import Reader
 from commute.cli.target import load
 from commute.errors import UsageError
 from commute.logs import Log, LogOptions, read_log
 from commute.replay import Replayed, Report
 from commute.replay import replay as run_replay
+from commute.report.matrix import Cell
+from commute.report.page import Page
+from commute.report.run import Run, run_page
+
+if TYPE_CHECKING:
+    from commute.app import App
 
 EPILOG = """\b
 Examples:
@@ -57,6 +68,7 @@ Examples:
 )
 @click.option("--memory", is_flag=True, help="On the memory transport instead of a temporary SQLite file.")
 @click.option("--app-dir", metavar="DIR", help="Where TARGET's module lies.")
+@picture_option("commute-replay.html")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def replay(
     log: str,
@@ -69,6 +81,7 @@ def replay(
     lookahead: int | None,
     memory: bool,
     app_dir: str | None,
+    picture: str | None,
     as_json: bool,
 ) -> None:
     """Run a log of events through the real engine and judge the run.
@@ -88,9 +101,10 @@ def replay(
     check_types(known, read, add)
     _say_idle(target)
     bar = Bar(len(known.events))
+    app = load(target, app_dir).app if target else None
     replayed = run_replay(
         known.events,
-        app=load(target, app_dir).app if target else None,
+        app=app,
         read=read,
         add=add,
         service_s=service_ms / 1000,
@@ -105,11 +119,38 @@ def replay(
     if replayed.left:
         note(f"not run: the last {plural(replayed.left, 'event')}. The intake paused: {clean(replayed.pause)}")
     report = replayed.report
+    assumed = f"footprints of {clean(target)}" if target else taken_as(known, read, add)
+    drawn = None if as_json and not asked(PICTURE) else draw(picture, lambda: _page(log, assumed, replayed, app))
     if as_json:
         say_json(msgspec.to_builtins(report))
     else:
-        _say(log, known, replayed, f"footprints of {clean(target)}" if target else taken_as(known, read, add))
+        _say(log, known, replayed, assumed)
+        if drawn:
+            say(f"picture: {clean(drawn)}")
     sys.exit(NO if report.violations or report.false_waits or replayed.left else YES)
+
+
+def _page(log: str, assumed: str, replayed: Replayed, app: App[Any] | None) -> Page:
+    report = replayed.report
+    types: list[str] = []
+    relation: dict[tuple[str, str], Cell] = {}
+    if app is not None:
+        kinds = Reader(app).kinds
+        types = [kind.type for kind in kinds]
+        relation = {(a, b): cell(related(kinds, a, b)) for at, a in enumerate(types) for b in types[at:]}
+    return run_page(
+        Run(
+            title=f"Replay of {Path(log).name}",
+            lead=f"{plural(report.events, 'event')}, {plural(report.concurrency, 'handler')} at once; {assumed}",
+            spans=replayed.spans,
+            bounds=replayed.bounds,
+            concurrency=report.concurrency,
+            makespan_s=report.makespan_s,
+            violations=report.violations,
+            types=types,
+            relation=relation if types else None,
+        )
+    )
 
 
 def _say_idle(target: str | None) -> None:
@@ -127,14 +168,14 @@ def _ratio(value: float) -> str:
     return f"{value:,.0f} x" if value >= 1_000 else f"{value:.4g} x"
 
 
-def _say(name: str, log: Log, replayed: Replayed, taken_as: str) -> None:
+def _say(name: str, log: Log, replayed: Replayed, assumed: str) -> None:
     report: Report = replayed.report
     chain = replayed.bounds.chain_key()
     through = "" if chain is None else f", {chain[1]:,} of them through {clean(chain[0] or 'EVERYTHING')}"
     bad = report.violations or report.false_waits
     at_once = plural(report.concurrency, "handler")
     say(f"{log_name(name)}: {log.format}, {plural(report.events, 'event')}, {at_once} at once")
-    say(f"  taken as            {taken_as}")
+    say(f"  taken as            {assumed}")
     say(f"  longest chain       {plural(report.chain_events, 'dependent event')}{through}")
     bound = _ratio(report.bound)
     say(f"  bound               {bound}: no number of workers can do better where all events take equally long")

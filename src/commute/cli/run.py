@@ -243,6 +243,7 @@ class _Run:
         else:
             await asyncio.to_thread(app.own_all, count)
             worker = app.worker(resume=resume, from_end=from_end)
+        await asyncio.to_thread(app.connect().claim)  # refused before anything of the app's is done
         self._worker = worker
         live.above(banner(app, app.connect(), from_end=from_end))
         asked = asyncio.Event()

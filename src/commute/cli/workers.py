@@ -2,7 +2,7 @@
 
 A worker that dies, or that cannot reach broker or store, is started again, after a pause that grows while it dies
 young; one that ends by itself for another reason ends all, since it would fail again: its message stands on the
-terminal. A signal goes to all of them.
+terminal, and its status is the command's. A signal goes to all of them.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def run_workers(count: int) -> int:
 
 
 def _look_after(places: list[_Place], asked: list[int]) -> int:
+    failed = 0  # the status of the one for which the others were stopped
     while True:
         now_s = time.monotonic()
         for place in places:
@@ -73,9 +74,10 @@ def _look_after(places: list[_Place], asked: list[int]) -> int:
                 continue
             if asked:
                 if all(each.process.poll() is not None for each in places):
-                    return max(abs(int(each.process.returncode)) for each in places)
+                    return failed or max(abs(int(each.process.returncode)) for each in places)
             elif status >= 0 and status != UNREACHABLE:
                 note(f"a worker has ended with status {status}: the others are stopped")
+                failed = status
                 asked.append(signal.SIGTERM)
                 for other in places:
                     if other.process.poll() is None:

@@ -51,13 +51,18 @@ class Pass:
         return self.recording.makespan_s
 
 
+def traffic_of(options: Options) -> Sequence[Event]:
+    """The events of these options, the same at each call."""
+    return make_traffic(options.events, options.seed)
+
+
 def run_both(options: Options, progress: Progress) -> tuple[Pass, Pass]:
     """The serial pass and the parallel one, each on a store of its own; blocks for about the serial time.
 
     The parallel pass goes to `broker`, and a named file stays there. Raises UsageError (``option``) where
     that file exists already.
     """
-    traffic = make_traffic(options.events, options.seed)
+    traffic = traffic_of(options)
     passes = []
     with _stores(options.broker) as stores:
         for name, (url, db) in stores.items():

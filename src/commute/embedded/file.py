@@ -133,6 +133,12 @@ class EmbeddedFile(Announcing):
         self._readers.add(connection)
         return connection
 
+    def definitions(self) -> list[str]:
+        """The CREATE statements of all that is in the file."""
+        return self.read(
+            lambda c: [str(sql) for (sql,) in c.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")]
+        )
+
     def read(self, job: Callable[[apsw.Connection], R]) -> R:
         """What `job` returns, run on a connection that sees what is committed; in memory on the writing
         one. Blocks; thread-safe, one at a time. Raises StoreError where the storage fails."""

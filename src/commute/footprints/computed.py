@@ -22,13 +22,14 @@ from commute.footprints.view import Text, view
 @dataclass(frozen=True, slots=True)
 class Computed:
     """A function that is called per event; `why` says why it has no template. Its modes: its one, or
-    ``any``.
+    ``any``. `whole`: it encodes values itself, and takes the event as it is.
     """
 
     function: Callable[[Any], object]
     modes: tuple[str, ...]
     argument: str
     why: str
+    whole: bool = False
 
 
 def computed_keys(computed: Computed, event: object, accesses_max: int = ACCESSES_MAX) -> list[str]:
@@ -94,6 +95,8 @@ def key_path(text: str) -> str:
 
 def _call(computed: Computed, event: object) -> object:
     try:
+        if computed.whole:
+            return _listed(computed.function(event))
         try:
             return _listed(computed.function(view(event)))
         except (

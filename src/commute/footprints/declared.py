@@ -73,6 +73,7 @@ class Declared:
     label: Template | None  # of partition_by=, one value an event
     footprint: Evaluate
     publish_keys: Callable[[object], tuple[str, ...]] | None
+    derivation: Any = None  # where the accesses come from in the code; None: they were declared
 
     @property
     def unordered(self) -> bool:
@@ -83,6 +84,8 @@ class Declared:
         """The keys of one mode as the banner shows them: templates side by side; ``""`` if there are none."""
         if self.everything:
             return "EVERYTHING" if mode == WRITE else ""
+        if self.derivation is not None:
+            return ", ".join(dict.fromkeys(str(key) for key in self.derivation.keys if key.mode == mode))
         texts = [str(template) for known, template in self.templates if known == mode]
         if any(mode in function.modes for function in self.computed):
             texts.append("computed per event")

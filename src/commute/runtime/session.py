@@ -14,6 +14,7 @@ from typing import Any
 
 from commute.database import Database, Ownership, Reader
 from commute.errors import CommuteError, StoreError, UsageError
+from commute.runtime.copies import Copies
 from commute.runtime.deadletters import Dead
 from commute.runtime.elsewhere import Pool, open_pools
 from commute.runtime.engine import Engine
@@ -54,6 +55,7 @@ class Surroundings:
     file: Database
     transport: Transport
     appender: Appender | None  # the transport, where its log lies in `file`
+    copies_to: str | None  # where the broker is to get copies of dead letters; None: nowhere
     ownership: Ownership | None
     in_flight: InFlight
     suspects: Sequence[tuple[int, int, bool]]  # (partition, position, ran alone) of an unclean end
@@ -94,6 +96,7 @@ class Session:
             appender=around.appender,
             check_epoch=None if around.ownership is None else around.ownership.check_epoch,
             blocks_apart=file.blocks_apart,
+            copies=around.copies_to is not None,
         )
         engine = self.engine = Engine(
             Wiring(
@@ -121,6 +124,8 @@ class Session:
         self._begin(self.intake.run(), "intake")
         self._begin(engine.dead.replay(), "replay")
         self._begin(Relay(engine, self._reader).run(), "relay")
+        if around.copies_to is not None:
+            self._begin(Copies(engine, self._reader, around.copies_to).run(), "copies")
         self._begin(self.sweep.run(), "deadlines")
         if around.watch:
             self._begin(engine.dead.listen(), "requests")

@@ -51,6 +51,10 @@ class Link(Protocol):
     def file(self) -> Database:
         """The store."""
 
+    @property
+    def dead_letters_to(self) -> str | None:
+        """Where the broker is to get copies of dead letters; None: nowhere."""
+
     def transport(self, stream: str | None = None, partition: int | None = None) -> Transport: ...
 
     def appender(self, transport: Transport) -> Appender | None: ...
@@ -229,8 +233,9 @@ class Worker:
         session = self.session = Session(
             Surroundings(
                 plan=self.plan, world=self.world, file=file, transport=transport,
-                appender=self.link.appender(transport), ownership=self._ownership, in_flight=record,
-                suspects=suspects, state=self.state, on_outcome=self._on_outcome, recorder=self._recorder,
+                appender=self.link.appender(transport), copies_to=self.link.dead_letters_to,
+                ownership=self._ownership, in_flight=record, suspects=suspects, state=self.state,
+                on_outcome=self._on_outcome, recorder=self._recorder,
                 resume=self._resume, from_end=self._from_end, inline_threads=self._inline_threads, watch=self._watch,
             )
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """The read side of the store: what a start, a receipt, `status`, `explain` and `dead` want to know.
 
-Every function takes a connection and reads what was last committed; nothing here writes but `open_scope` and
-`forget`. Any process may use them beside a running worker.
+Every function takes a connection and reads what was last committed; nothing here writes but `open_scope`,
+`forget` and `forget_letters`. Any process may use them beside a running worker.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from commute.core.footprint import Access, Footprint
 from commute.database import Connection
 from commute.store.records import AttemptRow, Child, DeadRow
-from commute.store.schema import DEAD_COLUMNS
+from commute.store.schema import COPIED, DEAD_COLUMNS
 from commute.transports.base import Message
 
 FORGET_ROWS_MAX = 2_000  # rows that one pass of `forget` deletes: a write must stay short
@@ -174,6 +174,24 @@ def _child(stream: Any, source: Any, identity: Any, type_: Any, time_s: Any, dat
     return Child(Message(identity, source, type_, time_s, data, known), stream)
 
 
+def read_letters(connection: Connection, scope: int, limit: int) -> list[DeadRow]:
+    """The next dead letters of which the broker is to have a copy, by log position."""
+    return read_dead(
+        connection, scope,
+        "(partition, position) IN (SELECT l.partition, l.position FROM letter l JOIN dead d ON d.scope=l.scope "
+        "AND d.partition=l.partition AND d.position=l.position WHERE l.scope=? AND d.status IN "
+        f"{COPIED} ORDER BY l.partition, l.position LIMIT ?)", (scope, limit),
+    )  # fmt: skip
+
+
+def forget_letters(connection: Connection, scope: int, rows: Sequence[DeadRow]) -> None:
+    """The broker has copies of these. Writes."""
+    connection.executemany(
+        "DELETE FROM letter WHERE scope=? AND partition=? AND position=?",
+        [(scope, row.partition, row.position) for row in rows],
+    )
+
+
 def read_requests(connection: Connection, scope: int) -> list[tuple[int, str, int, int]]:
     """(number, verb, partition, position) of what people asked and nobody has answered."""
     return connection.execute(
@@ -206,5 +224,10 @@ def forget(connection: Connection, scope: int, now_s: float, *, dedupe_s: float,
         (scope, scope, now_s - retain_s, FORGET_ROWS_MAX),
     )
     deleted += connection.changes()
+    connection.execute(
+        "DELETE FROM letter WHERE scope=? AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.scope=letter.scope "
+        f"AND d.partition=letter.partition AND d.position=letter.position AND d.status IN {COPIED})",
+        (scope,),
+    )
     connection.execute("DELETE FROM request WHERE scope=? AND answer IS NOT NULL AND at_s < ?", (scope, now_s - 3600))
     return deleted

@@ -10,8 +10,10 @@ bit, however long an earlier event keeps the watermark back.
             ├─ outbox     children that wait for their turn in a chain, or for the relay
             ├─ attempt    partition, position, handler → failures and deaths so far
             ├─ dead       partition, position → status, bytes, footprint, reason
+            ├─ letter     partition, position of a dead letter of which the broker is to have a copy
             └─ request    what a person asked of a running worker
     agreement    group, stream → into how many logs the stream is shared out
+    commute_store    one row: who this store is (`store.identity`)
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS agreement(group_name TEXT, stream TEXT, logs INTEGER NOT NULL, fingerprint TEXT NOT NULL,
   PRIMARY KEY(group_name, stream)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commute_store(n INTEGER PRIMARY KEY, identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS scope(
   id INTEGER PRIMARY KEY, grp TEXT NOT NULL, stream TEXT NOT NULL, UNIQUE(grp, stream));
 CREATE TABLE IF NOT EXISTS progress(
@@ -48,11 +51,15 @@ CREATE TABLE IF NOT EXISTS dead(
   attempts INTEGER NOT NULL, stopped INTEGER NOT NULL, asked TEXT NOT NULL DEFAULT '',
   PRIMARY KEY(scope, partition, position));
 CREATE INDEX IF NOT EXISTS dead_id ON dead(scope, id);
+CREATE TABLE IF NOT EXISTS letter(
+  scope INTEGER NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
+  PRIMARY KEY(scope, partition, position));
 CREATE TABLE IF NOT EXISTS request(
   n INTEGER PRIMARY KEY, scope INTEGER NOT NULL, verb TEXT NOT NULL, partition INTEGER NOT NULL,
   position INTEGER NOT NULL, at_s REAL NOT NULL, answer TEXT);
 """
 
+COPIED = ("rejected", "skipped")  # dead letters that have ended for good and have their bytes
 DEAD_COLUMNS = (
     "partition, position, status, source, id, type, time_s, data, attributes, at_s, footprint, chain, handlers_done, "
     "handler, slug, reason, detail, attempts, stopped, asked"

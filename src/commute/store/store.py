@@ -33,7 +33,7 @@ from commute.store.records import (
     Relayed,
     Released,
 )
-from commute.store.schema import DEAD_AGAIN, DEAD_COLUMNS
+from commute.store.schema import COPIED, DEAD_AGAIN, DEAD_COLUMNS
 from commute.transports.base import Message
 
 R = TypeVar("R")
@@ -69,12 +69,15 @@ class Store:
         appender: Appender | None,
         check_epoch: Callable[[Connection], None] | None = None,
         blocks_apart: bool = False,
+        copies: bool = False,
     ) -> None:
+        """`copies`: what is rejected or skipped is noted, so that the broker gets a copy (`runtime.copies`)."""
         self._writer = writer
         self.scope = scope
         self._appender = appender
         self._check_epoch = check_epoch
         self._blocks_apart = blocks_apart
+        self._copies = copies
         self._may_append = 0  # queued records so far that may append children, and those of them that are on disk
         self._may_append_synced = 0
         self._queue: deque[Record] = deque()
@@ -299,6 +302,8 @@ class Store:
             "DELETE FROM attempt WHERE scope=? AND partition=? AND position=?",
             (self.scope, record.partition, record.position),
         )
+        if record.status in COPIED:
+            self._note_letter(connection, record.partition, record.position)
         progress = self._progress[record.partition]
         progress.take_admitted()
         progress.sort_out()
@@ -311,9 +316,18 @@ class Store:
             connection, self.scope, record.verb, record.partition, record.position, record.at_s, self._append_again
         )
         record.answers.append(answer)
+        if answer in COPIED:
+            self._note_letter(connection, record.partition, record.position)
         if record.number:
             connection.execute("UPDATE request SET answer=? WHERE n=?", (answer, record.number))
         return answer
+
+    def _note_letter(self, connection: Connection, partition: int, position: int) -> None:
+        if self._copies:
+            connection.execute(
+                "INSERT INTO letter(scope, partition, position) VALUES(?,?,?) ON CONFLICT DO NOTHING",
+                (self.scope, partition, position),
+            )
 
     def _write_progress(self, connection: Connection, progress: Progress) -> None:
         where = (self.scope, progress.partition)

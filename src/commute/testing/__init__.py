@@ -1,10 +1,11 @@
-"""What tests of an application need: run its handlers without a broker, compare footprints.
+"""What tests of an application need: run its handlers without a broker, compare footprints, try both orders.
 
 Loaded by tests only; no module of the product imports it. Transports test themselves with
 `commute.testing.conformance`.
 """
 
+from commute.testing.commuting import assert_commutes
 from commute.testing.footprints import assert_conflict, assert_independent
 from commute.testing.run import DeadEvent, Result, run
 
-__all__ = ["DeadEvent", "Result", "assert_conflict", "assert_independent", "run"]
+__all__ = ["DeadEvent", "Result", "assert_commutes", "assert_conflict", "assert_independent", "run"]

@@ -10,8 +10,8 @@ from typing import Any
 from commute.app import App
 from commute.core.footprint import Access, Footprint, conflicting
 from commute.errors import UsageError
-from commute.runtime.encoder import NamedEvent
-from commute.runtime.kinds import Kinds
+from commute.verify.check import footprint_of
+from commute.verify.trial import type_of
 
 
 def assert_independent(app: App[Any], a: object, b: object) -> None:
@@ -42,14 +42,11 @@ def assert_conflict(app: App[Any], a: object, b: object, on: str | None = None) 
 
 
 def _footprint(app: App[Any], event: object) -> Footprint:
-    """The union over the app's handlers, as a worker computes it when the event arrives."""
-    if isinstance(event, tuple) and len(event) == 2 and isinstance(event[0], str):
-        event = NamedEvent(type=event[0], data=event[1])
-    type_, data = app.encoder.encode(event)
-    kind = Kinds(app.handlers, app.ignore, app.limits.accesses_max).get(type_)
-    if kind is None:
+    """As `footprint_of`. Raises UsageError (``unknown-type``) for a type that no handler takes."""
+    type_ = type_of(app, event)
+    if not any(handler.event(type_) for handler in app.handlers):
         raise UsageError(f'no handler of {app.name} takes "{type_}"', slug="unknown-type")
-    return kind.footprint(kind.codec.decode(data)) if kind.ordered else ()
+    return footprint_of(app, event)[1]
 
 
 def _shown_keys(pairs: list[tuple[Access, Access]]) -> str:

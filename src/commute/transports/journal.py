@@ -78,6 +78,7 @@ class Journal:
     `outbound`: the connected client that sends,
     shared by all of a process. `reader`: the name under which the broker knows who reads, the same for all groups of a
     store, since the journal serves them all. `to`: where this one sends, if that is not the client's own stream.
+    `claim`: raises where another store journals the stream; called before anything is consumed.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Journal:
         reader: str,
         journal_events_max: int,
         to: str | None = None,
+        claim: Callable[[], None] = lambda: None,
     ) -> None:
         self.features = journal_features(promises)
         self.log = log
@@ -99,6 +101,7 @@ class Journal:
         self._reader = reader
         self._journal_events_max = journal_events_max
         self._to = to
+        self._claim = claim
         self._feeders: list[_Feeder] = []
         self._standing_by: list[asyncio.Task[None]] = []
 
@@ -107,10 +110,11 @@ class Journal:
     async def open(self, group: str | None, *, from_end: bool = False) -> None:
         """Take the group's place in the journal, and begin to feed it, unless another process does.
 
-        Raises NotReachableError where the broker does not answer, besides what the embedded store raises.
+        Raises NotReachableError where the broker does not answer, besides what the embedded store and `claim` raise.
         """
         if group is None:
             return
+        await asyncio.to_thread(self._claim)
         await self.log.open(group, from_end=from_end)
         for number, make_wire in enumerate(self._feeds):
             feeder = _Feeder(self.log, make_wire, self._reader, self._journal_events_max, number)

@@ -28,6 +28,7 @@ from urllib.parse import parse_qsl, unquote
 from commute import cloudevents
 from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
+from commute.transports import kafka_claim
 from commute.transports.base import Message
 from commute.transports.kafka_client import PLAINTEXT, Health, KafkaOptions, Topics, why
 from commute.transports.kafka_headers import PREFIX, check, whole
@@ -227,9 +228,18 @@ class KafkaWire:
         for end in ends:  # both have been at it meanwhile
             end.join()
 
+    def claim(self, group: str, store: str) -> str:
+        return kafka_claim.claim(self._options, group, store)
+
+    def claimed(self, group: str) -> str | None:
+        return kafka_claim.claimed(self._options, group)
+
+    def release(self, group: str) -> None:
+        kafka_claim.release(self._options, group)
+
     def discard(self, group: str) -> None:
         """Delete the topic, and what the broker knows of the group."""
-        _library()
+        self.release(group)
         Topics(self._options).delete(self._options.stream, group)
 
     # -- sending

@@ -164,15 +164,18 @@ class Topics:
         if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
             self._denied = error
 
-    def have(self, topic: str) -> None:
-        """The topic is there. Blocks. Raises NotReachableError, UsageError (``broker-url``)."""
+    def have(self, topic: str, config: dict[str, str] | None = None) -> None:
+        """The topic is there; `config`: of one that is made. Blocks.
+
+        Raises NotReachableError, UsageError (``broker-url``).
+        """
         from confluent_kafka import KafkaError
         from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
         if topic in self._known:
             return
         if self.partitions(topic) is None:
-            new = NewTopic(topic, num_partitions=self._options.partitions, replication_factor=-1)
+            new = NewTopic(topic, num_partitions=self._options.partitions, replication_factor=-1, config=config or {})
             limit_s = self._options.connect_s_max
             made = self.admin.create_topics([new], operation_timeout=limit_s, request_timeout=limit_s)[topic]
             error = self._outcome(made)
@@ -185,7 +188,7 @@ class Topics:
         """It may be gone: look again before the next message to it."""
         self._known.discard(topic)
 
-    def delete(self, topic: str, group: str) -> None:
+    def delete(self, topic: str, group: str | None = None) -> None:
         """Delete the topic, and what the broker knows of the group. Blocks; raises as `have`."""
         from confluent_kafka import KafkaError
 
@@ -194,6 +197,8 @@ class Topics:
         error = self._outcome(gone)
         if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise why(self._options, error, f"topic {topic!r}: ")
+        if group is None:
+            return
         # A group that read nothing does not exist, and one that also reads another topic may stay.
         self._outcome(self.admin.delete_consumer_groups([group], request_timeout=limit_s)[group])
 

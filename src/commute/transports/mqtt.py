@@ -32,6 +32,7 @@ from commute import cloudevents
 from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.limits import DAY_S
+from commute.transports import mqtt_claim
 from commute.transports.base import Message
 from commute.transports.mqtt_line import RECEIVE_MAX, Line, Publishing, Receiving, library
 from commute.transports.mqtt_roles import (
@@ -219,8 +220,19 @@ class MqttWire:
             if line is not None:
                 line.close()
 
+    def claim(self, group: str, store: str) -> str:
+        """Told by the session's client id: one of another id is another group to the broker."""
+        return mqtt_claim.claim(self._options, self._client_id(group), store)
+
+    def claimed(self, group: str) -> str | None:
+        return mqtt_claim.claimed(self._options, self._client_id(group))
+
+    def release(self, group: str) -> None:
+        mqtt_claim.release(self._options, self._client_id(group))
+
     def discard(self, group: str) -> None:
         """End the group's session at the broker, with what waits in it. Raises NotReachableError."""
+        self.release(group)
         line = Line(self._options, self._client_id(group), Publishing(self._options))  # its sessions are clean ones
         try:
             line.open()

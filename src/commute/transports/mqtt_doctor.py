@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.limits import MIB
 from commute.transports.finding import Finding, good, plain_text, problem, warning
-from commute.transports.mqtt_line import RECEIVE_MAX, library
+from commute.transports.mqtt_line import NOTES, RECEIVE_MAX, new_client
 from commute.transports.mqtt_roles import topic_filter
 
 if TYPE_CHECKING:
@@ -115,16 +115,7 @@ def _properties(packet: str, session_expiry_s: int) -> Any:
 
 
 def _client(options: MqttOptions, visit: _Visit) -> Client:
-    paho = library()
-    client: Client = paho.Client(
-        paho.CallbackAPIVersion.VERSION2, f"commute-doctor-{uuid.uuid4().hex[:8]}",
-        clean_session=None if visit.five else True, protocol=paho.MQTTv5 if visit.five else paho.MQTTv311,
-        reconnect_on_failure=False,
-    )  # fmt: skip
-    if options.user:
-        client.username_pw_set(options.user, options.password)
-    if options.tls:
-        client.tls_set(ca_certs=options.ca_file or None)
+    client = new_client(options, f"commute-doctor-{uuid.uuid4().hex[:8]}", five=visit.five)
 
     def connected(_client: Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
         visit.reason, visit.limits = reason, properties
@@ -135,7 +126,7 @@ def _client(options: MqttOptions, visit: _Visit) -> Client:
     def message(_client: Client, _data: Any, message: MQTTMessage) -> None:
         if message.topic == _VERSION_TOPIC:
             visit.version = message.payload.decode("utf-8", "replace")
-        elif message.retain:
+        elif message.retain and not message.topic.startswith(NOTES):
             visit.retained += 1
 
     client.on_connect, client.on_subscribe, client.on_message = connected, subscribed, message

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("commute")
 
 RECEIVE_MAX = 65_535  # of MQTT 5
+NOTES = "commute/store/"  # the topics on which workers tell each other of their stores (`transports.mqtt_claim`)
 _READS_MAX = 500  # packets, before acknowledgements and arrivals have their turn
 _TURN_S_MAX = 1.0
 _FLUSH_S_MAX = 1.0
@@ -48,6 +49,22 @@ def library() -> Any:
         raise UsageError(
             'mqtt:// needs a client that is not installed: pip install "commute[mqtt]"', slug="no-extra"
         ) from None
+    return client
+
+
+def new_client(
+    options: MqttOptions, client_id: str, *, five: bool, lasting: bool = False, manual_ack: bool = False
+) -> Client:
+    """paho's client, not yet connected. `lasting`: in MQTT 3.1.1 its session outlives the connection."""
+    paho = library()
+    client: Client = paho.Client(
+        paho.CallbackAPIVersion.VERSION2, client_id, clean_session=None if five else not lasting,
+        protocol=paho.MQTTv5 if five else paho.MQTTv311, manual_ack=manual_ack, reconnect_on_failure=False,
+    )  # fmt: skip
+    if options.user:
+        client.username_pw_set(options.user, options.password)
+    if options.tls:
+        client.tls_set(ca_certs=options.ca_file or None)
     return client
 
 
@@ -226,18 +243,9 @@ class Line:
             _drain(tail, end_s)
 
     def _client(self) -> Client:
-        paho = library()
-        options = self.options
-        five = options.version == "5"
-        client: Client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, self._client_id,
-            clean_session=None if five else not self._role.lasting,
-            protocol=paho.MQTTv5 if five else paho.MQTTv311, manual_ack=True, reconnect_on_failure=False,
-        )  # fmt: skip
-        if options.user:
-            client.username_pw_set(options.user, options.password)
-        if options.tls:
-            client.tls_set(ca_certs=options.ca_file or None)
+        client = new_client(
+            self.options, self._client_id, five=self.options.version == "5", lasting=self._role.lasting, manual_ack=True
+        )
         client.max_inflight_messages_set(0)  # bounded by Publisher; paho's own way costs a scan for each
         client.on_socket_register_write = lambda *_: None  # so that packets queue up until this thread writes
         client.on_connect = self._on_connect
@@ -302,6 +310,13 @@ def _drain(tail: socket.socket, end_s: float) -> None:
                 return
     except OSError as error:
         LOGGER.debug("closing a connection: %s", error)
+
+
+def _is_note(message: MQTTMessage) -> bool:
+    try:
+        return message.topic.startswith(NOTES)
+    except UnicodeDecodeError:
+        return False
 
 
 class Publishing:
@@ -380,6 +395,7 @@ class Receiving:
         self._ahead_max = ahead_max
         self._from_end = from_end
         self._read = read
+        self._meets_notes = topic_filter(options.stream)[0].split("/")[0] in ("#", "+", NOTES.partition("/")[0])
 
     def may_connect(self) -> bool:
         return not self.receiver.paused
@@ -418,7 +434,10 @@ class Receiving:
         return False
 
     def message(self, message: MQTTMessage) -> None:
-        self.receiver.message(self._read(message), message.mid, message.qos)
+        if self._meets_notes and _is_note(message):
+            self.receiver.pass_over(message.mid, message.qos)
+        else:
+            self.receiver.message(self._read(message), message.mid, message.qos)
 
     def confirmed(self, mid: int, refusal: str, *, unheard: bool) -> None:
         del mid, refusal, unheard  # nothing is published

@@ -145,6 +145,12 @@ class Receiver:
         self._receipts.append(receipt)
         self._batch.append(Arrival(message, receipt))
 
+    def pass_over(self, mid: int, qos: int) -> None:
+        """This one is no event: acknowledge it in its turn."""
+        receipt = Receipt(mid, qos, self._session)
+        receipt.done = True
+        self._receipts.append(receipt)
+
     def deliver(self, now_s: float) -> None:
         """Hand over what has come since the last time; give the connection up when there was no room for too long."""
         batch, self._batch = self._batch, []

@@ -18,12 +18,14 @@ Source: AMQP 0-9-1; RabbitMQ's publisher confirms, quorum queues and consumer pr
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -31,6 +33,7 @@ from commute import cloudevents
 from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.limits import MIB
+from commute.transports import rabbitmq_claim
 from commute.transports.base import Message
 from commute.transports.mailbox import Mailbox
 from commute.transports.rabbitmq_channels import PREFETCH_MAX, Intake, Outlets, Sending, text, texts
@@ -42,9 +45,9 @@ from commute.transports.rabbitmq_connection import (
     root,
     why_refused,
 )
-from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, encoded
+from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, death, encoded
 from commute.transports.rabbitmq_partitions import dealt, joined
-from commute.transports.rabbitmq_queues import Backoff, Session
+from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session
 from commute.transports.waiting import Waiting
 from commute.transports.wire import Arrival, Promises, StreamOptions
 
@@ -52,9 +55,10 @@ LOGGER = logging.getLogger("commute")
 
 _PREFIXES = (PREFIX, "cloudEvents:")
 _TIME_S_MAX = 253_402_300_799  # the last second that has a date of four digits
-_NUMBERS = ("heartbeat_s", "in_flight_max", "partitions")
-_ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, {} what \
-is needed".format(", ".join(_NUMBERS))
+_NUMBERS = ("heartbeat_s", "in_flight_max", "nack_retries_max", "partitions")
+_WORDS = ("queue", "kind", "dead_letter_exchange", "ca_file")
+_ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, \
+dead_letter_exchange=NAME, ca_file=FILE, {} what is needed".format(", ".join(_NUMBERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +70,16 @@ class RabbitmqOptions(StreamOptions):
     vhost: str = "/"
     user: str = "guest"
     password: str = field(default="guest", repr=False)
-    encrypted: bool = False  # TLS, with the system's certificates and the host's name checked
+    encrypted: bool = False  # TLS, with the host's name checked
+    ca_file: str = ""  # of the authority that is trusted, PEM; empty: those of the system
     stream: str = "events"
     partitions: int = 1  # more: the stream is the queues STREAM.0, STREAM.1, ...
     kind: str = "quorum"  # of queues that are declared here; or "classic"
+    dead_letter_exchange: str = ""  # gets a copy of each event that is rejected or skipped; empty: no copies
     heartbeat_s: int = 10
     in_flight_max: int = 1_000  # messages written and not confirmed
     in_flight_bytes_max: int = 64 * MIB  # a single message may be larger
+    nack_retries_max: int = 6  # how often a refused message is sent again, after retry_s_min, doubled, with jitter
     waiting_max: int = 100_000  # messages sent and not confirmed, written or not; beyond it `send` fails
     waiting_bytes_max: int = 256 * MIB
     connect_s_max: float = 10.0  # also for the answer to whatever is asked of the broker
@@ -91,6 +98,10 @@ class RabbitmqOptions(StreamOptions):
     @property
     def labelled(self) -> bool:
         return self.partitions > 1
+
+    @property
+    def dead_letters_to(self) -> str | None:
+        return EXCHANGE + self.dead_letter_exchange if self.dead_letter_exchange else None
 
     @property
     def address(self) -> str:
@@ -115,7 +126,7 @@ def parse(url: str) -> RabbitmqOptions:
     except ValueError:
         raise UsageError(f"the port of an amqp:// URL is no number: {_ACCEPTED}", slug="broker-url") from None
     path = parts.path.removeprefix("/")
-    alien = given.keys() - {"queue", "kind", *_NUMBERS}
+    alien = given.keys() - {*_WORDS, *_NUMBERS}
     if parts.scheme not in ("amqp", "amqps") or not host or "/" in path or alien:
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         more = f" (there is no option {', '.join(sorted(alien))})" if alien else ""
@@ -132,17 +143,37 @@ def parse(url: str) -> RabbitmqOptions:
         user=unquote(parts.username or "guest"),
         password=unquote(parts.password if parts.password is not None else "guest"),
         encrypted=encrypted,
+        ca_file=_checked_ca(given.get("ca_file", "")),
         stream=_checked_queue(given.get("queue", "events")),
         kind=kind,
+        dead_letter_exchange=_checked_exchange(given.get("dead_letter_exchange", "")),
         **numbers,
     )
 
 
+def _checked_ca(path: str) -> str:
+    """The file, if certificates can be read from it. Raises UsageError (``broker-url``)."""
+    try:
+        ssl.create_default_context(cafile=path or None)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"ca_file={path!r} has no certificates that can be read: {error!r}; name a file in PEM",
+                         slug="broker-url") from None  # fmt: skip
+    return path
+
+
+def _checked_exchange(name: str) -> str:
+    """The name, if an exchange can have it. Raises UsageError (``broker-url``)."""
+    if len(name.encode("utf-8", "replace")) > SHORT_BYTES_MAX - len(EXCHANGE):
+        raise UsageError(f"{name!r} is no name for an exchange: it has at most {SHORT_BYTES_MAX - len(EXCHANGE)} bytes",
+                         slug="broker-url")  # fmt: skip
+    return name
+
+
 def _checked_queue(queue: str) -> str:
     """The name, if a queue can have it. Raises UsageError (``broker-url``)."""
-    if not queue or queue.startswith("amq.") or len(queue.encode("utf-8", "replace")) > SHORT_BYTES_MAX:
+    if not queue or queue.startswith(("amq.", EXCHANGE)) or len(queue.encode("utf-8", "replace")) > SHORT_BYTES_MAX:
         raise UsageError(f"{queue!r} is no name for a queue: it has 1 to {SHORT_BYTES_MAX} bytes and does not begin "
-                         "with amq.", slug="broker-url")  # fmt: skip
+                         f"with amq. or {EXCHANGE}", slug="broker-url")  # fmt: skip
     return queue
 
 
@@ -153,6 +184,9 @@ def _library() -> Any:
         raise UsageError(
             'amqp:// needs a client that is not installed: pip install "commute[rabbitmq]"', slug="no-extra"
         ) from None
+    library_log = logging.getLogger("pika")
+    if library_log.level == logging.NOTSET:  # it logs each refused question as an error, some with a traceback
+        library_log.setLevel(logging.CRITICAL)
     return pika
 
 
@@ -207,9 +241,6 @@ class RabbitmqWire:
         _library()
         from pika.adapters.select_connection import IOLoop
 
-        library_log = logging.getLogger("pika")
-        if library_log.level == logging.NOTSET:  # it logs each refused question as an error, some with a traceback
-            library_log.setLevel(logging.CRITICAL)
         self._ioloop = IOLoop()
         self._mailbox.open(lambda: self._ioloop.add_callback_threadsafe(self._mailbox.obey))
         self._thread = threading.Thread(target=self._run, name="commute rabbitmq", daemon=True)
@@ -244,8 +275,8 @@ class RabbitmqWire:
         self._mailbox.post(lambda: self._intake.ack(tokens) if self._intake is not None else None)
 
     def send(self, messages: Sequence[Message], to: str | None = None) -> Future[None]:
-        """Send to the wire's queue or to the queue `to`, which is declared like it. What cannot be written now waits,
-        over broken connections too.
+        """Send to the wire's queue or to the queue `to`, which is declared like it, or, as dead letters are, to
+        ``exchange:NAME``. What cannot be written now waits, over broken connections too.
 
         Raises UsageError (``broker-url``: no name for a queue; ``too-large``, ``invalid-text``: attributes that no
         header can hold). NotReachableError in the future: besides the contract's, too much waits already, the queue is
@@ -253,12 +284,16 @@ class RabbitmqWire:
         """
         if to is None and self._options.partitions > 1:
             return joined([self._send(part, queue) for queue, part in dealt(messages, self._options).items()])
+        if to is not None and to.startswith(EXCHANGE):
+            return self._send(messages, to, partial(death, queue=self._options.stream))
         return self._send(messages, self._options.stream if to is None else _checked_queue(to))
 
-    def _send(self, messages: Sequence[Message], queue: str) -> Future[None]:
+    def _send(
+        self, messages: Sequence[Message], queue: str, more: Callable[[Message], bytes] = lambda _message: b""
+    ) -> Future[None]:
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()  # nobody can cancel what may be on its way
-        rows = [(encoded(message), message.data) for message in messages]
+        rows = [(encoded(message, more(message)), message.data) for message in messages]
         if not rows:
             future.set_result(None)
             return future
@@ -282,9 +317,22 @@ class RabbitmqWire:
         if thread is not None and thread is not threading.current_thread():
             thread.join(2 * self._options.close_s_max)
 
+    def claim(self, group: str, store: str) -> str:
+        """Whoever consumes the queue has all of it, so the claim is the same for all groups."""
+        del group
+        return rabbitmq_claim.claim(self._options, store)
+
+    def claimed(self, group: str) -> str | None:
+        del group
+        return rabbitmq_claim.claimed(self._options)
+
+    def release(self, group: str) -> None:
+        del group
+        rabbitmq_claim.release(self._options)
+
     def discard(self, group: str) -> None:
         """Delete the queues, with what is in them."""
-        del group
+        self.release(group)
         try:
             for each in self._options.readers():
                 delete_queue(each)

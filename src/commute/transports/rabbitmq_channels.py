@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from commute import cloudevents
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.transports.base import Message
-from commute.transports.rabbitmq_queues import Backoff, Session
+from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session, jittered
 from commute.transports.wire import Arrival
 
 if TYPE_CHECKING:
@@ -173,13 +173,14 @@ class Intake:
 class Sending:
     """The messages of one `send`, and its future: resolved when the last one is confirmed, failed by the first."""
 
-    __slots__ = ("_unconfirmed", "future", "queue", "rows", "written")
+    __slots__ = ("_unconfirmed", "future", "queue", "refusals", "rows", "written")
 
     def __init__(self, future: Future[None], queue: str, rows: Sequence[tuple[Any, bytes]]) -> None:
         self.future = future
         self.queue = queue
         self.rows = rows  # properties and body of each
         self.written = 0
+        self.refusals = 0  # rounds in which the broker did not take some of them
         self._unconfirmed = len(rows)
 
     def confirmed(self) -> None:
@@ -193,9 +194,14 @@ class Sending:
 
 
 class _Outlet:
-    """What waits to be sent to one queue."""
+    """What waits to be sent to one queue, or exchange."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, options: RabbitmqOptions) -> None:
+        to_exchange = name.startswith(EXCHANGE)
+        self.exchange = name.removeprefix(EXCHANGE) if to_exchange else ""
+        self.routing_key = options.stream if to_exchange else name
+        self.in_flight = 0
+        self.refused: list[tuple[Sending, int]] = []  # to be sent again, before anything else is sent there
         self.waiting: deque[Sending] = deque()
         self.ready = False  # the queue is there, as far as we know
         self.declaring = False
@@ -215,7 +221,7 @@ class Outlets:
         self._blocked = False
         self._tag = 0  # of the last message written on this channel
         self._first = 1  # no lower tag waits for its confirm
-        self._in_flight: dict[int, tuple[Sending, int]] = {}  # by tag: whose message, and its bytes
+        self._in_flight: dict[int, tuple[Sending, int]] = {}  # by tag: whose message, and which of its rows
         self._in_flight_bytes = 0
         self._confirms = 0  # so far, on all channels
         self._watching = False
@@ -229,7 +235,7 @@ class Outlets:
         """The connection has gone: what was written fails, what was not waits for the next."""
         self._session = None
         self._reset()
-        for sending, _size in self._drained():
+        for sending, _number in self._drained():
             sending.fail(error)
         for outlet in self._outlets.values():
             outlet.ready = outlet.declaring = False
@@ -242,7 +248,9 @@ class Outlets:
                 outlet.waiting.popleft().fail(error)
 
     def add(self, sending: Sending) -> None:
-        self._outlets.setdefault(sending.queue, _Outlet()).waiting.append(sending)
+        if sending.queue not in self._outlets:
+            self._outlets[sending.queue] = _Outlet(sending.queue, self._options)
+        self._outlets[sending.queue].waiting.append(sending)
         self._pump()
 
     def block(self, *, blocked: bool) -> None:
@@ -265,30 +273,33 @@ class Outlets:
                     session.open_channel(self._opened)
                 return
             if outlet.ready:
-                self._write(queue, outlet)
+                self._write(outlet)
             elif not outlet.declaring:
                 outlet.declaring = True
                 session.declare(queue, lambda error, queue=queue: self._declared(session, queue, error))  # type: ignore[misc]
         self._watch()
 
-    def _write(self, queue: str, outlet: _Outlet) -> None:
+    def _write(self, outlet: _Outlet) -> None:
         options, in_flight, waiting = self._options, self._in_flight, outlet.waiting
-        publish = self._channel.basic_publish
-        while waiting:
+        while waiting and not outlet.refused:
             sending = waiting[0]
             if sending.future.done():  # failed by an earlier part: the rest would only be a gap
                 waiting.popleft()
                 continue
             if len(in_flight) >= options.in_flight_max or self._in_flight_bytes >= options.in_flight_bytes_max:
                 return
-            properties, body = sending.rows[sending.written]
-            publish("", queue, body, properties, mandatory=True)
-            self._tag += 1
-            in_flight[self._tag] = (sending, len(body))
-            self._in_flight_bytes += len(body)
+            self._publish(outlet, sending, sending.written)
             sending.written += 1
             if sending.written == len(sending.rows):
                 waiting.popleft()
+
+    def _publish(self, outlet: _Outlet, sending: Sending, number: int) -> None:
+        properties, body = sending.rows[number]
+        self._channel.basic_publish(outlet.exchange, outlet.routing_key, body, properties, mandatory=True)
+        self._tag += 1
+        self._in_flight[self._tag] = (sending, number)
+        self._in_flight_bytes += len(body)
+        outlet.in_flight += 1
 
     def _watch(self) -> None:
         """Give the connection up when nothing is confirmed for `confirm_s_max` although something waits for it."""
@@ -339,6 +350,9 @@ class Outlets:
         entries = list(self._in_flight.values())
         self._in_flight.clear()
         self._in_flight_bytes = 0
+        for outlet in self._outlets.values():
+            entries += outlet.refused
+            outlet.refused, outlet.in_flight = [], 0
         return entries
 
     def _confirmed(self, frame: Any) -> None:
@@ -350,34 +364,63 @@ class Outlets:
             entry = self._in_flight.pop(tag, None)
             if entry is None:
                 continue
-            sending, size_bytes = entry
-            self._in_flight_bytes -= size_bytes
+            sending, number = entry
+            outlet = self._outlets[sending.queue]
+            self._in_flight_bytes -= len(sending.rows[number][1])
+            outlet.in_flight -= 1
             if refused:
-                sending.fail(NotReachableError(
-                    f"the broker did not take a message for the queue {sending.queue!r}: it is full, or has lost its "
-                    "leader; sending the same again later is harmless", slug="not-reachable"))  # fmt: skip
-            sending.confirmed()
+                outlet.refused.append(entry)
+            else:
+                sending.confirmed()
+            if outlet.refused and not outlet.in_flight:
+                self._refuse(outlet)
         if method.multiple:
             self._first = last + 1
+        self._pump()
+
+    def _refuse(self, outlet: _Outlet) -> None:
+        """Nothing is stored of what the broker refuses: it goes out again, in its sequence and before what follows.
+        A quorum queue refuses while it has no leader, as in its first moments; a full one may refuse for good."""
+        session, options, refusals = self._session, self._options, 0
+        for sending in {id(sending): sending for sending, _number in outlet.refused}.values():
+            sending.refusals += 1
+            refusals = max(refusals, sending.refusals)
+            if sending.refusals > options.nack_retries_max:
+                sending.fail(NotReachableError(
+                    f"the broker did not take a message for the queue {sending.queue!r}, {sending.refusals} times: it "
+                    "is full, or has lost its leader; sending the same again later is harmless", slug="not-reachable",
+                ))  # fmt: skip
+        assert session is not None
+        delay_s = jittered(options.retry_s_min, options.retry_s_max, refusals)
+        session.later(delay_s, lambda: self._resend(outlet))
+
+    def _resend(self, outlet: _Outlet) -> None:
+        entries, outlet.refused = outlet.refused, []
+        for sending, number in entries:  # none, if the channel has gone meanwhile
+            if not sending.future.done():
+                self._publish(outlet, sending, number)
         self._pump()
 
     def _returned(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
         """There is no such queue any more. The message comes back without its tag, and what was written to the queue
         before it is gone with it: so all of that fails."""
-        outlet = self._outlets.get(method.routing_key)
+        name = EXCHANGE + method.exchange if method.exchange else method.routing_key
+        outlet = self._outlets.get(name)
         if outlet is None or outlet.returned_at == self._tag:
             return
         outlet.returned_at, outlet.ready = self._tag, False
         if self._session is not None:
-            self._session.judged.discard(method.routing_key)
+            self._session.judged.discard(name)
             outlet.declaring = True
             self._session.later(_REMAKE_S, lambda: self._remake(outlet))
+        lost, remedy = f"no queue {name!r} any more", "send it again, which declares the queue anew"
+        if method.exchange:
+            lost, remedy = f"no queue for what {name} gets", "bind a queue to it"
         error = NotReachableError(
-            f"the broker has no queue {method.routing_key!r} any more ({method.reply_text}), and returned what was "
-            "sent: send it again, which declares the queue anew", slug="not-reachable",
-        )  # fmt: skip
-        for sending, _size in self._in_flight.values():
-            if sending.queue == method.routing_key:
+            f"the broker has {lost} ({method.reply_text}), and returned what was sent: {remedy}", slug="not-reachable"
+        )
+        for sending, _number in self._in_flight.values():
+            if sending.queue == name:
                 sending.fail(error)
 
     def _remake(self, outlet: _Outlet) -> None:
@@ -393,7 +436,8 @@ class Outlets:
         delay_s = self._backoff.delay_s()
         LOGGER.warning("warning[not-reachable] the broker closed the channel that sends to %s: %s; again in %.1f s",
                        self._options.shown, reason, delay_s)  # fmt: skip
-        for sending, size_bytes in self._drained():
+        for sending, number in self._drained():
+            size_bytes = len(sending.rows[number][1])
             if size is not None and size_bytes > int(size[1]):
                 sending.fail(UsageError(f"a message of {size_bytes} bytes for the queue {sending.queue!r} is larger "
                                         f"than the broker takes ({size[1]} bytes)", slug="too-large"))  # fmt: skip

@@ -53,6 +53,7 @@ def parameters(options: RabbitmqOptions) -> Any:
     """Where and how pika is to connect."""
     import pika
 
+    context = ssl.create_default_context(cafile=options.ca_file or None) if options.encrypted else None
     return pika.ConnectionParameters(
         host=options.host,
         port=options.port,
@@ -61,7 +62,7 @@ def parameters(options: RabbitmqOptions) -> Any:
         heartbeat=options.heartbeat_s,
         socket_timeout=options.connect_s_max,
         stack_timeout=options.connect_s_max,
-        ssl_options=pika.SSLOptions(ssl.create_default_context(), options.host) if options.encrypted else None,
+        ssl_options=None if context is None else pika.SSLOptions(context, options.host),
         client_properties={"connection_name": f"commute {options.stream}"},
     )
 
@@ -90,6 +91,13 @@ def why_refused(options: RabbitmqOptions, error: BaseException) -> CommuteError:
             f"{options.shown} refuses the user or the virtual host: look at user, password and the user's permissions "
             f"for {options.vhost!r} ({cause})", slug="broker-url",
         )  # fmt: skip
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return UsageError(
+            f"{options.shown} shows a certificate that is not trusted: {cause.verify_message}. Name the file of its "
+            "authority (ca_file=FILE), and a host that it is for", slug="broker-url",
+        )  # fmt: skip
+    if isinstance(cause, ssl.SSLError):
+        return not_reachable(options, f"no TLS there ({cause.reason}): amqps:// has a port of its own, mostly 5671")
     return not_reachable(options, repr(cause))
 
 

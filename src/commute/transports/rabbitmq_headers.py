@@ -44,10 +44,11 @@ class Encoded:
         return [self._encoded]
 
 
-def encoded(message: Message) -> Encoded:
-    """The properties of `message`, persistent. Raises UsageError (``too-large``, ``invalid-text``)."""
-    flags, size_bytes = _ALWAYS, 0
-    table: list[bytes] = []
+def encoded(message: Message, more: bytes = b"") -> Encoded:
+    """The properties of `message`, persistent; `more`: further entries of its headers' table. Raises UsageError
+    (``too-large``, ``invalid-text``)."""
+    flags, size_bytes = _ALWAYS, len(more)
+    table: list[bytes] = [more]
     headers = cloudevents.headers_of(message, PREFIX)
     try:
         for name, value in headers.items():
@@ -73,6 +74,31 @@ def encoded(message: Message) -> Encoded:
                          f"RabbitMQ takes {_HEADERS_BYTES_MAX}: move some into its data",
                          slug="too-large")  # fmt: skip
     return made
+
+
+def death(message: Message, queue: str) -> bytes:
+    """What RabbitMQ tells of a message that it dead-letters, as entries of a headers' table: ``x-death`` with one
+    death, and ``x-first-death-queue``, ``-reason`` and ``-exchange``. `message` says why in its attributes."""
+    told = message.attributes or {}
+    reason, attempts = told.get("deadletterstatus", "rejected"), told.get("deadletterattempts", "")
+    keys = _text("", queue)[1:]
+    death = b"".join((
+        _text("queue", queue), _text("reason", reason), _text("exchange", ""),
+        b"\x05countl", _time(int(attempts) if attempts.isdecimal() else 1),
+        b"\x04timeT", _time(max(0, int(message.time_s))),
+        b"\x0crouting-keysA", _long(len(keys)), keys,
+    ))  # fmt: skip
+    entry = b"F" + _long(len(death)) + death
+    return b"".join((
+        b"\x07x-deathA", _long(len(entry)), entry,
+        _text("x-first-death-queue", queue), _text("x-first-death-reason", reason), _text("x-first-death-exchange", ""),
+    ))  # fmt: skip
+
+
+def _text(name: str, value: str) -> bytes:
+    """An entry of a table: a name, and a text."""
+    written = value.encode()
+    return _header(name) + _long(len(written)) + written
 
 
 @lru_cache(maxsize=256)

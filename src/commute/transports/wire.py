@@ -61,6 +61,11 @@ class StreamOptions:
         """Whether events have to carry their partition label."""
         return False
 
+    @property
+    def dead_letters_to(self) -> str | None:
+        """Where copies of dead letters go, as `Wire.send` takes it; None: nobody has asked for any."""
+        return None
+
     def readers(self) -> list[Self]:
         """What has to be consumed for the whole stream, each by a wire of its own."""
         return [self]
@@ -91,9 +96,22 @@ class Wire(Protocol):
         NotReachableError: the connection went before the last confirm, and any part may have been stored (sending the
         same ids again is harmless)."""
 
+    def claim(self, group: str, store: str) -> str:
+        """The store that serves the group on the stream: `store` if none did, and from then on that one, whoever else
+        asks; of two that ask at once, one is first. `store`: 1 to 100 visible characters of ASCII without quotes, the
+        same each time. Unconnected wires can do it. Blocks. Raises NotReachableError; UsageError where the broker keeps
+        no such note."""
+
+    def claimed(self, group: str) -> str | None:
+        """The store that serves the group on the stream; None: none does. Otherwise as `claim`."""
+
+    def release(self, group: str) -> None:
+        """Forget which store serves the group. Otherwise as `claim`."""
+
     def discard(self, group: str) -> None:
-        """Delete what the broker keeps of the wire's stream and the group's place in it, as tests and measurements
-        want it of streams of their own. Unconnected wires can do it too. Blocks. Raises NotReachableError."""
+        """Delete what the broker keeps of the wire's stream, the group's place in it and its claim, as tests and
+        measurements want it of streams of their own. Unconnected wires can do it too. Blocks. Raises NotReachableError,
+        UsageError."""
 
     def close(self) -> None:
         """Send what acknowledgements are owed, and disconnect; blocks shortly. Idempotent."""

@@ -281,6 +281,18 @@ class ZeromqWire:
             future.set_exception(closed(target.address))
         return future
 
+    def claim(self, group: str, store: str) -> str:
+        """`store`: the worker itself is where the stream is, and an address has one."""
+        del group
+        return store
+
+    def claimed(self, group: str) -> str | None:
+        del group
+        return None
+
+    def release(self, group: str) -> None:
+        """Nothing is noted anywhere."""
+
     def discard(self, group: str) -> None:
         """Nothing: what there is lies in the store and in the producers."""
 

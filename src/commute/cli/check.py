@@ -1,0 +1,181 @@
+"""`commute check`: tries to refute what an app's footprints say, and prints what refutes it as a test."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commute.cli.commands import NO, YES
+from commute.cli.output import clean, clean_lines, note, paint, plural, say, say_json, table
+from commute.cli.target import load
+from commute.errors import UsageError
+from commute.logs import read_log
+from commute.rehearsal.course import Ground
+from commute.verify.check import Budget, Checked, check
+from commute.verify.orders import Counterexample
+from commute.verify.spelled import as_test
+from commute.verify.trial import Scene
+
+if TYPE_CHECKING:
+    from commute.app import App
+
+EPILOG = """\b
+Examples:
+  commute check shop:app
+  commute check shop:app --log orders.jsonl --events 200
+  commute check shop:app --set-up tests.shop:make_tables --look tests.shop:rows --clear tests.shop:empty
+"""
+
+
+@click.command("check", epilog=EPILOG)
+@click.argument("target", required=False, metavar="[TARGET]")
+@click.option(
+    "--log", metavar="LOG", help="Events to try, - for stdin. Without it they are made up from their classes."
+)
+@click.option("--events", type=click.IntRange(1), default=60, show_default=True, help="How many at most.")
+@click.option("--pairs", type=click.IntRange(1), default=3, show_default=True, help="Tried of each two types at most.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same events and runs.")
+@click.option("--set-up", metavar="M:F", help="Called with the app before each run: makes tables and first rows.")
+@click.option("--clear", metavar="M:F", help="Called before each run: makes state outside the store as it was.")
+@click.option("--look", metavar="M:F", help="Returns the state outside the store, to be compared after each run.")
+@click.option("--app-dir", metavar="DIR", help="Where TARGET's module lies.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def check_command(
+    target: str | None,
+    log: str | None,
+    events: int,
+    pairs: int,
+    seed: int,
+    set_up: str | None,
+    clear: str | None,
+    look: str | None,
+    app_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Try to refute the footprints of an app.
+
+    Events that its footprints call independent are run in both orders and together, from the same state: tables,
+    results and emissions have to be the same. Then all of them run in parallel, against one after the other. Each run
+    is on a store in memory, with the app's own lifespan; effects outside it are real, so --clear and --look have to
+    know them. What refutes a footprint is shrunk and printed as a test. That nothing refutes it is no proof.
+
+    Exit status 1 if anything was refuted.
+    """
+    app, shown = load(target, app_dir)
+    if not app.handlers:
+        raise UsageError(f"{app.name} has no handlers, so there is nothing to check", slug="no-handlers")
+    given = None if log is None else [(event.type, event.data) for event in read_log(log).events]
+    scene = Scene(
+        Ground(lifespan=True, set_up=_named("--set-up", set_up)), _named("--clear", clear), _named("--look", look)
+    )
+    bar = _Bar()
+    # What fails in a trial is compared, not reported: a worker's own lines would tell it a hundred times.
+    logging.getLogger("commute").setLevel(logging.CRITICAL)
+    found = check(
+        app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar
+    )  # fmt: skip
+    bar.wipe()
+    if as_json:
+        say_json(document(found, shown))
+    else:
+        _say(app, found, shown)
+    sys.exit(YES if found.ok else NO)
+
+
+class _Bar:
+    """Progress on a terminal; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, stage: str, done: int, of: int) -> None:
+        if self._shown:
+            click.echo(f"\r\x1b[K  {stage}  {done:,} of {of:,}", err=True, nl=False)
+
+    def wipe(self) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _named(option: str, name: str | None) -> Callable[..., Any] | None:
+    """The function that ``module:function`` names. Raises UsageError."""
+    if name is None:
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"{option} {name}: {error}", slug="option") from error
+    if not callable(found):
+        raise UsageError(f"{option} {name}: that is no function", slug="option")
+    return found  # type: ignore[no-any-return]
+
+
+def document(found: Checked, target: str) -> dict[str, object]:
+    """What `--json` prints."""
+    return {
+        "events": found.events,
+        "ok": found.ok,
+        "tried": [{"a": one.a, "b": one.b, "pairs": one.pairs} for one in found.tried],
+        "counterexamples": [
+            {
+                "a": repr(one.a.event),
+                "b": repr(one.b.event),
+                "before": [repr(numbered.event) for numbered in one.before],
+                "one": one.one,
+                "other": one.other,
+                "differences": [str(difference) for difference in one.differences],
+                "test": as_test(one, target),
+            }
+            for one in found.counterexamples
+        ],
+        "parallel": [str(difference) for difference in found.parallel],
+        "empty": list(found.empty),
+        "not_made": found.unmade,
+        "rejected": len(found.rejected),
+    }
+
+
+def _say(app: App[Any], found: Checked, target: str) -> None:
+    say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
+    for name, why in found.unmade.items():
+        note(f"not tried: {clean(name)}: {clean(why)}")
+    if found.rejected:
+        are = "is" if len(found.rejected) == 1 else "are"
+        count = plural(len(found.rejected), "event")
+        note(f"not tried: {count} {are} rejected on arrival, the first: {clean(found.rejected[0])}")
+    rows = [[one.a, one.b, str(one.pairs) if one.pairs else one.why_none] for one in found.tried]
+    for line in table(["EVENT", "AND", "INDEPENDENT PAIRS TRIED"], rows):
+        say(line)
+    if found.empty:
+        say(f"said to touch nothing, so never waiting: {clean(', '.join(found.empty))}")
+    for one in found.counterexamples:
+        _say_counterexample(one, target)
+    if found.parallel:
+        say(paint("in parallel the end is another than one after the other:", "error", sys.stdout))
+        _say_differences(found.parallel)
+    pairs = sum(one.pairs for one in found.tried)
+    if found.ok:
+        say(paint(f"nothing refuted by {plural(pairs, 'pair')}; that is no proof", "good", sys.stdout))
+
+
+def _say_counterexample(found: Counterexample, target: str) -> None:
+    say()
+    say(paint("not independent, though the footprints say so:", "error", sys.stdout))
+    say(f"  a  {clean(found.a.event)}")
+    say(f"  b  {clean(found.b.event)}")
+    say(f"  {clean(found.one)} / {clean(found.other)}:")
+    _say_differences(found.differences)
+    say("as a test:")
+    for line in as_test(found, target).splitlines():
+        say(f"    {clean_lines(line)}".rstrip())
+
+
+def _say_differences(found: Sequence[object]) -> None:
+    for difference in found:
+        say(f"  {clean(difference)}")

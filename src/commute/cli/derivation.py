@@ -1,0 +1,125 @@
+"""What people are told of derived footprints: the line to paste, where each access is in the code, what widened it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from commute.cli.output import clean, paint, table
+from commute.errors import UsageError
+
+if TYPE_CHECKING:
+    from commute.app import App
+    from commute.derive.derivation import Derivation
+    from commute.derive.routing import Route
+    from commute.handler import Handler, HandlerEvent
+
+_ARGUMENTS = {"read": "reads", "write": "writes", "add": "adds"}
+
+
+def proposals(app: App[Any]) -> Callable[[Handler, HandlerEvent], str]:
+    """What would be derived for handlers that declare nothing, as the arguments of ``@app.on``; "" where nothing
+    can."""
+
+    def propose(handler: Handler, event: HandlerEvent) -> str:
+        try:
+            found = app.derived().found.get((handler.name, event.type))
+        except UsageError:  # sqlglot is not installed: then nothing is proposed
+            return ""
+        return "" if found is None or found.everything else spelled(found)
+
+    return propose
+
+
+def spelled(found: Derivation) -> str:
+    """The arguments of ``@app.on`` that declare the same; ``derive=True`` where a key has a conversion in it."""
+    from commute.derive.derivation import as_template, distinct
+
+    modes: dict[str, list[str]] = {}
+    for key in distinct(found.keys):
+        template = as_template(key)
+        if template is None:
+            return "derive=True"
+        modes.setdefault(key.mode, []).append(str(template))
+    given = [f"{_ARGUMENTS[mode]}={_texts(modes[mode])}" for mode in _ARGUMENTS if mode in modes]
+    others = {mode: texts for mode, texts in modes.items() if mode not in _ARGUMENTS}
+    if others:
+        given.append("commutes={" + ", ".join(f'"{mode}": {_texts(texts)}' for mode, texts in others.items()) + "}")
+    return ", ".join(given) or "writes=()"
+
+
+def _texts(texts: Sequence[str]) -> str:
+    quoted = [f'"{text}"' for text in dict.fromkeys(texts)]
+    return quoted[0] if len(quoted) == 1 else f"[{', '.join(quoted)}]"
+
+
+def not_followed(handler: Handler, event: HandlerEvent) -> Iterator[str]:
+    """A warning where a footprint that was to be derived is everything: why, where, and what would help."""
+    word = paint("warning:", "warning", sys.stderr)
+    for one in event.declared.derivation.everything[:1]:
+        yield (
+            f"{word} {handler.name} ({clean(event.type)}) touches EVERYTHING as far as its code can be followed:\n"
+            f"  {clean(one.why)}   {clean(one.where)}" + (f"\n  {clean(one.remedy)}" if one.remedy else "")
+        )
+
+
+def declaration_lines(app: App[Any]) -> Iterator[str]:
+    """For each handler the line to paste, as its code says."""
+    found = app.derived()
+    for handler in app.handlers:
+        for event in handler.events:
+            derivation = found.found[handler.name, event.type]
+            name = event.codec.cls.__name__ if event.codec.cls is not None else f'"{event.type}"'
+            subject = f"{clean(handler.name)} ({clean(event.type)})"
+            if derivation.everything:
+                why = derivation.everything[0]
+                yield f"# {subject}: EVERYTHING. {clean(why.why)}   {clean(why.where)}"
+            else:
+                yield f"@app.on({clean(name)}, {clean(spelled(derivation))})   # {subject}   {clean(handler.where)}"
+
+
+def provenance_lines(app: App[Any]) -> Iterator[str]:
+    """Where the accesses of derived footprints are in the code, what widened them, and by what each table is told
+    apart."""
+    shown = [(handler, event) for handler in app.handlers for event in handler.events if event.declared.derivation]
+    if not shown:
+        return
+    from commute.derive.derivation import distinct
+
+    rows = []
+    for handler, event in shown:
+        derivation: Derivation = event.declared.derivation
+        for key in distinct(derivation.keys):
+            why = f"{key.widened}; {key.remedy}" if key.widened and key.remedy else key.widened
+            rows.append([handler.name, event.type, key.mode, str(key), key.where, why])
+        rows += [[handler.name, event.type, "write", "EVERYTHING", one.where, one.why] for one in derivation.everything]
+    yield "derived from the code:"
+    yield from table(["HANDLER", "EVENT", "MODE", "KEY", "WHERE", "COARSE BECAUSE"], rows)
+    routes = app.derived().routes.values()
+    if routes:
+        yield "rows are told apart by"
+        named = [[route.table, _spelled_route(route)] for route in routes]
+        yield from table(["TABLE", "KEY"], named)
+
+
+def _spelled_route(route: Route) -> str:
+    columns = [f"{{{one}}}" for one in route.columns]
+    if route.parent is not None:
+        return "/".join([route.parent.name, *columns, route.name])
+    return "/".join([route.name, *columns])
+
+
+def derivation_document(event: HandlerEvent) -> dict[str, object] | None:
+    """What `--json` says of a derived footprint; None for a declared one."""
+    derivation: Derivation | None = event.declared.derivation
+    if derivation is None:
+        return None
+    return {
+        "accesses": [
+            {"mode": key.mode, "key": str(key), "where": key.where, "coarse_because": key.widened, "remedy": key.remedy}
+            for key in derivation.keys
+        ],
+        "everything": [{"why": one.why, "where": one.where, "remedy": one.remedy} for one in derivation.everything],
+        "fingerprint": derivation.fingerprint,
+    }

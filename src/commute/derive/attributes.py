@@ -1,0 +1,313 @@
+"""What an attribute is: of classes as Python resolves them now, of objects made here, of data of the event.
+
+Nothing of the program is run for it: lookups are static, and properties are followed like any function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, get_args, get_origin
+
+from commute.derive.run import Run
+from commute.derive.values import (
+    Bound,
+    Closure,
+    Computed,
+    Const,
+    Data,
+    Either,
+    Entries,
+    Field,
+    Handle,
+    Items,
+    Live,
+    Made,
+    Own,
+    Unknown,
+    Value,
+    compute,
+    either,
+    is_plain,
+)
+from commute.footprints.schema import fields_of
+
+_PLAIN = (str, int, float, bool, bytes, type(None), complex, type(Ellipsis))
+
+
+def wrap(run: Run, thing: object) -> Value:
+    """A live object as a value: constants as such, what a plug-in knows as its handle, all else as it is."""
+    if isinstance(thing, _PLAIN) and not isinstance(thing, enum.Enum):
+        return Const(thing)
+    if isinstance(thing, enum.Enum):
+        return Const(thing)
+    for plugin in run.plugins:
+        known = plugin.wrap(run, thing)
+        if known is not None:
+            return known
+    if isinstance(thing, tuple | frozenset) and not hasattr(thing, "_fields"):
+        return Items("tuple", [wrap(run, inner) for inner in thing]) if len(thing) <= 64 else Live(thing)
+    return Live(thing)
+
+
+def class_attribute(cls: object, name: str) -> Any:
+    """What the class has under a name, without running descriptors; None if nothing."""
+    try:
+        found = inspect.getattr_static(cls, name)
+    except AttributeError:
+        return None
+    return found
+
+
+def has_method(cls: type, name: str) -> types.FunctionType | None:
+    """The Python function that a class has for a special method; None where it has none, or one in C."""
+    return _method_of(cast(Any, cls), name)
+
+
+@functools.lru_cache(16_384)
+def _method_of(cls: Any, name: str) -> types.FunctionType | None:
+    for base in getattr(cls, "__mro__", ()):
+        found = base.__dict__.get(name)
+        if found is not None:
+            inner = found.__func__ if isinstance(found, classmethod | staticmethod) else found
+            return inner if isinstance(inner, types.FunctionType) else None
+    return None
+
+
+def get(run: Run, value: Value, name: str, where: str) -> Value:
+    """``value.name``."""
+    if isinstance(value, Either):
+        return either([get(run, option, name, where) for option in value.options]) or Data()
+    for plugin in run.plugins:
+        answer = plugin.attribute(run, value, name, where)
+        if answer is not None:
+            return answer
+    if isinstance(value, Made):
+        return _of_made(run, value, name, where)
+    if isinstance(value, Field):
+        return _of_field(run, value, name, where)
+    if isinstance(value, Live):
+        return _of_live(run, value, name, where)
+    if isinstance(value, Handle) and value.kind == "super":
+        return _of_super(run, value, name, where)
+    if isinstance(value, Const) and value.value is None:
+        return Data(f"None has no {name}")
+    if isinstance(value, Handle) and value.kind == "method":
+        return Data(f"{name} of a method")
+    if isinstance(value, Items | Entries | Const | Computed | Data | Own):
+        return Handle("method", {"of": value, "name": name})
+    if isinstance(value, Closure):
+        return Data("an attribute of a function")
+    if isinstance(value, Bound):
+        return get(run, value.function, name, where) if name in ("__name__", "__func__") else Data()
+    if isinstance(value, Unknown):
+        return value
+    return run.widen(f"attribute {name} of what is not followed", where)
+
+
+def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
+    if name == "__class__":
+        return Live(made.cls)
+    if name == "__dict__":
+        return Entries(dict(made.attributes))
+    known = class_attribute(made.cls, name)
+    if isinstance(known, property | functools.cached_property):
+        function = known.fget if isinstance(known, property) else known.func
+        return run.call(Live(function), [made], {}, where)
+    if name in made.attributes:
+        return made.attributes[name]
+    if known is not None:
+        return bind(run, known, made, made.cls, where)
+    hint = _annotation(made.cls, name)
+    if hint is not None:
+        return typed(run, hint, where)
+    method = has_method(made.cls, "__getattr__")
+    if method is not None:
+        return run.call(Live(method), [made, Const(name)], {}, where)
+    if made.complete:
+        return Data(f"{made.cls.__name__} has no {name}")
+    return run.widen(f"{made.cls.__name__}.{name} is not known", where)
+
+
+def bind(run: Run, known: Any, first: Value, cls: type, where: str) -> Value:
+    """What a class attribute is when it is taken from an object: a function gets it as its first argument."""
+    if isinstance(known, types.FunctionType):
+        return Bound(Live(known), first)
+    if isinstance(known, staticmethod):
+        return Live(known.__func__)
+    if isinstance(known, classmethod):
+        return Bound(Live(known.__func__), Live(cls))
+    if isinstance(known, functools.partialmethod):
+        return run.widen("a partial method is not followed", where)
+    if isinstance(known, types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType):
+        return Bound(Live(known), first)
+    if isinstance(known, types.MemberDescriptorType):
+        hint = _annotation(cls, known.__name__)
+        return Data(f"{known.__name__} was not set") if hint is None else typed(run, hint, where)
+    getter = has_method(type(known), "__get__")
+    if getter is not None:
+        return run.call(Live(getter), [Live(known), first, Live(cls)], {}, where)
+    if hasattr(known, "__wrapped__") and callable(known):
+        return Bound(Live(known), first)
+    return wrap(run, known)
+
+
+def _annotation(cls: type, name: str) -> Any:
+    """The annotation of an attribute, evaluated; None if there is none or it cannot be evaluated."""
+    for base in cls.__mro__:
+        if name in inspect.get_annotations(base):
+            try:
+                return typing.get_type_hints(base).get(name)
+            except Exception:  # noqa: BLE001 - names for type checkers only
+                return None
+    return None
+
+
+def typed(run: Run, hint: Any, where: str) -> Value:
+    """A value of which only the annotation is known: an object of the class or of a class below it."""
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return either([Const(None) if part is type(None) else typed(run, part, where) for part in arguments]) or Data()
+    if origin is typing.Annotated:
+        return typed(run, arguments[0], where)
+    if origin in (list, tuple, set, frozenset, Sequence):
+        return Items("list", None, typed(run, arguments[0], where) if arguments else Data())
+    if origin in (dict, Mapping):
+        return Entries({}, typed(run, arguments[1], where) if len(arguments) == 2 else Data(), Data())
+    for plugin in run.plugins:
+        known = plugin.wrap(run, hint)
+        if known is not None and isinstance(known, Handle) and known.kind == "class":
+            made: Value = known.about["instance"]()
+            return made
+    if isinstance(origin, type):
+        if issubclass(origin, (*_PLAIN, enum.Enum)) or origin.__module__ in ("datetime", "uuid", "decimal"):
+            return Data(f"some {origin.__name__}")
+        if origin.__module__ not in ("builtins", "typing"):
+            found = [Made(cls, {}, complete=False) for cls in concrete(origin)]
+            return either(found) or Unknown(f"no concrete class of {origin.__name__} is known")
+    return Unknown(f"all that is known of it is {hint}")
+
+
+def concrete(cls: type) -> list[type]:
+    """The class and all below it that can be made, as far as they are loaded."""
+    found, left = [], [cls]
+    while left:
+        one = left.pop()
+        left += type.__subclasses__(one)
+        if not inspect.isabstract(one) and not getattr(one, "_is_protocol", False):
+            found.append(one)
+    return list(dict.fromkeys(found))
+
+
+def _of_field(run: Run, value: Field, name: str, where: str) -> Value:
+    """A part of the event, or what its class has: a property or a method is followed with the part as self."""
+    hints = _unions(value.hint)
+    found: list[Value] = []
+    for hint in hints:
+        origin = get_origin(hint) or hint
+        if not isinstance(origin, type) or origin is object:
+            found.append(Handle("method", {"of": value, "name": name}))
+            continue
+        fields = fields_of(origin) if origin.__module__ != "builtins" else None
+        if name == "__class__":
+            found.append(Live(origin))
+        elif fields is not None and name in fields:
+            found.append(Field((*value.path, name), _plain_hint(fields[name].annotation)))
+        elif issubclass(origin, enum.Enum) and name in ("value", "name"):
+            found.append(compute(name, lambda member, name=name: getattr(member, name), [value]))
+        else:
+            known = class_attribute(origin, name) if origin.__module__ != "builtins" else None
+            if isinstance(known, property):
+                found.append(run.call(Live(known.fget), [value], {}, where))
+            elif isinstance(known, types.FunctionType | classmethod | staticmethod):
+                found.append(bind(run, known, value, origin, where))
+            elif origin.__module__ in ("datetime", "uuid", "decimal") and known is not None and not callable(known):
+                found.append(compute(name, lambda part, name=name: getattr(part, name), [value]))
+            else:
+                found.append(Handle("method", {"of": value, "name": name}))
+    return either(found) or Data()
+
+
+def _unions(hint: Any) -> list[Any]:
+    origin = get_origin(hint)
+    if origin is typing.Annotated:
+        return _unions(get_args(hint)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [inner for part in get_args(hint) if part is not type(None) for inner in _unions(part)] or [Any]
+    return [hint]
+
+
+def _plain_hint(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is typing.Annotated else hint
+
+
+def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
+    thing = value.value
+    if isinstance(thing, types.ModuleType):
+        return wrap(run, getattr(thing, name)) if hasattr(thing, name) else run.widen(f"no {name} there", where)
+    if name == "__class__":
+        return Live(type(thing))
+    if name == "__name__" and isinstance(getattr(thing, "__name__", None), str):
+        return Const(thing.__name__)
+    if isinstance(thing, type):
+        known = class_attribute(thing, name)
+        if isinstance(known, classmethod):
+            return Bound(Live(known.__func__), value)
+        if isinstance(known, staticmethod):
+            return Live(known.__func__)
+        if known is None:
+            return run.widen(f"{thing.__name__} has no {name} that is known", where)
+        if isinstance(known, types.MemberDescriptorType | types.GetSetDescriptorType | property):
+            return Data()
+        from commute.derive.state import live_attribute
+
+        return live_attribute(run, value, name, known, where)
+    known = class_attribute(type(thing), name)
+    if isinstance(known, property | functools.cached_property):
+        function = known.fget if isinstance(known, property) else known.func
+        return run.call(Live(function), [value], {}, where)
+    inside = getattr(thing, "__dict__", {})
+    if isinstance(inside, dict) and name in inside:
+        from commute.derive.state import live_attribute
+
+        return live_attribute(run, value, name, inside[name], where)
+    if isinstance(known, types.MemberDescriptorType):
+        from commute.derive.state import live_attribute
+
+        try:
+            return live_attribute(run, value, name, known.__get__(thing), where)
+        except AttributeError:
+            return Data()
+    if known is not None:
+        return bind(run, known, value, type(thing), where)
+    method = has_method(type(thing), "__getattr__")
+    if method is not None:
+        return run.call(Live(method), [value, Const(name)], {}, where)
+    return run.widen(f"{type(thing).__name__} has no {name} that is known", where)
+
+
+def _of_super(run: Run, value: Handle, name: str, where: str) -> Value:
+    owner, first = value.about["owner"], value.about["self"]
+    cls = first.cls if isinstance(first, Made) else first.value if isinstance(first, Live) else None
+    cls = cls if isinstance(cls, type) else type(cls)
+    mro = list(cls.__mro__)
+    for base in mro[mro.index(owner) + 1 :] if owner in mro else ():
+        if name in base.__dict__:
+            known = base.__dict__[name]
+            if base is object:
+                return Handle("method", {"of": Data(), "name": name})
+            return bind(run, known, first, cls, where)
+    return run.widen(f"super().{name} is not followed", where)
+
+
+def is_dataclass_made(cls: type) -> bool:
+    return dataclasses.is_dataclass(cls)
+
+
+def plain(value: Value) -> bool:
+    return is_plain(value)

@@ -1,0 +1,485 @@
+"""Builtins and methods of lists, dicts and texts: what they give, and which functions they call."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import functools
+import types
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from commute.derive import expressions
+from commute.derive.attributes import get, has_method, wrap
+from commute.derive.items import field_item
+from commute.derive.run import Arguments, Named, Run
+from commute.derive.state import live_item, live_read, set_live
+from commute.derive.values import (
+    Bound,
+    Computed,
+    Const,
+    Data,
+    Either,
+    Entries,
+    Field,
+    Handle,
+    Items,
+    Live,
+    Made,
+    Own,
+    Value,
+    compute,
+    either,
+    is_plain,
+    options,
+)
+
+Answer = Callable[[Run, Arguments, Named, str], Value | None]
+
+_CONTEXT_CODE = contextlib.contextmanager(lambda: iter(())).__code__
+_ASYNC_CODE = contextlib.asynccontextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, return-value]
+_REFUSED = ("exec", "eval", "compile", "__import__", "open", "input", "globals", "locals", "breakpoint", "delattr")
+
+
+def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value | None:
+    """What a function of this table gives; None for another one."""
+    if isinstance(thing, types.FunctionType) and thing.__code__ in (_CONTEXT_CODE, _ASYNC_CODE):
+        made = run.call(wrap(run, thing.__wrapped__), arguments, named, where)  # type: ignore[attr-defined]
+        return Handle("context", {"value": expressions.element(run, made, where) or Const(None)})
+    try:
+        known = _TABLE.get(thing)
+    except TypeError:
+        return None
+    return None if known is None else known(run, arguments, named, where)
+
+
+def _of(index: int, arguments: Arguments) -> Value:
+    return arguments[index] if index < len(arguments) else Const(None)
+
+
+def _isinstance(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
+    value, cls = _of(0, arguments), _of(1, arguments)
+    classes = [part.value for part in (cls.known or [] if isinstance(cls, Items) else [cls]) if isinstance(part, Live)]
+    if not classes or not all(isinstance(one, type) for one in classes):
+        return Data("a condition")
+    answers = {_is_of(option, tuple(classes)) for option in options(value)}
+    return Const(answers.pop()) if len(answers) == 1 and None not in answers else Data("a condition")
+
+
+def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
+    if isinstance(value, Made):
+        return issubclass(value.cls, classes)
+    if isinstance(value, Field) and isinstance(value.hint, type):
+        if issubclass(value.hint, classes):
+            return True
+        # An instance of a class below it might be one of the others too.
+        return None if any(issubclass(one, value.hint) for one in classes) else False
+    if isinstance(value, Items):
+        return issubclass({"list": list, "tuple": tuple, "set": set}.get(value.kind, object), classes)
+    return None
+
+
+def _type(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    value = _of(0, arguments)
+    if len(arguments) != 1:
+        return run.widen("a class is made while the handler runs", where)
+    found = [
+        get(run, option, "__class__", where) for option in options(value) if isinstance(option, Made | Field | Live)
+    ]
+    return either(found) or Data("a class")
+
+
+def _getattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    name = _of(1, arguments)
+    if not all(isinstance(option, Const) and isinstance(option.value, str) for option in options(name)):
+        return run.widen("getattr with a computed name is not followed", where, "write the attribute out")
+    found = [get(run, arguments[0], str(option.value), where) for option in options(name) if isinstance(option, Const)]
+    return either([*found, *arguments[2:]]) or Data()
+
+
+def _setattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    from commute.derive.statements import set_attribute
+
+    name = _of(1, arguments)
+    if not isinstance(name, Const):
+        return run.widen("setattr with a computed name is not followed", where, "write the attribute out")
+    set_attribute(run, arguments[0], str(name.value), _of(2, arguments), where)
+    return Const(None)
+
+
+def _collect(kind: str) -> Answer:
+    def collect(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+        if not arguments:
+            return Items(kind, [])
+        value = arguments[0]
+        for name in ("key", "default"):
+            if name in named:
+                _called(run, named[name], [expressions.element(run, value, where) or Data()], where)
+        if isinstance(value, Items) and value.known is not None and kind not in ("set", "iterator"):
+            return Items(kind, list(value.known))
+        return Items(kind, None, expressions.element(run, value, where))
+
+    return collect
+
+
+def _called(run: Run, function: Value, arguments: Arguments, where: str) -> Value:
+    from commute.derive.calls import call_back
+
+    found = [call_back(run, option, arguments, where) for option in options(function)]
+    return either([one for one in found if one is not None]) or Data()
+
+
+def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    given = [expressions.element(run, value, where) or Data() for value in arguments[1:]]
+    return Items("iterator", None, run.call(arguments[0], given, {}, where))
+
+
+def _filter(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    found = expressions.element(run, arguments[1], where)
+    if found is not None and not isinstance(arguments[0], Const):
+        run.call(arguments[0], [found], {}, where)
+    return Items("iterator", None, found)
+
+
+def _one_of(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    """min, max, next: one of the elements."""
+    values = list(arguments)
+    found = expressions.element(run, values[0], where) if len(values) == 1 or _iterates(values[0]) else either(values)
+    if "key" in named:
+        _called(run, named["key"], [found or Data()], where)
+    rest = [*([named["default"]] if "default" in named else []), *(values[1:] if _iterates(values[0]) else [])]
+    for option in options(found or Data()):
+        if isinstance(option, Made):
+            for name in ("__lt__", "__gt__"):
+                method = has_method(option.cls, name)
+                if method is not None:
+                    run.call(Live(method), [option, option], {}, where)
+    return either([*([found] if found is not None else []), *rest]) or Data()
+
+
+def _iterates(value: Value) -> bool:
+    return isinstance(value, Items | Entries | Handle | Made | Live)
+
+
+def _enumerate(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    found = expressions.element(run, arguments[0], where)
+    return Items("iterator", None, None if found is None else Items("tuple", [Data("a number"), found]))
+
+
+def _zip(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    parts = [expressions.element(run, value, where) for value in arguments]
+    known = [part for part in parts if part is not None]
+    return Items("iterator", None, Items("tuple", known) if len(known) == len(parts) else None)
+
+
+def _reading(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    """len, sum, any, all, bool, print …: all of it is read, methods for it are called."""
+    for value in arguments:
+        for option in options(value):
+            if isinstance(option, Made):
+                for name in ("__len__", "__bool__", "__str__", "__iter__"):
+                    method = has_method(option.cls, name)
+                    if method is not None:
+                        run.call(Live(method), [option], {}, where)
+            elif isinstance(option, Items | Handle | Live | Entries):
+                found = (
+                    expressions.element(run, option, where)
+                    if not isinstance(option, Live)
+                    else _live(run, option, where)
+                )
+                expressions.escape(run, option, where)
+                _ = found
+    if len(arguments) == 1 and isinstance(arguments[0], Const | Computed | Field) and is_plain(arguments[0]):
+        return Data("a measure of it")
+    return Data("what was read of it")
+
+
+def _live(run: Run, value: Live, where: str) -> Value | None:
+    return live_read(run, value, None, where) if isinstance(value.value, dict | list | set) else None
+
+
+def _dict(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    made = Entries()
+    if arguments and isinstance(arguments[0], Entries):
+        made = Entries(dict(arguments[0].known), arguments[0].other, arguments[0].key)
+    elif arguments:
+        pair = expressions.element(run, arguments[0], where)
+        if pair is not None:
+            made.key = expressions.item(run, pair, Const(0), where)
+            made.other = expressions.item(run, pair, Const(1), where)
+    made.known.update(named)
+    return made
+
+
+def _partial(_run: Run, arguments: Arguments, named: Named, _where: str) -> Value:
+    return Handle("partial", {"function": arguments[0], "arguments": list(arguments[1:]), "named": dict(named)})
+
+
+def _same(index: int) -> Answer:
+    def same(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
+        return _of(index, arguments)
+
+    return same
+
+
+def _gather(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
+    known = [value for value in arguments if not (isinstance(value, Handle) and value.kind == "spread")]
+    loose = [value.about["of"] for value in arguments if isinstance(value, Handle) and value.kind == "spread"]
+    return Items("list", known) if not loose else Items("list", None, either([*known, *loose]))
+
+
+def _later(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    """asyncio.to_thread(function, *arguments)."""
+    return run.call(arguments[0], list(arguments[1:]), named, where)
+
+
+def _wrapper(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    """functools.wraps(function): a decorator that changes nothing that runs."""
+    return Handle("identity")
+
+
+def _cached(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
+    """functools.lru_cache: of a function the function, which runs at least once; else a decorator."""
+    return Handle("identity") if not arguments or isinstance(arguments[0], Const) else arguments[0]
+
+
+def _context(run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
+    return Handle("context-maker", {"function": arguments[0]})
+
+
+def _nothing(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
+    return Handle("context", {"value": _of(0, arguments)})
+
+
+def _closing(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    return Handle("context", {"value": arguments[0], "close": arguments[0]})
+
+
+def _refuse(name: str) -> Answer:
+    def refuse(run: Run, _arguments: Arguments, _named: Named, where: str) -> Value:
+        return run.widen(f"{name}() is not followed", where)
+
+    return refuse
+
+
+def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:
+    return Own("a UUID made by chance")
+
+
+def _vars(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    for value in arguments:
+        expressions.escape(run, value, where)
+    return Data("the attributes of an object")
+
+
+_TABLE: dict[Any, Answer] = {
+    isinstance: _isinstance, type: _type, getattr: _getattr, setattr: _setattr, list: _collect("list"),
+    tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("list"),
+    reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _map, filter: _filter,
+    min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
+    len: _reading, sum: _reading, any: _reading, all: _reading, print: _reading, vars: _vars, dir: _vars,
+    functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
+    uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
+    _same(0), asyncio.shield: _same(0),
+    asyncio.create_task: _same(0), asyncio.ensure_future: _same(0), asyncio.run: _same(0),
+    contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _nothing,
+    contextlib.nullcontext: _nothing, contextlib.closing: _closing,
+    **{getattr(builtins, name): _refuse(name) for name in _REFUSED},
+}  # fmt: skip
+
+
+# -- methods of what is not an object of the application ------------------------------------------------------------
+
+_GROWS = ("append", "add", "appendleft", "insert")
+_JOINS = ("extend", "update", "extendleft", "__ior__", "__iadd__")
+_DROPS = ("remove", "discard", "clear", "sort", "reverse", "pop", "popleft", "popitem", "__delitem__")
+
+
+def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: Named, where: str) -> Value:
+    """``value.name(…)`` for a list, a dict, plain data or an object of the program with methods in C."""
+    if isinstance(value, Either):
+        return either([method_call(run, one, name, arguments, named, where) for one in value.options]) or Data()
+    if isinstance(value, Items):
+        return _items_method(run, value, name, arguments, named, where)
+    if isinstance(value, Entries):
+        return _entries_method(run, value, name, arguments, named, where)
+    if isinstance(value, Field) and name == "get":
+        found = field_item(value, _of(0, arguments))
+        return either([found, *(arguments[1:] or [Const(None)])]) or found
+    if isinstance(value, Field) and name in ("items", "values", "keys", "copy"):
+        return Data("a part of the event") if name != "copy" else value
+    if isinstance(value, Field) and name in (*_GROWS, *_JOINS, *_DROPS, "setdefault") and not _text(value):
+        return run.widen("the event itself is changed", where)
+    if is_plain(value):
+        for argument in arguments:
+            _called(run, argument, [Data()], where)
+        if named or not all(map(is_plain, arguments)):
+            for argument in arguments:
+                if isinstance(argument, Items) and name == "join":
+                    return Data("joined texts")
+            return Data(f"what {name} returns")
+        return compute(f"str.{name}" if _text(value) else name, _method(name), [value, *arguments])
+    return run.widen(f"method {name} of what is not known", where)
+
+
+def _text(value: Value) -> bool:
+    return any(isinstance(option, Field) and option.hint is str for option in options(value))
+
+
+@functools.lru_cache(1_024)
+def _method(name: str) -> Callable[..., Any]:
+    def method(value: Any, *arguments: Any) -> Any:
+        return getattr(value, name)(*arguments)
+
+    return method
+
+
+def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named: Named, where: str) -> Value:
+    given = list(arguments)
+    if name in _GROWS:
+        new = given[-1] if given else Data()
+        value.known, value.element = None, either([v for v in (value.any(), new) if v is not None])
+        return Const(None)
+    if name in _JOINS:
+        found = [expressions.element(run, one, where) for one in given]
+        known = [v for v in (value.any(), *found) if v is not None]
+        value.known, value.element = None, either(known)
+        return Const(None)
+    if name in _DROPS:
+        if "key" in named:
+            _called(run, named["key"], [value.any() or Data()], where)
+        value.known, value.element = None, value.any()
+        return (value.any() or Data()) if name.startswith("pop") else Const(None)
+    if name in ("copy", "union", "difference", "intersection", "symmetric_difference", "__iter__", "__aiter__"):
+        found = [expressions.element(run, one, where) for one in given]
+        return Items(value.kind, None, either([v for v in (value.any(), *found) if v is not None]))
+    if name in ("__next__", "__anext__"):
+        return value.any() or Data()
+    if name in ("index", "count", "issubset", "issuperset", "isdisjoint", "close", "aclose", "__len__", "__contains__"):
+        return Data("a measure of a list")
+    if name in ("send", "asend", "throw"):
+        return run.widen("a generator that is sent values is not followed", where)
+    return run.widen(f"method {name} of a list is not followed", where)
+
+
+def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, named: Named, where: str) -> Value:
+    if name in ("get", "pop", "setdefault", "__getitem__"):
+        default = list(arguments[1:]) or [Const(None)]
+        if name == "setdefault" and len(arguments) == 2:
+            expressions.put(run, value, arguments[0], arguments[1], where)
+        found = expressions.item(run, value, _of(0, arguments), where) if value.known or value.other else None
+        return either([*([found] if found is not None else []), *default]) or Data()
+    if name == "items":
+        pairs: list[Value] = [Items("tuple", [Const(key), item]) for key, item in value.known.items()]
+        if value.other is not None:
+            return Items("list", None, either([*pairs, Items("tuple", [value.key or Data(), value.other])]))
+        return Items("list", pairs)
+    if name == "values":
+        return Items("list", list(value.known.values())) if value.other is None else Items("list", None, value.any())
+    if name in ("keys", "__iter__"):
+        return Items("list", None, expressions.element(run, value, where))
+    if name == "update":
+        for one in arguments:
+            if isinstance(one, Entries):
+                for key, item in one.known.items():
+                    expressions.put(run, value, Const(key), item, where)
+                if one.other is not None:
+                    expressions.put(run, value, one.key or Data(), one.other, where)
+            else:
+                expressions.put(run, value, Data(), expressions.item(run, one, Data(), where), where)
+        for key, item in named.items():
+            expressions.put(run, value, Const(key), item, where)
+        return Const(None)
+    if name == "copy":
+        return Entries(dict(value.known), value.other, value.key)
+    if name in ("clear", "popitem", "__len__", "__contains__"):
+        return value.any() or Data() if name == "popitem" else Data()
+    return run.widen(f"method {name} of a dict is not followed", where)
+
+
+# -- the library that all apps have: partial functions, contexts, containers of the program -----------------------
+
+
+class Library:
+    """The plug-in for what this module makes, and for containers that outlive a handler."""
+
+    def wrap(self, run: Run, thing: object) -> Value | None:
+        return None
+
+    def call(self, run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value | None:
+        if isinstance(function, Bound) and isinstance(function.function, Live) and isinstance(function.first, Live):
+            return _container(run, function.first, function.function.value, arguments, where)
+        if not isinstance(function, Handle):
+            return None
+        about = function.about
+        if function.kind == "partial":
+            return run.call(about["function"], [*about["arguments"], *arguments], {**about["named"], **named}, where)
+        if function.kind == "identity":
+            return arguments[0] if arguments else Data()
+        if function.kind == "context-maker":
+            made = run.call(about["function"], arguments, named, where)
+            return Handle("context", {"value": expressions.element(run, made, where) or Const(None)})
+        if function.kind == "enter":
+            return about["value"]  # type: ignore[no-any-return]
+        if function.kind == "leave":
+            if "close" in about:
+                run.call(get(run, about["close"], "close", where), [], {}, where)
+            return Const(None)
+        return None
+
+    def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
+        if isinstance(value, Handle) and value.kind == "context":
+            if name in ("__enter__", "__aenter__"):
+                return Handle("enter", value.about)
+            if name in ("__exit__", "__aexit__"):
+                return Handle("leave", value.about)
+        if isinstance(value, Handle) and value.kind in ("partial", "identity", "context-maker"):
+            return Data() if name.startswith("__") else None
+        return None
+
+    def assign(self, run: Run, value: Value, name: str, new: Value, where: str) -> bool:
+        return isinstance(value, Handle) and value.kind in ("partial", "identity", "context-maker")
+
+    def escape(self, run: Run, value: Value, where: str) -> bool:
+        return False
+
+
+_READS = (
+    "get",
+    "items",
+    "values",
+    "keys",
+    "copy",
+    "index",
+    "count",
+    "__contains__",
+    "__getitem__",
+    "__iter__",
+    "__len__",
+)
+
+
+def _container(run: Run, first: Live, method: Any, arguments: Arguments, where: str) -> Value | None:
+    """A method in C of a dict, list or set of the program."""
+    thing = first.value
+    name = getattr(method, "__name__", "")
+    if not isinstance(thing, dict | list | set) or isinstance(method, types.FunctionType):
+        return None
+    if name in ("get", "__getitem__"):
+        found = live_item(run, first, _of(0, arguments), where)
+        return either([found, *(arguments[1:] or [Const(None)])]) or found
+    if name in _READS:
+        found_any = live_read(run, first, None, where)
+        if name == "items":
+            value = (
+                either([wrap(run, one) for one in list(thing.values())[:16]]) if isinstance(thing, dict) else found_any
+            )
+            return Items("list", None, Items("tuple", [Data("a key"), value or Data()]))
+        if name == "values" and isinstance(thing, dict):
+            return Items("list", None, either([wrap(run, one) for one in list(thing.values())[:16]]))
+        return Items("list", None, found_any) if name in ("keys", "copy", "__iter__") else Data()
+    key = _of(0, arguments) if isinstance(thing, dict) and name in ("pop", "setdefault", "__setitem__") else None
+    set_live(run, first, key, where)
+    return live_read(run, first, key, where) or Data()

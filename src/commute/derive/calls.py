@@ -1,0 +1,336 @@
+"""Calls: of functions with a source, of classes, of what is trusted; everything else may touch anything."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import enum
+import functools
+import inspect
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from commute.derive import expressions
+from commute.derive.attributes import class_attribute, has_method, wrap
+from commute.derive.builtin_calls import builtin_call, method_call
+from commute.derive.declared import declared_call
+from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run
+from commute.derive.source import source_of
+from commute.derive.trusted import SINKS, is_pure, module_of, names_of, touches_nothing
+from commute.derive.values import (
+    Bound,
+    Closure,
+    Const,
+    Data,
+    Either,
+    Entries,
+    Handle,
+    Items,
+    Live,
+    Made,
+    Unknown,
+    Value,
+    compute,
+    either,
+    is_plain,
+)
+from commute.footprints.schema import fields_of
+
+SAME_MAX = 2  # activations of one function on top of each other
+
+
+def call(run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value:
+    """What the call gives; what it touches is added to the run."""
+    if not run.step(where):
+        return Unknown("it leads too far")
+    if isinstance(function, Either):
+        return either([call(run, option, arguments, named, where) for option in function.options]) or Data()
+    for plugin in run.plugins:
+        answer = plugin.call(run, function, arguments, named, where)
+        if answer is not None:
+            return answer
+    if isinstance(function, Closure):
+        return _run_closure(run, function, arguments, named, where)
+    if isinstance(function, Bound):
+        return call(run, function.function, [function.first, *arguments], named, where)
+    if isinstance(function, Handle) and function.kind == "method":
+        return method_call(run, function.about["of"], function.about["name"], arguments, named, where)
+    if isinstance(function, Live):
+        return _live(run, function.value, arguments, named, where)
+    if isinstance(function, Made):
+        method = has_method(function.cls, "__call__")
+        if method is not None:
+            return call(run, Live(method), [function, *arguments], named, where)
+    if isinstance(function, Data):
+        return Data("a call of what is not there")
+    return run.widen(f"a call of what is not known ({getattr(function, 'why', '')})", where)
+
+
+def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
+    declared = declared_call(run, thing, arguments, named, where)
+    if declared is not None:
+        return declared
+    if run.knowledge.is_trusted(names_of(thing)):
+        return Data(f"{names_of(thing)[0]} is trusted")
+    if isinstance(thing, functools.partial):
+        fixed = [wrap(run, part) for part in thing.args]
+        more = {name: wrap(run, part) for name, part in thing.keywords.items()}
+        return call(run, wrap(run, thing.func), [*fixed, *arguments], {**more, **named}, where)
+    if isinstance(thing, types.MethodType):
+        return call(run, Live(thing.__func__), [wrap(run, thing.__self__), *arguments], named, where)
+    known = builtin_call(run, thing, arguments, named, where)
+    if known is not None:
+        return known
+    if isinstance(thing, type):
+        return construct(run, thing, arguments, named, where)
+    if isinstance(thing, types.FunctionType):
+        if touches_nothing(thing):
+            return _trusted(run, thing, arguments, named, where)
+        return _function(run, thing, arguments, named, where)
+    if touches_nothing(thing):
+        return _trusted(run, thing, arguments, named, where)
+    wrapped = getattr(thing, "__wrapped__", None)
+    if isinstance(thing, functools._lru_cache_wrapper) and wrapped is not None:
+        return call(run, Live(wrapped), arguments, named, where)
+    method = has_method(type(thing), "__call__")
+    if method is not None:
+        return call(run, Live(method), [Live(thing), *arguments], named, where)
+    name = names_of(thing)[0]
+    return run.widen(
+        f"{name} is not followed: it has no source that can be read", where,
+        f'app.trust("{name}") if it touches nothing, else @app.accesses(...) on a function around it',
+    )  # fmt: skip
+
+
+def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
+    """A function that touches nothing itself: functions among its arguments are called, objects may be read."""
+    values = [*arguments, *named.values()]
+    if is_pure(thing) and not named and all(is_plain(value) for value in values):
+        return compute(names_of(thing)[0], thing, list(arguments))
+    for value in values:
+        call_back(run, value, [Data("what it is called with")] * 2, where)
+        if module_of(thing).split(".")[0] in SINKS:
+            expressions.escape(run, value, where)
+    if any(isinstance(value, Handle) and value.kind != "method" for value in values):
+        for value in values:
+            expressions.escape(run, value, where)
+    return Data(f"what {names_of(thing)[0]} returns")
+
+
+def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
+    """Call the value if it is a function, with as many of the arguments as it takes."""
+    if isinstance(value, Closure):
+        taken = value.node.args
+        count = len(taken.posonlyargs) + len(taken.args)
+        return call(run, value, list(arguments)[: count if taken.vararg is None else None], {}, where)
+    if isinstance(value, Bound):
+        return call(run, value.function, [value.first, *arguments], {}, where)
+    if isinstance(value, Live) and isinstance(value.value, types.FunctionType | types.MethodType | functools.partial):
+        try:
+            count = len(inspect.signature(value.value).parameters)
+        except (TypeError, ValueError):
+            count = len(arguments)
+        return call(run, value, list(arguments)[:count], {}, where)
+    return None
+
+
+# -- functions with a source --------------------------------------------------------------------------------------
+
+
+def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: Named, where: str) -> Value:
+    source = source_of(thing.__code__)
+    if source is None:
+        return run.widen(
+            f"{names_of(thing)[0]} is not followed: its source is not to be had, or is another one", where,
+            f'app.trust("{names_of(thing)[0]}") if it touches nothing',
+        )  # fmt: skip
+    cells = {}
+    for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
+        try:
+            cells[name] = cell.cell_contents
+        except ValueError:
+            continue  # not set yet
+    owner = cells.pop("__class__", None)
+    frame = Frame(source.node, source.file, source.line, thing.__globals__, cells=cells, owner=owner)
+    plain = [*source.node.args.posonlyargs, *source.node.args.args]
+    given = thing.__defaults__ or ()
+    defaults = {
+        name.arg: _default(run, value) for name, value in zip(plain[len(plain) - len(given) :], given, strict=True)
+    }
+    defaults |= {name: _default(run, value) for name, value in (thing.__kwdefaults__ or {}).items()}
+    return _activate(run, frame, thing.__code__, defaults, arguments, named, where)
+
+
+def _default(run: Run, value: object) -> Value:
+    return wrap(run, value)
+
+
+def _run_closure(run: Run, function: Closure, arguments: Arguments, named: Named, where: str) -> Value:
+    outer: Frame = function.frame
+    frame = Frame(function.node, outer.file, outer.line, outer.globals, outer=outer)
+    return _activate(run, frame, function.node, function.defaults, arguments, named, where)
+
+
+def _activate(
+    run: Run, frame: Frame, identity: Any, defaults: Mapping[str, Value], arguments: Arguments, named: Named, where: str
+) -> Value:
+    node = frame.node
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    if len(run.active) > DEPTH_MAX or run.active.count(identity) >= SAME_MAX:
+        name = getattr(node, "name", "a lambda")
+        return run.widen(f"{name} calls itself, deeper than can be followed", where)
+    if not _bind(run, frame, node.args, defaults, arguments, named):
+        return Data("a call with other arguments fails")
+    run.active.append(identity)
+    try:
+        if isinstance(node, ast.Lambda):
+            return run.evaluate(frame, node.body)
+        ended = run.execute(frame, node.body)
+    finally:
+        run.active.pop()
+    if frame.yielded or _yields(node):
+        return Items("iterator", None, either(frame.yielded) or Data())
+    return either([*frame.returned, *([Const(None)] if ended else [])]) or Data("it does not return")
+
+
+def _yields(node: ast.AST) -> bool:
+    left = list(ast.iter_child_nodes(node))
+    while left:
+        inner = left.pop()
+        if isinstance(inner, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            left += ast.iter_child_nodes(inner)
+    return False
+
+
+def _bind(
+    run: Run, frame: Frame, given: ast.arguments, defaults: Mapping[str, Value], arguments: Arguments, named: Named
+) -> bool:
+    """Give the parameters their values; False where they do not fit."""
+    plain = [argument.arg for argument in (*given.posonlyargs, *given.args)]
+    names = frame.names
+    names.update(defaults)
+    loose: Value | None = None
+    rest: list[Value] = []
+    at = 0
+    for value in arguments:
+        if isinstance(value, Handle) and value.kind == "spread":
+            loose = value.about["of"]
+            continue
+        if loose is None and at < len(plain):
+            names[plain[at]] = value
+            at += 1
+        else:
+            rest.append(value)
+    if loose is not None:
+        for name in plain[at:]:
+            names[name] = either([loose, *([names[name]] if name in names else [])]) or loose
+        rest = [loose, *rest]
+    elif rest and given.vararg is None:
+        return False
+    known = {*plain, *(argument.arg for argument in given.kwonlyargs)}
+    others = {name: value for name, value in named.items() if name not in known and name != "**"}
+    names.update({name: value for name, value in named.items() if name in known})
+    if "**" in named:
+        spread = expressions.item(run, named["**"], Data("a name"), "") if not is_plain(named["**"]) else Data()
+        for name in known - names.keys():
+            names[name] = spread
+    if given.vararg is not None:
+        names[given.vararg.arg] = Items("tuple", rest) if loose is None else Items("tuple", None, either(rest))
+    if given.kwarg is not None:
+        names[given.kwarg.arg] = Entries(dict(others))
+    elif others:
+        return False
+    return known <= names.keys()
+
+
+# -- classes ------------------------------------------------------------------------------------------------------
+
+_PLAIN_META = ("type", "ABCMeta", "StructMeta", "EventMeta", "ModelMetaclass", "EnumType", "EnumMeta", "_ProtocolMeta",
+               "NamedTupleMeta")  # fmt: skip
+
+
+def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: str) -> Value:
+    """An object of the class, its constructor followed."""
+    if issubclass(cls, enum.Enum):
+        return compute(cls.__name__, cls, list(arguments))
+    if cls.__module__ == "builtins" or (touches_nothing(cls) and not _is_ours(cls)):
+        if issubclass(cls, BaseException):
+            return Data("an exception")
+        return _trusted(run, cls, arguments, named, where)
+    if type(cls).__name__ not in _PLAIN_META:
+        return run.widen(f"objects of {cls.__name__} are made by its metaclass, which is not followed", where)
+    if inspect.isabstract(cls):
+        return Data("an abstract class has no objects")
+    key = (id(cls), hash((where, tuple(map(id, run.active[-1:])))))
+    made = run.made.setdefault(key, Made(cls))
+    new = has_method(cls, "__new__")
+    if new is not None and new.__module__ not in ("typing", "abc") and not hasattr(cls, "_fields"):
+        return run.widen(f"{cls.__name__}.__new__ is not followed", where)
+    constructor = has_method(cls, "__init__")
+    if constructor is not None and source_of(constructor.__code__) is not None and not _generated(cls):
+        call(run, Live(constructor), [made, *arguments], named, where)
+        return made
+    if not _by_fields(run, made, arguments, named, where):
+        own = class_attribute(cls, "__init__")
+        if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
+            return run.widen(f"{cls.__name__}.__init__ is not followed", where)
+    after = has_method(cls, "__post_init__")
+    if after is not None:
+        call(run, Live(after), [made], {}, where)
+    return made
+
+
+def _is_ours(cls: type) -> bool:
+    """Whether it was made by the application: a subclass of a class of a trusted module is not one."""
+    return cls.__module__.split(".")[0] not in ("datetime", "uuid", "decimal", "builtins", "collections", "typing")
+
+
+def _generated(cls: type) -> bool:
+    """Whether its constructor was written by a library, from its fields."""
+    own = class_attribute(cls, "__init__")
+    return (
+        "__init__" not in cls.__dict__ and fields_of_class(cls) is not None and not isinstance(own, types.FunctionType)
+    )
+
+
+def fields_of_class(cls: type) -> list[str] | None:
+    """The names of what a generated constructor sets; None for another class."""
+    if hasattr(cls, "_fields") and issubclass(cls, tuple):
+        return list(cls._fields)  # type: ignore[attr-defined]
+    if dataclasses.is_dataclass(cls):
+        return [field.name for field in dataclasses.fields(cls) if field.init]
+    found = fields_of(cast(Any, cls))
+    return None if found is None else list(found)
+
+
+def _by_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: str) -> bool:
+    """Set the attributes as a generated constructor does; False where there are no fields."""
+    names = fields_of_class(made.cls)
+    if names is None:
+        return False
+    decorators = getattr(made.cls, "__pydantic_decorators__", None)
+    if decorators is not None and any(getattr(decorators, kind, None) for kind in _VALIDATORS):
+        run.widen(f"the validators of {made.cls.__name__} are not followed", where)
+    given = dict(zip(names, arguments, strict=False)) | {name: value for name, value in named.items() if name in names}
+    for name in names:
+        value = given.get(name)
+        if value is None:
+            value = _field_default(run, made.cls, name, where)
+        made.attributes[name] = either([made.attributes.get(name, value), value]) or value
+    return True
+
+
+_VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators", "field_serializers")
+
+
+def _field_default(run: Run, cls: type, name: str, where: str) -> Value:
+    if dataclasses.is_dataclass(cls):
+        for field in dataclasses.fields(cls):
+            if field.name == name and field.default is not dataclasses.MISSING:
+                return wrap(run, field.default)
+            if field.name == name and field.default_factory is not dataclasses.MISSING:
+                return call(run, wrap(run, field.default_factory), [], {}, where)
+    return Data(f"{name} by default")

@@ -1,0 +1,448 @@
+"""Expressions, and what is done with values: elements, items, operators, truth, entering and leaving."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable
+from typing import Any, get_origin
+
+from commute.derive.attributes import has_method, wrap
+from commute.derive.items import element, enter, escape, item, leave, put
+from commute.derive.run import Frame, Run
+from commute.derive.state import live_read, set_live
+from commute.derive.values import (
+    Bound,
+    Closure,
+    Const,
+    Data,
+    Either,
+    Entries,
+    Field,
+    Handle,
+    Items,
+    Live,
+    Made,
+    Unknown,
+    Value,
+    compute,
+    either,
+    is_plain,
+    options,
+)
+
+__all__ = ["element", "enter", "escape", "item", "leave", "put", "set_live", "wrap"]
+
+_BINARY: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
+    ast.Add: ("add", operator.add), ast.Sub: ("sub", operator.sub), ast.Mult: ("mul", operator.mul),
+    ast.Div: ("truediv", operator.truediv), ast.FloorDiv: ("floordiv", operator.floordiv),
+    ast.Mod: ("mod", operator.mod), ast.Pow: ("pow", operator.pow), ast.BitOr: ("or", operator.or_),
+    ast.BitAnd: ("and", operator.and_), ast.BitXor: ("xor", operator.xor), ast.LShift: ("lshift", operator.lshift),
+    ast.RShift: ("rshift", operator.rshift), ast.MatMult: ("matmul", operator.matmul),
+}  # fmt: skip
+EACH_MAX = 16  # elements of a comprehension that are told apart
+_COMPARED = {
+    ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.In: "contains",
+    ast.NotIn: "contains",
+}  # fmt: skip
+_UNARY: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    ast.USub: ("neg", operator.neg), ast.UAdd: ("pos", operator.pos), ast.Invert: ("invert", operator.invert),
+}  # fmt: skip
+
+
+def evaluate(run: Run, frame: Frame, node: ast.expr) -> Value:
+    """What the expression may be; what it touches is added to the run."""
+    where = frame.where(node)
+    if not run.step(where):
+        return Unknown("it leads too far")
+    method = _EXPRESSIONS.get(type(node))
+    if method is None:
+        return run.widen(f"{type(node).__name__} is not followed", where)
+    return method(run, frame, node, where)
+
+
+def _constant(_run: Run, _frame: Frame, node: ast.Constant, _where: str) -> Value:
+    return Const(node.value)
+
+
+def _name(run: Run, frame: Frame, node: ast.Name, where: str) -> Value:
+    at: Frame | None = frame
+    while at is not None:
+        if node.id in at.names:
+            return at.names[node.id]
+        if node.id in at.cells:
+            return wrap(run, at.cells[node.id])
+        at = at.outer
+    from commute.derive.state import global_value
+
+    return global_value(run, frame, node.id, where)
+
+
+def _attribute(run: Run, frame: Frame, node: ast.Attribute, where: str) -> Value:
+    return run.get(run.evaluate(frame, node.value), node.attr, where)
+
+
+def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
+    function = run.evaluate(frame, node.func)
+    if isinstance(function, Live) and function.value is super and not node.args:
+        return _super(frame, where, run)
+    arguments: list[Value] = []
+    for argument in node.args:
+        if isinstance(argument, ast.Starred):
+            spread = run.evaluate(frame, argument.value)
+            if isinstance(spread, Items) and spread.known is not None:
+                arguments += spread.known
+            else:
+                arguments.append(Handle("spread", {"of": element(run, spread, where) or Data()}))
+        else:
+            arguments.append(run.evaluate(frame, argument))
+    named: dict[str, Value] = {}
+    for keyword in node.keywords:
+        value = run.evaluate(frame, keyword.value)
+        if keyword.arg is not None:
+            named[keyword.arg] = value
+        elif isinstance(value, Entries) and value.other is None:
+            named |= {str(key): item for key, item in value.known.items()}
+        else:
+            named["**"] = value
+    run.kept["discarded"] = run.discarded is node
+    return run.call(function, arguments, named, where)
+
+
+def _super(frame: Frame, where: str, run: Run) -> Value:
+    at: Frame | None = frame
+    while at is not None and at.owner is None:
+        at = at.outer
+    if at is None or not at.names:
+        return run.widen("super() is not followed here", where)
+    return Handle("super", {"owner": at.owner, "self": next(iter(at.names.values()))})
+
+
+def _joined_text(run: Run, frame: Frame, node: ast.JoinedStr, where: str) -> Value:
+    parts: list[Value] = []
+    shape = []
+    for piece in node.values:
+        if isinstance(piece, ast.FormattedValue):
+            value = as_text(run, run.evaluate(frame, piece.value), where)
+            spec = "" if piece.format_spec is None else _constant_text(piece.format_spec)
+            conversion = {-1: "", 114: "!r", 115: "!s", 97: "!a"}[piece.conversion]
+            shape.append("{" + conversion + ("" if spec is None else f":{spec}" if spec else "") + "}")
+            parts.append(value if spec is not None else Data("a format that is computed"))
+        else:
+            shape.append(
+                str(piece.value if isinstance(piece, ast.Constant) else "").replace("{", "{{").replace("}", "}}")
+            )
+    template = "".join(shape)
+    return compute(f"f{template!r}", template.format, parts) if parts else Const(template.format())
+
+
+def _constant_text(node: ast.expr) -> str | None:
+    if isinstance(node, ast.JoinedStr) and all(isinstance(piece, ast.Constant) for piece in node.values):
+        return "".join(str(piece.value) for piece in node.values if isinstance(piece, ast.Constant))
+    return None
+
+
+def as_text(run: Run, value: Value, where: str) -> Value:
+    """What ``str(value)`` reads: an object made here has a method for it."""
+    if isinstance(value, Made):
+        for name in ("__format__", "__str__", "__repr__"):
+            method = has_method(value.cls, name)
+            if method is not None:
+                return run.call(Live(method), [value] + ([Const("")] if name == "__format__" else []), {}, where)
+        return Data("the text of an object")
+    if isinstance(value, Handle | Unknown):
+        escape(run, value, where)
+        return Data("the text of an object")
+    return value if is_plain(value) else Data("the text of objects")
+
+
+def _binary(run: Run, frame: Frame, node: ast.BinOp, where: str) -> Value:
+    return operate(run, type(node.op), run.evaluate(frame, node.left), run.evaluate(frame, node.right), where)
+
+
+def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_place: bool = False) -> Value:
+    """``left op right``; operators of classes are called."""
+    name, function = _BINARY[kind]
+    if (isinstance(left, Either) or isinstance(right, Either)) and not (is_plain(left) and is_plain(right)):
+        found = [operate(run, kind, a, b, where, in_place=in_place) for a in options(left) for b in options(right)]
+        return either(found) or Data()
+    for value, other, method in (
+        *([(left, right, f"__i{name}__")] if in_place else []),
+        (left, right, f"__{name}__"),
+        (right, left, f"__r{name}__"),
+    ):
+        known = has_method(value.cls, method) if isinstance(value, Made) else None
+        if known is not None:
+            return run.call(Live(known), [value, other], {}, where)
+    for plugin in run.plugins:
+        answer = plugin.call(run, Handle("operator", {"name": name}), [left, right], {}, where)
+        if answer is not None:
+            return answer
+    if isinstance(left, Items | Entries):
+        return _collected(left, right)
+    if isinstance(left, Live) and in_place:
+        set_live(run, left, None, where)
+        return left
+    if is_plain(left) and isinstance(right, Items) and kind is ast.Mod:
+        return compute("%", lambda text, *parts: text % parts, [left, *(right.known or [Data()])])
+    if is_plain(left) and is_plain(right):
+        return compute(name, function, [left, right])
+    return Data(f"{name} of objects")
+
+
+def _collected(left: Items | Entries, right: Value) -> Value:
+    if isinstance(left, Entries) and isinstance(right, Entries):
+        return Entries({**left.known, **right.known}, either([v for v in (left.other, right.other) if v is not None]))
+    if isinstance(left, Items) and isinstance(right, Items):
+        if left.known is not None and right.known is not None:
+            return Items(left.kind, [*left.known, *right.known])
+        return Items(left.kind, None, either([v for v in (left.any(), right.any()) if v is not None]))
+    if isinstance(left, Items):
+        return Items(left.kind, None, either([v for v in (left.any(), right) if v is not None]))
+    return left
+
+
+def _unary(run: Run, frame: Frame, node: ast.UnaryOp, where: str) -> Value:
+    value = run.evaluate(frame, node.operand)
+    if isinstance(node.op, ast.Not):
+        known = truth(run, value, where, node.operand)
+        return Data("a condition") if known is None else Const(not known)
+    name, function = _UNARY[type(node.op)]
+    method = has_method(value.cls, f"__{name}__") if isinstance(value, Made) else None
+    if method is not None:
+        return run.call(Live(method), [value], {}, where)
+    for plugin in run.plugins:
+        answer = plugin.call(run, Handle("operator", {"name": name}), [value], {}, where)
+        if answer is not None:
+            return answer
+    return compute(name, function, [value]) if is_plain(value) else Data(name)
+
+
+def _boolean(run: Run, frame: Frame, node: ast.BoolOp, where: str) -> Value:
+    found = []
+    for part in node.values:
+        value = run.evaluate(frame, part)
+        known = truth(run, value, where, part)
+        found.append(value)
+        if known is not None and known == isinstance(node.op, ast.Or):
+            break
+    return either(found) or Data()
+
+
+def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> bool | None:
+    """Whether a condition holds, where that is certain: of types, of None, of a literal. Methods for it are called."""
+    for option in options(value):
+        if isinstance(option, Made):
+            for name in ("__bool__", "__len__"):
+                method = has_method(option.cls, name)
+                if method is not None:
+                    run.call(Live(method), [option], {}, where)
+                    break
+        elif isinstance(option, Handle):
+            escape_truth(run, option, where)
+    if isinstance(value, Const) and (isinstance(node, ast.Constant | ast.Compare | ast.UnaryOp) or _decides(node)):
+        return bool(value.value)
+    return None
+
+
+def escape_truth(run: Run, value: Handle, where: str) -> None:
+    """Whether there is a row is a reading of it: the plug-in that made it knows."""
+    for plugin in run.plugins:
+        if plugin.call(run, Handle("operator", {"name": "bool"}), [value], {}, where) is not None:
+            return
+
+
+def _decides(node: ast.expr | None) -> bool:
+    """Whether it is a question for a type, whose answer here is that of every run."""
+    return (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass")
+    )
+
+
+def _compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
+    values = [run.evaluate(frame, part) for part in (node.left, *node.comparators)]
+    if len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.IsNot):
+        same = _identical(values[0], values[1])
+        return Data("a condition") if same is None else Const(same == isinstance(node.ops[0], ast.Is))
+    for left, op, right in zip(values, node.ops, values[1:], strict=False):
+        name = _COMPARED.get(type(op), "")
+        for plugin in run.plugins:
+            answer = plugin.call(run, Handle("operator", {"name": name}), [left, right], {}, where)
+            if answer is not None:
+                return answer
+        pair = (right, left) if name == "contains" else (left, right)
+        for option in options(pair[0]):
+            method = has_method(option.cls, f"__{name}__") if isinstance(option, Made) and name else None
+            if method is not None:
+                run.call(Live(method), [option, pair[1]], {}, where)
+            elif isinstance(option, Live) and name == "contains":
+                live_read(run, option, pair[1], where)
+    return Data("a condition")
+
+
+def _identical(left: Value, right: Value) -> bool | None:
+    """``left is right``, where it is certain: something made here is not None, and a class is a class."""
+    if isinstance(left, Live) and isinstance(right, Live):
+        return left.value is right.value
+    for one, other in ((left, right), (right, left)):
+        if isinstance(other, Const) and other.value is None:
+            if isinstance(one, Made | Items | Entries | Closure | Bound | Live):
+                return False
+            if isinstance(one, Const):
+                return None if one.value is not None else True
+    return None
+
+
+def _conditional(run: Run, frame: Frame, node: ast.IfExp, where: str) -> Value:
+    known = truth(run, run.evaluate(frame, node.test), where, node.test)
+    if known is not None:
+        return run.evaluate(frame, node.body if known else node.orelse)
+    return either([run.evaluate(frame, node.body), run.evaluate(frame, node.orelse)]) or Data()
+
+
+def _subscript(run: Run, frame: Frame, node: ast.Subscript, where: str) -> Value:
+    value = run.evaluate(frame, node.value)
+    if isinstance(node.slice, ast.Slice):
+        parts = [
+            run.evaluate(frame, part) if part is not None else Const(None)
+            for part in (node.slice.lower, node.slice.upper, node.slice.step)
+        ]
+        if isinstance(value, Items):
+            return Items(value.kind, None, value.any())
+        if is_plain(value) and not _is_list(value):
+            return compute("slice", lambda text, *at: text[slice(*at)], [value, *parts])
+        return Items("list", None, element(run, value, where) or Data())
+    return item(run, value, run.evaluate(frame, node.slice), where)
+
+
+def _is_list(value: Value) -> bool:
+    hints = [option.hint for option in options(value) if isinstance(option, Field)]
+    return any((get_origin(hint) or hint) not in (str, bytes) for hint in hints)
+
+
+def set_item(run: Run, frame: Frame, target: ast.Subscript, new: Value | None) -> None:
+    """``value[key] = new``, or ``del value[key]`` with None."""
+    value = run.evaluate(frame, target.value)
+    where = frame.where(target)
+    key: Value = Data("a slice") if isinstance(target.slice, ast.Slice) else run.evaluate(frame, target.slice)
+    put(run, value, key, new, where)
+
+
+def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where: str) -> Value:
+    kind = type(node).__name__.lower()
+    known: list[Value] = []
+    loose: list[Value] = []
+    for part in node.elts:
+        if isinstance(part, ast.Starred):
+            spread = run.evaluate(frame, part.value)
+            if isinstance(spread, Items) and spread.known is not None:
+                known += spread.known
+            else:
+                loose.append(element(run, spread, where) or Data())
+        else:
+            known.append(run.evaluate(frame, part))
+    if loose:
+        return Items(kind, None, either([*known, *loose]))
+    return Items(kind, known)
+
+
+def _dictionary(run: Run, frame: Frame, node: ast.Dict, where: str) -> Value:
+    made = Entries()
+    for key, item_ in zip(node.keys, node.values, strict=True):
+        value = run.evaluate(frame, item_)
+        if key is None:
+            if isinstance(value, Entries):
+                made.known |= value.known
+                made.other = either([v for v in (made.other, value.other) if v is not None])
+            else:
+                made.other = either([v for v in (made.other, element(run, value, where)) if v is not None])
+        else:
+            put(run, made, run.evaluate(frame, key), value, where)
+    return made
+
+
+def _comprehension(run: Run, frame: Frame, node: Any, where: str) -> Value:
+    inner = Frame(node, frame.file, frame.line, frame.globals, {}, frame, {}, None)
+    inner.yielded = frame.yielded
+    one_by_one = _each(run, inner, node)
+    if one_by_one is not None:
+        return one_by_one
+    for generator in node.generators:
+        values = element(run, run.evaluate(inner, generator.iter), where)
+        if values is None:
+            return Entries() if isinstance(node, ast.DictComp) else Items("list", [])
+        from commute.derive.statements import assign
+
+        assign(run, inner, generator.target, values)
+        for condition in generator.ifs:
+            truth(run, run.evaluate(inner, condition), where, condition)
+    if isinstance(node, ast.DictComp):
+        key, value = run.evaluate(inner, node.key), run.evaluate(inner, node.value)
+        return Entries({}, value, key)
+    kinds = {ast.ListComp: "list", ast.SetComp: "set", ast.GeneratorExp: "iterator"}
+    return Items(kinds[type(node)], None, run.evaluate(inner, node.elt))
+
+
+def _each(run: Run, inner: Frame, node: Any) -> Value | None:
+    """A comprehension over a few known elements, one by one; None for another one."""
+    generator = node.generators[0]
+    if isinstance(node, ast.DictComp) or len(node.generators) > 1 or generator.ifs:
+        return None
+    values = run.evaluate(inner, generator.iter)
+    if not isinstance(values, Items) or values.known is None or len(values.known) > EACH_MAX:
+        return None
+    from commute.derive.statements import assign
+
+    found = []
+    for value in values.known:
+        assign(run, inner, generator.target, value)
+        found.append(run.evaluate(inner, node.elt))
+    return Items("set" if isinstance(node, ast.SetComp) else "list", found)
+
+
+def _lambda(run: Run, frame: Frame, node: ast.Lambda, _where: str) -> Value:
+    return Closure(node, frame, defaults(run, frame, node.args))
+
+
+def defaults(run: Run, frame: Frame, given: ast.arguments) -> dict[str, Value]:
+    """The values of parameters that have one, by name, as they are when the function is defined."""
+    plain = [*given.posonlyargs, *given.args]
+    pairs = list(zip(plain[len(plain) - len(given.defaults) :], given.defaults, strict=True))
+    pairs += [
+        (name, value) for name, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value is not None
+    ]
+    return {name.arg: run.evaluate(frame, value) for name, value in pairs}
+
+
+def _await(run: Run, frame: Frame, node: ast.Await, where: str) -> Value:
+    value = run.evaluate(frame, node.value)
+    method = has_method(value.cls, "__await__") if isinstance(value, Made) else None
+    return run.call(Live(method), [value], {}, where) if method is not None else value
+
+
+def _yield(run: Run, frame: Frame, node: ast.Yield, _where: str) -> Value:
+    frame.yielded.append(run.evaluate(frame, node.value) if node.value is not None else Const(None))
+    return Data("what is sent to a generator")
+
+
+def _yield_from(run: Run, frame: Frame, node: ast.YieldFrom, where: str) -> Value:
+    found = element(run, run.evaluate(frame, node.value), where)
+    if found is not None:
+        frame.yielded.append(found)
+    return Data("what a generator returns")
+
+
+def _walrus(run: Run, frame: Frame, node: ast.NamedExpr, _where: str) -> Value:
+    value = run.evaluate(frame, node.value)
+    frame.assign(node.target.id, value)
+    return value
+
+
+_EXPRESSIONS: dict[type, Callable[[Run, Frame, Any, str], Value]] = {
+    ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Call: _call, ast.JoinedStr: _joined_text,
+    ast.BinOp: _binary, ast.UnaryOp: _unary, ast.BoolOp: _boolean, ast.Compare: _compare, ast.IfExp: _conditional,
+    ast.Subscript: _subscript, ast.List: _display, ast.Tuple: _display, ast.Set: _display, ast.Dict: _dictionary,
+    ast.ListComp: _comprehension, ast.SetComp: _comprehension, ast.DictComp: _comprehension,
+    ast.GeneratorExp: _comprehension, ast.Lambda: _lambda, ast.Await: _await, ast.Yield: _yield,
+    ast.YieldFrom: _yield_from, ast.NamedExpr: _walrus,
+}  # fmt: skip

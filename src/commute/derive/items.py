@@ -1,0 +1,206 @@
+"""What is done with values: items and elements, reading as a whole, entering and leaving a context."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from commute.derive.attributes import class_attribute, has_method, wrap
+from commute.derive.run import Run
+from commute.derive.state import live_item, live_read, set_live
+from commute.derive.values import (
+    Computed,
+    Const,
+    Data,
+    Either,
+    Entries,
+    Field,
+    Handle,
+    Items,
+    Live,
+    Made,
+    Own,
+    Unknown,
+    Value,
+    compute,
+    either,
+    is_plain,
+    options,
+)
+
+
+def escape(run: Run, value: Value, where: str, seen: set[int] | None = None) -> None:
+    """The value went to where it may be read as a whole: whatever reading it touches is touched."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    for option in options(value):
+        if any(plugin.escape(run, option, where) for plugin in run.plugins):
+            continue
+        if isinstance(option, Items):
+            for inner in (*(option.known or ()), *([option.element] if option.element is not None else [])):
+                escape(run, inner, where, seen)
+        elif isinstance(option, Entries):
+            for inner in (*option.known.values(), *([option.other] if option.other is not None else [])):
+                escape(run, inner, where, seen)
+        elif isinstance(option, Made):
+            for inner in list(option.attributes.values()):
+                escape(run, inner, where, seen)
+
+
+def item(run: Run, value: Value, key: Value, where: str) -> Value:
+    """``value[key]``."""
+    for plugin in run.plugins:
+        answer = plugin.call(run, Handle("item"), [value, key], {}, where)
+        if answer is not None:
+            return answer
+    if isinstance(value, Either):
+        return either([item(run, option, key, where) for option in value.options]) or Data()
+    if isinstance(value, Items):
+        at = key.value if isinstance(key, Const) and isinstance(key.value, int) else None
+        if value.known is not None and at is not None and -len(value.known) <= at < len(value.known):
+            return value.known[at]
+        return value.any() or Data("an element of an empty list")
+    if isinstance(value, Entries):
+        if isinstance(key, Const) and _hashable(key.value) and key.value in value.known:
+            found = [value.known[key.value]] + ([value.other] if value.other is not None else [])
+            return either(found) or Data()
+        return value.any() or Data("an entry that is not there")
+    if isinstance(value, Field):
+        return field_item(value, key)
+    if isinstance(value, Const):
+        return compute("item", operator.getitem, [value, key]) if is_plain(key) else wrap_any(run, value.value)
+    if isinstance(value, Live):
+        return live_item(run, value, key, where)
+    if isinstance(value, Made):
+        method = has_method(value.cls, "__getitem__")
+        if method is not None:
+            return run.call(Live(method), [value, key], {}, where)
+    if isinstance(value, Data | Computed | Own):
+        return compute("item", operator.getitem, [value, key])
+    return run.widen("an item of what is not known", where)
+
+
+def wrap_any(run: Run, values: Any) -> Value:
+    """One of the elements of a constant."""
+    found = either([wrap(run, inner) for inner in (values.values() if isinstance(values, Mapping) else values)])
+    return found or Data()
+
+
+def _hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def field_item(value: Field, key: Value) -> Value:
+    """``event["order_id"]``, or any element of a list of the event."""
+    origin = get_origin(value.hint) or value.hint
+    arguments = get_args(value.hint)
+    if isinstance(key, Const) and isinstance(key.value, str):
+        if origin in (dict, Mapping) or origin is Any or origin is object:
+            return Field((*value.path, key.value), arguments[1] if len(arguments) == 2 else Any)
+        fields = class_attribute(origin, "__annotations__") or {}
+        return Field((*value.path, key.value), fields.get(key.value, Any))
+    if origin in (list, tuple, set, frozenset, Sequence):
+        return Field((*value.path, "*"), arguments[0] if arguments else Any)
+    if origin is str:
+        return compute("item", operator.getitem, [value, key])
+    if isinstance(key, Const) and isinstance(key.value, int) and origin is Any:
+        return Field((*value.path, "*"), Any)
+    return Data("a part of the event")
+
+
+def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> None:
+    """The same with the key at hand."""
+    for option in options(value):
+        handled = any(
+            plugin.call(run, Handle("set-item"), [option, key, new or Data()], {}, where) is not None
+            for plugin in run.plugins
+        )
+        if handled:
+            continue
+        if isinstance(option, Entries):
+            if new is not None and isinstance(key, Handle) and key.kind == "sa":  # a column
+                option.known[key] = new
+            elif new is not None and isinstance(key, Const) and _hashable(key.value):
+                option.known[key.value] = either([option.known.get(key.value, new), new]) or new
+            elif new is not None:
+                option.other = either([option.other, new] if option.other is not None else [new])
+                option.key = either([option.key, key] if option.key is not None else [key])
+        elif isinstance(option, Items):
+            if new is not None:
+                option.known, option.element = None, either([v for v in (option.any(), new) if v is not None])
+        elif isinstance(option, Live):
+            set_live(run, option, key, where)
+        elif isinstance(option, Made) and has_method(option.cls, "__setitem__" if new is not None else "__delitem__"):
+            method = has_method(option.cls, "__setitem__" if new is not None else "__delitem__")
+            run.call(Live(method), [option, key, *([new] if new is not None else [])], {}, where)
+        elif isinstance(option, Field):
+            run.widen("the event itself is changed", where)
+        elif not isinstance(option, Data | Const | Computed):
+            run.widen("an item of what is not known is set", where)
+
+
+def element(run: Run, value: Value, where: str) -> Value | None:
+    """What a loop over the value binds; None where there is certainly nothing."""
+    if isinstance(value, Either):
+        return either([found for option in value.options if (found := element(run, option, where)) is not None])
+    for plugin in run.plugins:
+        answer = plugin.call(run, Handle("iterate"), [value], {}, where)
+        if answer is not None:
+            return answer
+    if isinstance(value, Items):
+        return value.any()
+    if isinstance(value, Entries):
+        keys: list[Value] = [Const(key) for key in value.known]
+        return either([*keys, *([value.key or Data()] if value.other is not None else [])])
+    if isinstance(value, Field):
+        origin = get_origin(value.hint) or value.hint
+        if origin in (dict, Mapping):
+            return Data("a name in the event")
+        arguments = get_args(value.hint)
+        return Field((*value.path, "*"), arguments[0] if arguments else Any)
+    if isinstance(value, Const):
+        try:
+            return either([wrap(run, inner) for inner in value.value])
+        except TypeError:
+            return Data()
+    if isinstance(value, Live):
+        return live_read(run, value, None, where)
+    if isinstance(value, Made):
+        method = has_method(value.cls, "__iter__") or has_method(value.cls, "__aiter__")
+        if method is not None:
+            made = run.call(Live(method), [value], {}, where)
+            return element(run, made, where) if made is not value else _next(run, value, where)
+    if isinstance(value, Data | Computed | Own):
+        return Data("an element of what is not known")
+    return run.widen("a loop over what is not known", where)
+
+
+def _next(run: Run, value: Made, where: str) -> Value:
+    method = has_method(value.cls, "__next__") or has_method(value.cls, "__anext__")
+    return Unknown("no next") if method is None else run.call(Live(method), [value], {}, where)
+
+
+def enter(run: Run, context: Value, kind: str, where: str) -> Value:
+    """What ``with context as x`` binds; `kind` is ``a`` for async."""
+    return either([_entered(run, option, kind, where) for option in options(context)]) or Data()
+
+
+def _entered(run: Run, context: Value, kind: str, where: str) -> Value:
+    return run.call(run.get(context, f"__{kind}enter__", where), [], {}, where)
+
+
+def leave(run: Run, context: Value, kind: str, where: str) -> bool:
+    """Leave it, with an exception or without; whether it may have swallowed one."""
+    swallowed = False
+    for option in options(context):
+        kinds: list[Value] = [Either((Const(None), Data("an exception"))) for _ in range(3)]
+        result = run.call(run.get(option, f"__{kind}exit__", where), kinds, {}, where)
+        swallowed |= not (isinstance(result, Const) and not result.value)
+    return swallowed

@@ -1,0 +1,280 @@
+"""SQL in text: connections and cursors of drivers, and the blocks of the store. What comes back knows which row it
+is of.
+
+A value that was read can be a key later only where it is known which row that is: it was found by that very value,
+or the same table is looked up by the column that was read (`Handle` of kind ``cell``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from commute.derive import expressions
+from commute.derive.run import Arguments, Named, Run, TableAccess
+from commute.derive.values import Const, Data, Entries, Field, Handle, Items, Live, Value, either, options
+from commute.sql.parse import summarize
+from commute.sql.schema import Schema
+from commute.sql.statement import Const as SqlConst
+from commute.sql.statement import Many, Operand, Param, Statement
+from commute.sql.text import prepare
+
+DEFINES = re.compile(r"\s*CREATE\b", re.IGNORECASE)
+DDL = "ddl"  # under which a run keeps the definitions that it came by
+
+
+def statement(
+    run: Run, connection: Handle, text: Value, parameters: Value | None, where: str, *, many: bool = False
+) -> Value:
+    """Add what a statement touches, and return its rows. `parameters` None: there are none."""
+    schema: Schema = connection.about["schema"]
+    found: list[Value] = []
+    if many and parameters is not None:
+        parameters = expressions.element(run, parameters, where) or Items("tuple", [])
+    for option in options(text):
+        if not isinstance(option, Const) or not isinstance(option.value, str):
+            return run.widen(
+                "the text of an SQL statement is not known before the event", where,
+                "write the names of tables and columns out, and give values as parameters",
+            )  # fmt: skip
+        if DEFINES.match(option.value):
+            run.kept.setdefault(DDL, []).append(option.value)
+        summary = summarize(option.value, schema, connection.about["version"])
+        if summary.unknown is not None:
+            remedy = "" if DEFINES.match(option.value) else "write it so that its tables can be told"
+            return run.widen(f"{summary.unknown}: {_short(option.value)}", where, remedy)
+        found.append(_touch(run, connection, summary, option.value, parameters, where))
+    return either(found) or Data()
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:79]}…"
+
+
+def _touch(run: Run, connection: Handle, summary: Statement, text: str, parameters: Value | None, where: str) -> Value:
+    schema: Schema = connection.about["schema"]
+    layout = prepare(text, schema.dialect).layout
+    accesses = []
+    for touch in summary.touches:
+        rows = None
+        if touch.rows is not None:
+            rows = tuple(
+                {
+                    column: tuple(
+                        value for operand in operands for value in _values(run, operand, parameters, layout, where)
+                    )
+                    for column, operands in alternative.items()
+                }
+                for alternative in touch.rows
+            )
+        access = run.add(TableAccess(touch, rows, schema, where))
+        accesses.append(access)
+        if touch.mode == "add":
+            connection.about["adds"].append(access)
+    key = ("rows", where, text, tuple(access.signature for access in accesses))
+    found: Value = run.kept.setdefault(key, Handle("rows", {"of": summary, "accesses": accesses}))
+    return found
+
+
+def _values(
+    run: Run, operand: Operand, parameters: Value | None, layout: Sequence[tuple[int, ...]], where: str
+) -> list[Value]:
+    """What stands in the place of an operand, one by one."""
+    if isinstance(operand, SqlConst):
+        return [Const(operand.value)]
+    if isinstance(operand, Many):
+        inner = _values(run, operand.param, parameters, layout, where)
+        return [expressions.element(run, value, where) or Data() for value in inner]
+    if isinstance(operand, Param):
+        if parameters is None:
+            return [Data("a parameter that is not given")]
+        if isinstance(operand.name, str):
+            return [_named(run, parameters, operand.name, where)]
+        return [_placed(run, parameters, at, where) for at in layout[operand.name]]
+    return [Data(operand.text)]
+
+
+def _placed(run: Run, parameters: Value, at: int, where: str) -> Value:
+    if isinstance(parameters, Items | Field) or (isinstance(parameters, Const) and isinstance(parameters.value, tuple)):
+        return expressions.item(run, parameters, Const(at), where)
+    return Data("parameters that are not a list") if not isinstance(parameters, Handle) else Data()
+
+
+def _named(run: Run, parameters: Value, name: str, where: str) -> Value:
+    if isinstance(parameters, Entries | Field):
+        return expressions.item(run, parameters, Const(name), where)
+    return Data("parameters that are not a dict")
+
+
+def used(run: Run, connection: Handle) -> None:
+    """How many rows were met is asked: an addition whose result is used is a write."""
+    for access in connection.about["adds"]:
+        run.add(replace(access, touch=replace(access.touch, mode="write")))
+
+
+def cell(rows: Handle, name: str) -> Value:
+    """A column of one of the rows."""
+    summary: Statement = rows.about["of"]
+    origin = (summary.returns or {}).get(name)
+    if origin is None:
+        return Data(f"column {name}")
+    table, column = origin
+    for access in rows.about["accesses"]:
+        if access.touch.table == table:
+            if access.rows is not None and len(access.rows) == 1 and column in access.rows[0]:
+                known = either(access.rows[0][column])
+                if known is not None and not isinstance(known, Data):
+                    return known
+            return Handle("cell", {"access": access, "column": column})
+    return Data(f"column {name}")
+
+
+def connection_of(thing: object, schema: Schema | None, dialect: str) -> Handle:
+    """A connection whose tables are known, or not."""
+    known = schema if schema is not None else Schema({}, dialect)
+    return Handle("connection", {"schema": known, "version": known.version, "adds": [], "of": thing})
+
+
+_QUIET = (
+    "commit",
+    "rollback",
+    "close",
+    "begin",
+    "interrupt",
+    "acommit",
+    "aclose",
+    "set_trace_callback",
+    "setinputsizes",
+)
+_FETCH_ONE = ("fetchone", "fetchval", "fetchrow")
+_FETCH = ("fetchall", "fetchmany", "fetch", "fetchiter")
+
+
+class RawSql:
+    """The plug-in for sqlite3, apsw, psycopg, asyncpg and what looks like them."""
+
+    def wrap(self, run: Run, thing: object) -> Value | None:
+        module = type(thing).__module__.split(".")[0]
+        if module in ("sqlite3", "_sqlite3", "apsw") and type(thing).__name__ in ("Connection", "Cursor"):
+            made = connection_of(thing, run.knowledge.schema_for(thing), "sqlite")
+            known: Value = run.kept.setdefault(("connection", id(thing)), made)
+            return known
+        if module in ("psycopg", "psycopg_pool", "asyncpg", "psycopg2") and "Connection" in type(thing).__name__:
+            return connection_of(thing, run.knowledge.schema_for(thing), "postgres")
+        return None
+
+    def call(self, run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value | None:
+        if isinstance(function, Live) and getattr(function.value, "__name__", "") == "connect":
+            module = str(getattr(function.value, "__module__", "") or "").split(".")[0]
+            if module in ("sqlite3", "_sqlite3", "psycopg", "psycopg2", "asyncpg"):
+                return connection_of(None, None, "sqlite" if "sqlite" in module else "postgres")
+        if not isinstance(function, Handle):
+            return None
+        if function.kind == "sql-method":
+            return self._method(run, function.about["of"], function.about["name"], arguments, named, where)
+        if function.kind in ("item", "iterate") and arguments and isinstance(arguments[0], Handle):
+            return self._inside(arguments[0], function.kind, arguments)
+        if function.kind == "operator" and any(isinstance(one, Handle) and one.kind in _OURS for one in arguments):
+            return Data("a condition on rows")
+        return None
+
+    def _inside(self, value: Handle, kind: str, arguments: Arguments) -> Value | None:
+        if value.kind == "rows" or value.kind == "cursor":
+            rows = value if value.kind == "rows" else value.about.get("last")
+            return Data() if rows is None else _row(rows)
+        if value.kind == "row":
+            rows = value.about["of"]
+            names = rows.about["of"].names
+            if kind == "iterate":
+                return either([cell(rows, name) if name else Data() for name in names]) or Data("a column")
+            key = arguments[1]
+            if isinstance(key, Const) and isinstance(key.value, int) and key.value < len(names):
+                name = names[key.value]
+                return cell(rows, name) if name else Data("an expression")
+            return cell(rows, str(key.value)) if isinstance(key, Const) else Data("a column")
+        return Data("a part of a value") if value.kind == "cell" else None
+
+    def _method(
+        self, run: Run, value: Handle, name: str, arguments: Arguments, named: Named, where: str
+    ) -> Value | None:
+        if value.kind in ("connection", "cursor"):
+            connection = value if value.kind == "connection" else value.about["connection"]
+            if name in ("execute", "executemany", "fetch", "fetchrow", "fetchval") and arguments:
+                text, *rest = arguments
+                given = _given(connection, name, rest, named)
+                found = statement(run, connection, text, given, where, many=name == "executemany")
+                connection.about["last"] = value.about["last"] = found
+                if name in _FETCH_ONE:
+                    return _first(found)
+                return found if name == "fetch" or connection.about.get("rows") else _cursor(connection, found)
+            if name == "executescript":
+                return run.widen("a script of SQL is not followed", where)
+            if name == "cursor":
+                return _cursor(connection, None)
+            if name in ("transaction", "__enter__", "__aenter__"):
+                return value if name != "transaction" else Handle("context", {"value": value})
+            if name in (*_QUIET, "__exit__", "__aexit__"):
+                return Const(None)
+        rows: Value | None = value if value.kind == "rows" else value.about.get("last")
+        if name in _FETCH_ONE:
+            return either([_first(rows), Const(None)]) if isinstance(rows, Handle) else Data()
+        if name in (*_FETCH, "__iter__", "__aiter__"):
+            return rows if isinstance(rows, Handle) else Items("list", [])
+        if value.kind in ("row", "cell", "rows"):
+            return Data(f"what {name} of a row gives") if name not in ("get",) else _row_get(value, arguments)
+        return run.widen(f"{name} of a connection is not followed", where)
+
+    def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
+        if not isinstance(value, Handle) or value.kind not in _OURS:
+            return None
+        if name in ("rowcount", "changes", "total_changes", "lastrowid", "rownumber", "statusmessage"):
+            connection = value if value.kind == "connection" else value.about.get("connection")
+            if connection is not None:
+                used(run, connection)
+            return Data(f"{name} of a statement")
+        if value.kind == "row" and name in (value.about["of"].about["of"].returns or {}):
+            return cell(value.about["of"], name)
+        if name in ("row_factory", "description", "autocommit", "isolation_level", "in_transaction"):
+            return Data()
+        return Handle("sql-method", {"of": value, "name": name})
+
+    def assign(self, run: Run, value: Value, name: str, new: Value, where: str) -> bool:
+        return isinstance(value, Handle) and value.kind in _OURS and name in ("row_factory", "autocommit", "arraysize")
+
+    def escape(self, run: Run, value: Value, where: str) -> bool:
+        return isinstance(value, Handle) and value.kind in ("rows", "row", "cell", "cursor")
+
+
+_OURS = ("connection", "cursor", "rows", "row", "cell")
+
+
+def _given(connection: Handle, name: str, rest: Sequence[Value], named: Named) -> Value | None:
+    """The parameters: one list or dict, or, for asyncpg, all that comes behind the text."""
+    spread = type(connection.about["of"]).__module__.startswith("asyncpg") or name in ("fetchrow", "fetchval")
+    if spread and not (len(rest) == 1 and isinstance(rest[0], Items)):
+        return Items("tuple", list(rest))
+    return rest[0] if rest else named.get("parameters", named.get("params", named.get("bindings")))
+
+
+def _cursor(connection: Handle, rows: Value | None) -> Handle:
+    return Handle("cursor", {"connection": connection, "last": rows})
+
+
+def _row(rows: Value) -> Value:
+    found = [
+        rows_.about.setdefault("row", Handle("row", {"of": rows_})) if isinstance(rows_, Handle) else Data()
+        for rows_ in options(rows)
+    ]
+    return either(found) or Data()
+
+
+def _first(rows: Value) -> Value:
+    return _row(rows)
+
+
+def _row_get(value: Handle, arguments: Arguments) -> Value:
+    if value.kind == "row" and arguments and isinstance(arguments[0], Const):
+        return cell(value.about["of"], str(arguments[0].value))
+    return Data()

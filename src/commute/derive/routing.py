@@ -1,0 +1,242 @@
+"""One table, one routing key: which columns' values stand in the keys of its rows, chosen over the whole application.
+
+Two accesses to one row must share a key, however each finds the row. So a table has one sequence of columns; an access
+that gives their values, or the first of them, is to that part of the tree, and every other access is to the whole
+table.
+
+    line by (order_id, sku)      line/7/tea   the row        line/7   all lines of an order        line   any other
+    access
+
+Invariant: two accesses that can meet in a row have keys of which one is a prefix of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from commute.derive.run import TableAccess
+from commute.derive.values import Const, Handle, Own, Value, is_known, options
+from commute.sql.schema import Table
+
+COLUMNS_MAX = 3
+KEYS_MAX = 64  # of one access; more are the table
+NEW = "+new"  # a row whose key the database makes up: nobody else can mean it
+
+Row = dict[str, tuple[Value, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The columns in whose sequence a table's keys are spelled; none: always the whole table. `name` stands first.
+
+    With `parent` the rows live under the row that they belong to, by the foreign key `link`: ``batches/{ref}/lines``.
+    Then `columns` are those of the parent's route.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    name: str
+    parent: Route | None = None
+    link: tuple[str, str] = ("", "")  # column of the child, column of the parent
+
+
+@dataclass(frozen=True, slots=True)
+class TableKey:
+    """A key of a table as values, to be normalised as `table` compares. `narrow`: all columns of the route are
+    there."""
+
+    mode: str
+    route: Route
+    values: tuple[Value, ...]
+    access: TableAccess
+    narrow: bool
+
+
+def resolved(access: TableAccess, depth: int = 0) -> list[Row] | None:
+    """The alternatives of an access with values known from the event alone; None for any row.
+
+    A value that was read from a row of this table by the same column is that row: its alternatives take its place.
+    """
+    if access.rows is None or depth > 8:
+        return None
+    found: list[Row] = []
+    for alternative in access.rows:
+        known: list[Row] = [{}]
+        for column, values in alternative.items():
+            flat = [option for value in values for option in options(value)]
+            cells = [value for value in flat if isinstance(value, Handle) and value.kind == "cell"]
+            if cells and len(cells) == len(flat) and all(_same_row(cell, access, column) for cell in cells):
+                rows = [row for cell in cells for row in resolved(cell.about["access"], depth + 1) or [{}]]
+                known = [{**row, **one} for row in rows for one in known]
+            elif flat and all(is_known(value) or isinstance(value, Own) for value in flat):
+                known = [{**one, column: tuple(flat)} for one in known]
+        if not all(known) or len(found) > KEYS_MAX:
+            return None
+        found += known
+    return found or None
+
+
+def _same_row(cell: Handle, access: TableAccess, column: str) -> bool:
+    return bool(cell.about["access"].touch.table == access.touch.table and cell.about["column"] == column)
+
+
+def choose(accesses: Iterable[TableAccess], names: dict[str, str], pinned: Collection[str] = ()) -> dict[str, Route]:
+    """The route of each table that is touched. O(accesses * candidates).
+
+    `names`: what tables are called in keys; `pinned` ones have their primary key, by which declared keys name them.
+    """
+    by_table: dict[str, list[TableAccess]] = {}
+    for access in accesses:
+        by_table.setdefault(access.touch.table, []).append(access)
+    routes = {
+        table: Route(table, _columns(table, given, pinned=table in pinned), names.get(table, table))
+        for table, given in by_table.items()
+    }
+    for table, given in by_table.items():
+        if table not in pinned and not _all_narrow(given, routes[table]):
+            routes[table] = _under_parent(table, given, routes) or routes[table]
+    return routes
+
+
+def _all_narrow(accesses: Sequence[TableAccess], route: Route) -> bool:
+    return all(key.narrow for access in accesses for key in keys(access, route))
+
+
+def _under_parent(name: str, accesses: Sequence[TableAccess], routes: Mapping[str, Route]) -> Route | None:
+    """The route under a parent's row, where every access to the table comes by one; None where one does not."""
+    table = next((known for access in accesses if (known := access.schema.table(name)) is not None), None)
+    moved = {column for access in accesses if access.touch.kind == "update" for column in access.touch.columns or ()}
+    for key in table.foreign_keys if table is not None else ():
+        parent = routes.get(key.table)
+        if parent is None or parent.parent is not None or not parent.columns or len(key.columns) != 1:
+            continue
+        if key.columns[0] in moved or key.table == name or not key.parents:
+            continue
+        route = Route(name, parent.columns, routes[name].name, parent, (key.columns[0], key.parents[0]))
+        if _all_narrow(accesses, route):
+            return route
+    return None
+
+
+def _by_parent(access: TableAccess, route: Route) -> list[TableKey]:
+    """The keys of rows that live under their parent's: one for each key of the parents that they are found by."""
+    assert route.parent is not None
+    child, column = route.link
+    found: list[TableKey] = []
+    for row in access.rows or ({},):
+        values = [option for value in row.get(child, ()) for option in options(value)]
+        if not values:
+            return [TableKey(_plain(access.touch.mode), route, (), access, narrow=False)]
+        for value in values:
+            cell = isinstance(value, Handle) and value.kind == "cell" and value.about["access"].touch.table
+            if isinstance(value, Handle) and cell == route.parent.table and value.about["column"] == column:
+                above = keys(value.about["access"], route.parent)
+            elif is_known(value) and route.parent.columns == (column,):
+                above = [TableKey("read", route.parent, (value,), access, narrow=True)]
+            else:
+                return [TableKey(_plain(access.touch.mode), route, (), access, narrow=False)]
+            mode = "write" if access.touch.mode == "add" else access.touch.mode
+            found += [TableKey(mode, route, key.values, access, narrow=key.narrow) for key in above]
+    return found
+
+
+def _columns(name: str, accesses: Sequence[TableAccess], *, pinned: bool) -> tuple[str, ...]:
+    table = next((known for access in accesses if (known := access.schema.table(name)) is not None), None)
+    if pinned:
+        return table.primary_key if table is not None else ()
+    moved = {column for access in accesses if access.touch.kind == "update" for column in access.touch.columns or ()}
+    bound = [rows for access in accesses if access.touch.kind != "unique" and (rows := resolved(access)) is not None]
+    candidates: dict[tuple[str, ...], None] = {}
+    for unique in () if table is None else table.uniques:
+        candidates.setdefault(unique)
+    for access, rows in ((access, resolved(access)) for access in accesses):
+        for row in rows or ():
+            if access.touch.kind != "insert" and 0 < len(row) <= COLUMNS_MAX:
+                candidates.setdefault(tuple(sorted(row)))
+            for column in row:
+                candidates.setdefault((column,))
+    usable = [one for one in candidates if len(one) <= COLUMNS_MAX and not set(one) & moved]
+    if not usable:
+        return ()
+
+    def worth(columns: tuple[str, ...]) -> tuple[int, int, int, int]:
+        whole = sum(all(set(columns) <= set(row) for row in rows) for rows in bound)
+        primary = table is not None and columns == table.primary_key
+        unique = table is not None and columns in table.uniques
+        return whole, int(unique), int(primary), -len(columns)
+
+    best = max(usable, key=worth)
+    if not any(all(set(best) & set(row) for row in rows) for rows in bound):
+        return table.primary_key if table is not None and not set(table.primary_key) & moved else ()
+
+    def alone(column: str) -> int:
+        return sum(all(column in row for row in rows) for rows in bound)
+
+    return tuple(sorted(best, key=lambda column: (-alone(column), best.index(column))))
+
+
+def keys(access: TableAccess, route: Route) -> list[TableKey]:
+    """The keys of an access, as values."""
+    if route.parent is not None:
+        return _by_parent(access, route)
+    touch = access.touch
+    rows = resolved(access)
+    table = access.schema.table(touch.table)
+    found: list[TableKey] = []
+    for row in [{}] if rows is None else rows:
+        mode: str = touch.mode
+        if mode == "add" and set(row) - set(route.columns):
+            mode = "write"  # what it adds to depends on more than the key
+        taken: list[tuple[Value, ...]] = []
+        made = False
+        if route.columns and _own(row.get(route.columns[0], ())):
+            found.append(TableKey("insert", route, (Const(NEW),), access, narrow=True))
+            continue
+        for column in route.columns:
+            values = row.get(column)
+            if values is None or any(isinstance(value, Own) for value in values):
+                made = touch.kind == "insert" and not _given(access, column) and _generated(table, column)
+                break
+            taken.append(values)
+        if made and not taken:
+            found.append(TableKey("insert", route, (Const(NEW),), access, narrow=True))
+            continue
+        combinations = list(product(*taken)) if _count(taken) <= KEYS_MAX else [()]
+        narrow = len(taken) == len(route.columns) and bool(taken)
+        found += [TableKey(mode, route, tuple(values), access, narrow=narrow) for values in combinations]
+    if mode_only_table(found):
+        return [TableKey(_plain(touch.mode), route, (), access, narrow=False)]
+    return found
+
+
+def _own(values: Sequence[Value]) -> bool:
+    """Whether the row is this event's own: no other event has the value, so only whoever looks at more rows meets
+    it."""
+    return bool(values) and all(isinstance(value, Own) for value in values)
+
+
+def mode_only_table(found: Sequence[TableKey]) -> bool:
+    return any(not key.values for key in found)
+
+
+def _plain(mode: str) -> str:
+    return "write" if mode == "add" else mode
+
+
+def _given(access: TableAccess, column: str) -> bool:
+    """Whether an insert gives a column, known or not."""
+    return access.rows is None or any(column in row for row in access.rows)
+
+
+def _generated(table: Table | None, column: str) -> bool:
+    known = None if table is None else table.columns.get(column)
+    return known is not None and known.generated
+
+
+def _count(taken: Sequence[tuple[Value, ...]]) -> int:
+    count = 1
+    for values in taken:
+        count *= len(values)
+    return count

@@ -1,0 +1,175 @@
+"""One abstract run of a handler: what it has touched so far, how deep it is, and how its parts call each other.
+
+statements ─▶ expressions ─▶ calls ─▶ statements of the function that is called …
+                   └▶ attributes ─▶ properties …                       plug-ins: what a library's objects do
+
+Invariant: an effect is added once and never taken back; what is not followed adds Everything.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from commute.derive.values import Computed, Const, Data, Field, Handle, Made, Unknown, Value, shown
+from commute.sql.schema import Schema
+from commute.sql.statement import Touch
+
+if TYPE_CHECKING:
+    from commute.derive.knowledge import Knowledge
+
+DEPTH_MAX = 60  # of calls
+STEPS_MAX = 60_000  # of statements and calls of one handler
+
+E = TypeVar("E", "TableAccess", "KeyAccess", "Everything")
+Arguments: TypeAlias = Sequence[Value]
+Named: TypeAlias = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableAccess:
+    """A touch with the values of this run in the place of parameters. `rows`: as of `Touch`; None: any row."""
+
+    touch: Touch
+    rows: tuple[dict[str, tuple[Value, ...]], ...] | None
+    schema: Schema
+    where: str
+
+    @property
+    def signature(self) -> str:
+        """Equal for accesses that are the same."""
+        rows = None
+        if self.rows is not None:
+            rows = [sorted((column, *map(signature, values)) for column, values in row.items()) for row in self.rows]
+        touch = self.touch
+        return repr((touch.table, touch.mode, touch.kind, touch.columns and sorted(touch.columns), rows, self.where))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAccess:
+    """An access to a key that is no table: state of the program, a key of Redis, a service outside. A segment that is
+    not known ends the path."""
+
+    mode: str
+    path: tuple[Value, ...]
+    where: str
+
+    @property
+    def signature(self) -> str:
+        return repr((self.mode, [*map(signature, self.path)], self.where))
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """What could not be followed, where, and what would help."""
+
+    why: str
+    where: str
+    remedy: str = ""
+
+    @property
+    def signature(self) -> str:
+        return repr((self.why, self.where))
+
+
+Effect: TypeAlias = TableAccess | KeyAccess | Everything
+
+
+def signature(value: Value) -> str:
+    """Equal for values that cannot be told apart."""
+    if isinstance(value, Handle) and value.kind == "cell":
+        return f"cell {value.about['column']} of {value.about['access'].signature}"
+    if isinstance(value, Const | Field | Computed):
+        return shown(value)
+    return type(value).__name__
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """One activation of a function. `outer`: the frame in which it was defined, for functions of this run."""
+
+    node: ast.AST
+    file: str
+    line: int  # that is added to the lines of `node`
+    globals: dict[str, Any]
+    names: dict[str, Value] = field(default_factory=dict)
+    outer: Frame | None = None
+    cells: Mapping[str, Any] = field(default_factory=dict)  # of a live closure, by name
+    owner: type | None = None  # the class whose method this is, for super()
+    returned: list[Value] = field(default_factory=list)
+    yielded: list[Value] = field(default_factory=list)
+    trying: list[dict[str, list[Value]]] = field(default_factory=list)  # what was assigned inside of each open try
+    left: list[list[dict[str, Value]]] = field(default_factory=list)  # names at break and continue, by open loop
+    outside: set[str] = field(default_factory=set)  # declared global or nonlocal
+
+    def where(self, node: ast.AST) -> str:
+        return f"{self.file}:{getattr(node, 'lineno', 0) + self.line}"
+
+    def assign(self, name: str, value: Value) -> None:
+        self.names[name] = value
+        for log in self.trying:
+            log.setdefault(name, []).append(value)
+
+
+class Plugin(Protocol):
+    """What the objects of a library do. Each answer is None where it does not know the object: then the next one is
+    asked, and at the end the object is not followed."""
+
+    def wrap(self, run: Run, thing: object) -> Value | None:
+        """What a live object is, if it is one of the library's."""
+
+    def call(self, run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value | None:
+        """What a call gives; effects are added to `run`."""
+
+    def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
+        """What an attribute is."""
+
+    def assign(self, run: Run, value: Value, name: str, new: Value, where: str) -> bool:
+        """Whether it knew what setting an attribute does, and has done it."""
+
+    def escape(self, run: Run, value: Value, where: str) -> bool:
+        """The object went where it is read as a whole, to a serialiser say: whether it knew what that touches."""
+
+
+class Run:
+    """See the module. `plugins` are asked in sequence."""
+
+    def __init__(self, knowledge: Knowledge, plugins: Sequence[Plugin]) -> None:
+        self.knowledge = knowledge
+        self.plugins = plugins
+        self.effects: dict[str, Effect] = {}  # by signature
+        self.active: list[types.CodeType | ast.AST] = []
+        self.made: dict[tuple[int, int], Made] = {}
+        self.steps = 0
+        self.discarded: ast.expr | None = None  # the expression whose value nobody looks at
+        self.kept: dict[Any, Any] = {}  # for plug-ins: what they keep over the run
+        self.evaluate: Callable[[Frame, ast.expr], Value]
+        self.execute: Callable[[Frame, Sequence[ast.stmt]], bool]
+        self.call: Callable[..., Value]
+        self.get: Callable[[Value, str, str], Value]
+
+    def add(self, effect: E) -> E:
+        """Note an effect; the one that was noted first is returned."""
+        return self.effects.setdefault(effect.signature, effect)  # type: ignore[return-value]
+
+    def widen(self, why: str, where: str, remedy: str = "") -> Unknown:
+        """Note that anything may be touched here; the value is not known either."""
+        self.add(Everything(why, where, remedy))
+        return Unknown(why)
+
+    def step(self, where: str) -> bool:
+        """Whether the run may go on: it is bounded."""
+        self.steps += 1
+        if self.steps > STEPS_MAX:
+            self.widen("this handler leads too far to be followed", where)
+            return False
+        return True
+
+    def stop(self) -> bool:
+        return self.steps > STEPS_MAX
+
+    def data(self, why: str = "") -> Data:
+        return Data(why)

@@ -1,0 +1,117 @@
+"""The syntax tree of a live function, if it is certain that this is what runs.
+
+`inspect.getsource` follows ``__wrapped__`` and may find another function of that name: so the code object is asked, and
+what its text compiles to has to name the same things.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import inspect
+import textwrap
+import types
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`node`, the file as shown, and how many lines lie before it there."""
+
+    node: FunctionNode
+    file: str
+    line: int
+
+
+@lru_cache(4_096)
+def source_of(code: types.CodeType) -> Source | None:
+    """The tree of the function with this code, None where there is none that is certain."""
+    try:
+        lines, first = inspect.getsourcelines(code)
+    except (OSError, TypeError, IndentationError):
+        return None
+    tree = _parsed("".join(lines))
+    if tree is None:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, FunctionNode) and _is_of(node, code):
+            return Source(node, shown(code.co_filename), first - 1)
+    return None
+
+
+def _is_of(node: FunctionNode, code: types.CodeType) -> bool:
+    return _name(node) == code.co_name and _arguments(node) == _taken(code) and _same(node, code)
+
+
+def shown(file: str) -> str:
+    """A file as messages name it: relative to the working directory if it lies below that."""
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+
+
+def _parsed(text: str) -> ast.Module | None:
+    text = textwrap.dedent(text)
+    for attempt in (text, f"({text.strip().rstrip(',')})", f"({text.strip().rstrip(',')}", text.strip().lstrip(".@")):
+        try:
+            return ast.parse(attempt)
+        except SyntaxError:
+            continue
+    start = text.find("lambda")  # the middle of an expression: cut off what stands behind it, bit by bit
+    for end in range(len(text), start, -1) if start >= 0 else ():
+        try:
+            return ast.parse(text[start:end].strip())
+        except SyntaxError:
+            continue
+    return None
+
+
+def _name(node: FunctionNode) -> str:
+    return "<lambda>" if isinstance(node, ast.Lambda) else node.name
+
+
+def _arguments(node: FunctionNode) -> list[str]:
+    given = node.args
+    names = [argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return names + [extra.arg for extra in (given.vararg, given.kwarg) if extra is not None]
+
+
+def _taken(code: types.CodeType) -> list[str]:
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return list(code.co_varnames[:count])
+
+
+def _same(node: FunctionNode, code: types.CodeType) -> bool:
+    """Whether the tree compiles to what is live: the same names, and the same constants."""
+    if isinstance(node, ast.Lambda):
+        whole: ast.stmt = ast.Expr(node)
+    else:
+        whole = ast.parse(ast.unparse(node)).body[0]
+        assert isinstance(whole, ast.FunctionDef | ast.AsyncFunctionDef)
+        whole.decorator_list = []
+    module = ast.fix_missing_locations(ast.Module([whole], []))
+    flags = code.co_flags & __future__.annotations.compiler_flag  # it decides whether annotations are code
+    try:
+        compiled = compile(module, "<same>", "exec", flags=flags, dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    codes = [
+        inner for inner in compiled.co_consts if isinstance(inner, types.CodeType) and inner.co_name == code.co_name
+    ]
+    return bool(codes) and _words(codes[0]) == _words(code)
+
+
+def _words(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    names = {*code.co_names, *code.co_freevars, *code.co_cellvars, *code.co_varnames} - {"__class__"}
+    plain = (str, int, float, bytes, bool, type(None))
+    constants = {repr(value) for value in code.co_consts if isinstance(value, plain)} - {repr(None)}
+    return frozenset(name.rpartition("__")[2] if name.startswith("_") else name for name in names), frozenset(constants)
+
+
+def calls_super(node: ast.AST) -> bool:
+    return any(isinstance(inner, ast.Name) and inner.id == "super" for inner in ast.walk(node))

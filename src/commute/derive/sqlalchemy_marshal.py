@@ -1,0 +1,117 @@
+"""Statements of SQLAlchemy's, really built: values that are not known yet stand in them as parameters with a name.
+
+Its constructors compute and touch nothing, so they may run; what they build is compiled to text and read like any
+other.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute, Mapper, Query
+from sqlalchemy.orm.attributes import QueryableAttribute
+
+from commute.derive.expressions import element
+from commute.derive.run import Run
+from commute.derive.values import Bound, Closure, Const, Data, Entries, Field, Handle, Items, Live, Made, Value, options
+
+BINDS = "sqlalchemy binds"
+_POSTCOMPILE = re.compile(r"\(__\[POSTCOMPILE_(\w+)(?:~~[^\]]*)?\]\)")
+_LITERAL = re.compile(r"__\[POSTCOMPILE_(\w+)(?:~~[^\]]*)?\]")
+CLAUSES = (
+    sa.sql.ClauseElement, QueryableAttribute, InstrumentedAttribute, Query, Mapper, sa.sql.elements.ClauseList,
+)  # fmt: skip
+
+
+class CannotBuildError(Exception):
+    """A statement has a part of which nothing is known."""
+
+
+def is_clause(thing: object) -> bool:
+    """Whether it is a part of a statement."""
+    return isinstance(thing, CLAUSES) or type(thing).__module__.startswith("sqlalchemy.sql") or _is_loader(thing)
+
+
+def _is_loader(thing: object) -> bool:
+    module = type(thing).__module__
+    return module.startswith(("sqlalchemy.orm.strategy_options", "sqlalchemy.orm.util", "sqlalchemy.orm.interfaces"))
+
+
+def real(run: Run, value: Value, where: str) -> Any:
+    """The value as SQLAlchemy takes it. Raises CannotBuildError for what may be anything."""
+    if isinstance(value, Const):
+        return value.value
+    if isinstance(value, Handle):
+        if value.kind == "sa":
+            return value.about["real"]
+        if value.kind in ("entity", "new"):
+            raise CannotBuildError("an object stands in a condition")
+        if value.kind in ("cell", "rows", "row", "method"):
+            return _bind(run, value, expanding=value.kind == "rows")
+    if isinstance(value, Live):
+        return value.value
+    if isinstance(value, Items):
+        if value.known is not None:
+            return [real(run, inner, where) for inner in value.known]
+        inside = element(run, value, where)
+        if isinstance(inside, Entries):
+            return [real(run, inside, where)]
+        return _bind(run, inside or Data(), expanding=True)
+    if isinstance(value, Entries) and value.other is None:
+        return {
+            key.about["real"] if isinstance(key, Handle) else key: real(run, inner, where)
+            for key, inner in value.known.items()
+        }
+    if isinstance(value, Made | Closure | Bound) or type(value).__name__ == "Unknown":
+        raise CannotBuildError("a part of a statement is not known")
+    if isinstance(value, Field) and _is_list(value):
+        return _bind(run, element(run, value, where) or Data(), expanding=True)
+    return _bind(run, value, expanding=False)
+
+
+def _is_list(value: Field) -> bool:
+    import typing
+
+    return (typing.get_origin(value.hint) or value.hint) in (list, tuple, set, frozenset)
+
+
+def _bind(run: Run, value: Value, *, expanding: bool) -> Any:
+    binds: dict[str, Value] = run.kept.setdefault(BINDS, {})
+    known = next((name for name, other in binds.items() if other is value), None)
+    name = known or f"v{len(binds)}"
+    binds[name] = value
+    return sa.bindparam(name, expanding=True) if expanding else sa.bindparam(name)
+
+
+def wrapped(run: Run, thing: Any) -> Value:
+    """What a constructor gave."""
+    if thing is None or isinstance(thing, str | int | bool):
+        return Const(thing)
+    return Handle("sa", {"real": thing}) if is_clause(thing) else Live(thing)
+
+
+def compiled(run: Run, statement: Any, dialect: Any) -> tuple[str, Entries]:
+    """The text of a statement and its parameters by name. Raises CannotBuildError."""
+    try:
+        made = statement.compile(dialect=dialect)
+        text = str(made)
+    except Exception as error:
+        raise CannotBuildError(f"SQLAlchemy cannot compile it: {error}") from error
+    binds: dict[str, Value] = run.kept.get(BINDS, {})
+    parameters = Entries()
+    for name, value in made.params.items():
+        parameters.known[name] = binds.get(name) or _constant(value)
+    text = _POSTCOMPILE.sub(r"(:\1)", text)
+    return _LITERAL.sub(r":\1", text), parameters
+
+
+def _constant(value: Any) -> Value:
+    if isinstance(value, list | tuple):
+        return Items("list", [Const(inner) for inner in value])
+    return Const(value)
+
+
+def plain(value: Value) -> list[Value]:
+    return list(options(value))

@@ -1,0 +1,240 @@
+"""Sessions, connections and results of SQLAlchemy's, as inference sees them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapper, Query
+from sqlalchemy.orm.events import MapperEvents, SessionEvents
+
+from commute.derive.expressions import element
+from commute.derive.rawsql import cell, statement, used
+from commute.derive.run import Run
+from commute.derive.sqlalchemy_marshal import CannotBuildError, compiled, real
+from commute.derive.sqlalchemy_schema import schema_of_metadata
+from commute.derive.values import Const, Data, Entries, Handle, Items, Value, either, options
+from commute.sql.ddl import schema_of
+from commute.sql.schema import Schema
+
+ONE = ("first", "one", "one_or_none", "scalar", "scalar_one", "scalar_one_or_none", "fetchone")
+ALL = ("all", "fetchall", "fetchmany", "partitions", "yield_per", "unique", "columns", "tuples", "mappings", "freeze")
+MAYBE = ("first", "one_or_none", "scalar", "scalar_one_or_none", "fetchone", "get")
+
+
+def dialect_of(bind: Any) -> Any:
+    """The dialect of an engine, with parameters by name; SQLite's where nothing is known."""
+    from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+    name = getattr(getattr(bind, "dialect", None), "name", "sqlite")
+    made = {"postgresql": postgresql.dialect, "mysql": mysql.dialect}.get(name, sqlite.dialect)
+    return made(paramstyle="named")
+
+
+def session(run: Run, bind: Any, session_class: Any = None) -> Handle:
+    """A session, or a connection, of an engine; one for each engine."""
+    key = ("sqlalchemy session", id(bind), id(session_class))
+    if key not in run.kept:
+        name = str(getattr(getattr(bind, "dialect", None), "name", "sqlite")).replace("postgresql", "postgres")
+        about = {"bind": bind, "dialect": dialect_of(bind), "name": name, "adds": [], "schema": Schema({}, name),
+                 "version": "", "of": bind, "rows": True, "class": session_class}  # fmt: skip
+        run.kept[key] = Handle("session", about)
+    return run.kept[key]  # type: ignore[no-any-return]
+
+
+def learn(handle: Handle, metadata: Any) -> None:
+    """Add the tables of a metadata to what the session knows."""
+    if metadata is None:
+        return
+    known: Schema = handle.about["schema"]
+    more = schema_of_metadata(metadata, known.dialect, len(metadata.tables))
+    if not more.tables.keys() <= known.tables.keys():
+        handle.about["schema"] = known.with_tables(more.tables)
+        handle.about["version"] = handle.about["schema"].version
+
+
+def look_up(handle: Handle) -> None:
+    """Add what the database itself says of its tables, if it answers: its triggers, and tables without metadata."""
+    bind = handle.about["bind"]
+    if bind is None or handle.about.get("looked"):
+        return
+    handle.about["looked"] = True
+    try:
+        if handle.about["name"] == "sqlite":
+            with bind.connect() as connection:
+                rows = connection.exec_driver_sql("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+            more = schema_of([str(sql) for (sql,) in rows])
+        else:
+            metadata = sa.MetaData()
+            metadata.reflect(bind=bind, views=False)
+            more = schema_of_metadata(metadata, handle.about["name"], len(metadata.tables))
+    except Exception:  # noqa: BLE001 - it does not answer: then only the metadata are known
+        return
+    known: Schema = handle.about["schema"]
+    handle.about["schema"] = more.with_tables(known.tables) if known.tables else more
+    for name, table in more.tables.items():
+        if table.triggers and name in known.tables:
+            merged = replace(known.tables[name], triggers=table.triggers)
+            handle.about["schema"] = handle.about["schema"].with_tables({name: merged})
+    handle.about["version"] = handle.about["schema"].version
+
+
+def metadata_of(thing: Any) -> Any:
+    """The metadata that the tables of a statement, an entity or a table belong to."""
+    mapper = sa.inspect(thing, raiseerr=False)
+    if isinstance(mapper, Mapper):
+        return mapper.local_table.metadata if isinstance(mapper.local_table, sa.Table) else None
+    if isinstance(thing, sa.Table):
+        return thing.metadata
+    for part in sa.sql.visitors.iterate(thing) if isinstance(thing, sa.sql.ClauseElement) else ():
+        if isinstance(part, sa.Table):
+            return part.metadata
+    return None
+
+
+def listeners(run: Run, handle: Handle, where: str) -> None:
+    """Whether somebody listens to what sessions do: then more happens than the statements say."""
+    if handle.about.get("listened"):
+        return
+    handle.about["listened"] = True
+    from sqlalchemy.orm import Session
+
+    for target in (Session, handle.about["class"]):
+        if target is not None and listened(target, SessionEvents):
+            run.widen("a listener of the session is not followed", where, "do its work in the handler")
+
+
+def listened(target: Any, events: Any) -> bool:
+    """Whether any event of a class, or of an object with events, has a listener that is not SQLAlchemy's own."""
+    for name in dir(events):
+        found = getattr(target.dispatch, name, None) if not name.startswith("_") else None
+        by_class = getattr(found, "_clslevel", None)
+        listening = by_class.get(target, ()) if by_class is not None else found if hasattr(found, "__iter__") else ()
+        if any(not str(getattr(one, "__module__", "")).startswith("sqlalchemy") for one in listening or ()):
+            return True
+    return False
+
+
+def mapper_listens(mapper: Any) -> bool:
+    """Whether somebody listens to changes of a mapped class."""
+    return listened(mapper, MapperEvents)
+
+
+def execute(run: Run, handle: Handle, given: Value, parameters: Value | None, where: str) -> Value:
+    """Run a statement: a text, or what was built of parts."""
+    listeners(run, handle, where)
+    look_up(handle)
+    found = []
+    for option in options(given):
+        try:
+            found.append(_execute(run, handle, option, parameters, where))
+        except CannotBuildError as error:
+            found.append(run.widen(str(error), where, "build the statement from columns and values alone"))
+    return either(found) or Data()
+
+
+def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, where: str) -> Value:
+    if isinstance(given, Const):
+        return statement(run, handle, given, parameters, where)
+    built = real(run, given, where)
+    if isinstance(built, Query):
+        built = built.statement
+    if not isinstance(built, sa.sql.ClauseElement):
+        raise CannotBuildError("what is executed is no statement")
+    if isinstance(built, sa.TextClause):
+        bound = Entries({name: Const(bind.value) for name, bind in built._bindparams.items() if bind.value is not None})
+        if isinstance(parameters, Entries):
+            bound = Entries({**bound.known, **parameters.known}, parameters.other, parameters.key)
+        rows = statement(
+            run,
+            handle,
+            Const(str(built)),
+            bound if parameters is None or isinstance(parameters, Entries) else element(run, parameters, where),
+            where,
+        )
+        return Handle("result", {"rows": rows, "entities": []}) if isinstance(rows, Handle) else rows
+    if isinstance(built, sa.Insert) and parameters is not None:
+        single = parameters if isinstance(parameters, Entries) else element(run, parameters, where)
+        if not isinstance(single, Entries) or single.other is not None:
+            raise CannotBuildError("rows of which no column is known are inserted")
+        built = built.values(**{str(key): real(run, value, where) for key, value in single.known.items()})
+    learn(handle, metadata_of(built))
+    for part in sa.sql.visitors.iterate(built):
+        if isinstance(part, sa.Table):
+            learn(handle, part.metadata)
+    text, values = compiled(run, built, handle.about["dialect"])
+    if isinstance(parameters, Entries):
+        values.known.update({key: value for key, value in parameters.known.items() if key in values.known})
+    rows = statement(run, handle, Const(text), values, where)
+    if not isinstance(rows, Handle):
+        return rows
+    return Handle("result", {"rows": rows, "entities": _entities(built), "session": handle})
+
+
+def _entities(built: Any) -> list[Any]:
+    """For each column of the result the mapped class whose object stands there, or None."""
+    found = []
+    described = getattr(built, "column_descriptions", None) or getattr(built, "returning_column_descriptions", None)
+    for description in described or ():
+        entity, expression = description.get("entity"), description.get("expr")
+        found.append(entity if entity is not None and expression is entity else None)
+    return found
+
+
+def fetched(run: Run, result: Value, name: str, where: str) -> Value:
+    """What a method of a result gives: rows, one of them, or the first column of these."""
+    if not isinstance(result, Handle):
+        return Data()
+    about = result.about
+    if name in ("rowcount", "inserted_primary_key", "lastrowid", "rowcounts"):
+        used(run, about["session"]) if "session" in about else None
+        return Data(f"{name} of a statement")
+    scalars = about.get("scalars", False) or name.startswith("scalar")
+    if name in ("scalars", "mappings", "tuples", "unique", "columns", "partitions", "yield_per"):
+        return Handle("result", {**about, "scalars": about.get("scalars", False) or name == "scalars"})
+    one = row_of(run, result, scalars=scalars, where=where)
+    if name in ONE or name in ("get", "__next__"):
+        return either([one, *([Const(None)] if name in MAYBE else [])]) or one
+    return Items("list", None, one)
+
+
+def row_of(run: Run, result: Handle, *, scalars: bool, where: str) -> Value:
+    """One row of a result, or its first column."""
+    columns = [column(run, result, at, where) for at in range(width(result))]
+    if scalars:
+        return columns[0] if columns else Data("a column")
+    key = ("sqlalchemy row", id(result.about["rows"]))
+    return run.kept.setdefault(key, Handle("result-row", {"of": result}))  # type: ignore[no-any-return]
+
+
+def width(result: Handle) -> int:
+    entities = result.about["entities"]
+    return len(entities) or len(result.about["rows"].about["of"].names) or 1
+
+
+def column(run: Run, result: Handle, at: int, where: str) -> Value:
+    """One column of a row: an object, or a value."""
+    entities, rows = result.about["entities"], result.about["rows"]
+    if at < len(entities) and entities[at] is not None:
+        return entity(run, result.about["session"], entities[at], rows.about["accesses"], where)
+    if any(one is not None for one in entities):
+        return Data("a column beside an object")
+    names = rows.about["of"].names
+    name = names[at] if at < len(names) else None
+    return cell(rows, name) if name else Data("an expression")
+
+
+def entity(run: Run, handle: Handle, cls: Any, accesses: list[Any], where: str) -> Value:
+    """An object that was loaded by one of the accesses; one for each access."""
+    mapper = sa.inspect(cls)
+    mapper = getattr(mapper, "mapper", mapper)
+    from commute.derive.sqlalchemy_schema import name
+
+    table = name(mapper.local_table) if isinstance(mapper.local_table, sa.Table) else ""
+    access = next((one for one in accesses if one.touch.table == table), None)
+    signature = access.signature if access is not None else where
+    # Rows that are not told apart are one object, so that a walk from row to row comes to an end.
+    known = ("entity", mapper.class_, signature if access is not None and access.rows is not None else "any")
+    made = Handle("entity", {"class": mapper.class_, "mapper": mapper, "access": access, "session": handle})
+    return run.kept.setdefault(known, made)  # type: ignore[no-any-return]

@@ -1,0 +1,172 @@
+"""State of the program itself: mutable globals, containers and attributes of objects that outlive the handler.
+
+Such an object is a key, ``state/NAME``, with the item or attribute below it. Reading what no handler of the app
+writes is no access; that is known when all handlers have been run (`application`).
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import types
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from commute.derive.run import Frame, KeyAccess, Run
+from commute.derive.values import Const, Data, Live, Unknown, Value, either, is_plain, options
+
+STATE = "state"
+VALUES_MAX = 16  # of a live container, any of which may be meant
+MUTABLE = (dict, list, set, bytearray)
+
+
+def global_value(run: Run, frame: Frame, name: str, where: str) -> Value:
+    """A global as it is now, or a builtin."""
+    from commute.derive.attributes import wrap
+
+    if name in frame.globals:
+        thing = frame.globals[name]
+        if name in rebound(str(frame.globals.get("__name__", ""))):
+            path = (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}"))
+            run.add(KeyAccess("read", path, where))
+            return Data(f"{name} changes while the program runs") if isinstance(thing, _PLAIN) else Unknown(name)
+        return wrap(run, thing)
+    if hasattr(builtins, name):
+        return Live(getattr(builtins, name))
+    return Data(f"{name} has no value")
+
+
+_PLAIN = (str, int, float, bool, bytes, type(None))
+
+
+@lru_cache(1_024)
+def rebound(module: str) -> frozenset[str]:
+    """The globals of a module that some function of it sets."""
+    import sys
+
+    found = sys.modules.get(module)
+    try:
+        tree = ast.parse(inspect.getsource(found)) if found is not None else None
+    except (OSError, TypeError, SyntaxError):
+        return frozenset()
+    nodes = ast.walk(tree) if tree is not None else ()
+    return frozenset(name for node in nodes if isinstance(node, ast.Global) for name in node.names)
+
+
+def path_of(run: Run, thing: object) -> tuple[Value, ...]:
+    """The key of an object that outlives the handler: one for each object."""
+    return Const(STATE), Const(run.knowledge.name_of(thing))
+
+
+def live_read(run: Run, value: Live, key: Value | None, where: str) -> Value | None:
+    """An element of a live container, any of them with `key` None."""
+    from commute.derive.attributes import has_method, wrap
+
+    thing = value.value
+    if isinstance(thing, MUTABLE):
+        run.add(KeyAccess("read", _below(path_of(run, thing), key), where))
+    elif isinstance(thing, tuple | frozenset | range | types.MappingProxyType):
+        pass
+    elif isinstance(thing, type):
+        members = getattr(thing, "__members__", None)
+        return Data() if members is None else either([Const(member) for member in members.values()])
+    else:
+        method = has_method(type(thing), "__iter__")
+        if method is not None and key is None:
+            from commute.derive.items import element
+
+            return element(run, run.call(Live(method), [value], {}, where), where)
+        return run.widen(f"a {type(thing).__name__} of the program is read", where)
+    if isinstance(thing, MUTABLE) and run.knowledge.changes(path_of(run, thing)):
+        plain = all(isinstance(one, _PLAIN) for one in (thing.values() if isinstance(thing, Mapping) else thing))
+        return Data("it changes") if plain else Unknown("it changes")
+    inside = list(thing) if not isinstance(thing, Mapping) else list(thing.values() if key is not None else thing)
+    if len(inside) > VALUES_MAX:
+        return Data() if all(isinstance(one, _PLAIN) for one in inside) else Unknown("one of too many objects")
+    found = either([wrap(run, inner) for inner in inside])
+    return found if found is not None or isinstance(thing, tuple | frozenset) else Data("it is empty now")
+
+
+def _values(thing: Any) -> list[Any]:
+    return list(thing.values() if isinstance(thing, Mapping) else thing)
+
+
+def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
+    """``live[key]``."""
+    from commute.derive.attributes import has_method, wrap
+
+    thing = value.value
+    if isinstance(thing, type | types.GenericAlias) or hasattr(thing, "__origin__"):
+        return value  # a generic class with its arguments
+    method = has_method(type(thing), "__getitem__")
+    if method is not None:
+        return run.call(Live(method), [value, key], {}, where)
+    if isinstance(thing, Mapping) and isinstance(key, Const | Live):
+        run_key = key.value
+        if isinstance(thing, MUTABLE):
+            path = _below(path_of(run, thing), key)
+            run.add(KeyAccess("read", path, where))
+            if run.knowledge.changes(path):
+                return (
+                    Data("it changes") if all(isinstance(v, _PLAIN) for v in _values(thing)) else Unknown("it changes")
+                )
+        try:
+            return wrap(run, thing[run_key])
+        except (KeyError, TypeError):
+            return Data("it is not there now")
+    if isinstance(thing, list | tuple) and isinstance(key, Const) and isinstance(key.value, int):
+        live_read(run, value, key, where)
+        try:
+            inner = thing[key.value]
+            return Data("it may change") if isinstance(inner, _PLAIN) and isinstance(thing, list) else wrap(run, inner)
+        except IndexError:
+            return Data("it is not there now")
+    found = live_read(run, value, key, where)
+    if isinstance(thing, MUTABLE) and found is not None and is_plain(found):
+        return Data("it may change")
+    return found or Data()
+
+
+def live_attribute(run: Run, value: Live, name: str, thing: Any, where: str) -> Value:
+    """An attribute that a live object or class holds itself."""
+    from commute.derive.attributes import bind, wrap
+
+    if isinstance(thing, types.FunctionType) and isinstance(value.value, type):
+        return Live(thing)
+    path = (*path_of(run, value.value), Const(name))
+    run.add(KeyAccess("read", path, where))
+    if isinstance(value.value, type) and isinstance(thing, classmethod | staticmethod):
+        return bind(run, thing, value, value.value, where)
+    if run.knowledge.changes(path):
+        return Data(f"{name} changes") if isinstance(thing, _PLAIN) else Unknown(f"{name} changes")
+    return wrap(run, thing)
+
+
+def set_live(run: Run, value: Live, key: Value | str | None, where: str) -> None:
+    """An item or attribute of a live object is set; None: all of it may be."""
+    at = Const(key) if isinstance(key, str) else key
+    thing = value.value
+    if isinstance(thing, types.ModuleType | type):
+        run.widen(f"{getattr(thing, '__name__', thing)} is changed while the program runs", where)
+        return
+    from commute.derive.attributes import has_method
+
+    method = (
+        has_method(type(thing), "__setitem__") if not isinstance(key, str) else has_method(type(thing), "__setattr__")
+    )
+    if method is not None:
+        run.call(Live(method), [value, at or Data(), Data()], {}, where)
+        return
+    run.add(KeyAccess("write", _below(path_of(run, thing), at), where))
+
+
+def _below(path: tuple[Value, ...], key: Value | None) -> tuple[Value, ...]:
+    if key is None or not all(map(_may_be_segment, options(key))):
+        return path
+    return (*path, key)
+
+
+def _may_be_segment(value: Value) -> bool:
+    return not isinstance(value, Const) or isinstance(value.value, str | int)

@@ -1,0 +1,341 @@
+"""Statements: both branches, loops until nothing changes, and what is left when an exception may come at any place."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+
+from commute.derive import expressions
+from commute.derive.attributes import class_attribute, has_method
+from commute.derive.run import Frame, Run
+from commute.derive.values import Closure, Const, Data, Either, Entries, Field, Handle, Items, Live, Made, Value, either
+
+PASSES = 4  # of a loop's body, before what still changes counts as unknown
+
+
+def execute(run: Run, frame: Frame, body: Sequence[ast.stmt]) -> bool:
+    """Run the statements; False if nothing comes after them: they return, raise, break or continue."""
+    for statement in body:
+        if not run.step(frame.where(statement)):
+            return False
+        if not _one(run, frame, statement):
+            return False
+    return True
+
+
+def _one(run: Run, frame: Frame, node: ast.stmt) -> bool:
+    if isinstance(node, ast.Expr):
+        run.discarded = node.value.value if isinstance(node.value, ast.Await) else node.value
+        run.evaluate(frame, node.value)
+    elif isinstance(node, ast.Return):
+        frame.returned.append(run.evaluate(frame, node.value) if node.value is not None else Const(None))
+        return False
+    elif isinstance(node, ast.Raise):
+        for part in (node.exc, node.cause):
+            if part is not None:
+                raised = run.evaluate(frame, part)
+                if isinstance(raised, Live):
+                    run.call(raised, [], {}, frame.where(node))
+        return False
+    elif isinstance(node, ast.Break | ast.Continue):
+        if frame.left:
+            frame.left[-1].append(dict(frame.names))
+        return False
+    elif isinstance(node, ast.If):
+        return _if(run, frame, node)
+    elif isinstance(node, ast.For | ast.AsyncFor | ast.While):
+        return _loop(run, frame, node)
+    elif isinstance(node, ast.Try | ast.TryStar):
+        return _try(run, frame, node)
+    elif isinstance(node, ast.With | ast.AsyncWith):
+        return _with(run, frame, node)
+    elif isinstance(node, ast.Match):
+        return _match(run, frame, node)
+    else:
+        _simple(run, frame, node)
+    return True
+
+
+def _simple(run: Run, frame: Frame, node: ast.stmt) -> None:
+    if isinstance(node, ast.Assign):
+        value = run.evaluate(frame, node.value)
+        for target in node.targets:
+            assign(run, frame, target, value)
+    elif isinstance(node, ast.AnnAssign):
+        if node.value is not None:
+            assign(run, frame, node.target, run.evaluate(frame, node.value))
+    elif isinstance(node, ast.AugAssign):
+        _augmented(run, frame, node)
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        frame.assign(node.name, _decorated(run, frame, node))
+    elif isinstance(node, ast.Assert):
+        run.evaluate(frame, node.test)
+        if node.msg is not None:
+            run.evaluate(frame, node.msg)
+    elif isinstance(node, ast.Delete):
+        for target in node.targets:
+            if isinstance(target, ast.Subscript):
+                expressions.set_item(run, frame, target, None)
+            elif isinstance(target, ast.Attribute):
+                set_attribute(run, run.evaluate(frame, target.value), target.attr, Data(), frame.where(node))
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        _import(run, frame, node)
+    elif isinstance(node, ast.Global | ast.Nonlocal):
+        frame.outside.update(node.names)
+    elif isinstance(node, ast.ClassDef):
+        frame.assign(node.name, run.widen(f"class {node.name} is made while the handler runs", frame.where(node)))
+    elif not isinstance(node, ast.Pass):
+        run.widen(f"{type(node).__name__} is not followed", frame.where(node))
+
+
+def _decorated(run: Run, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Value:
+    value: Value = Closure(node, frame, expressions.defaults(run, frame, node.args))
+    for decorator in reversed(node.decorator_list):
+        value = run.call(run.evaluate(frame, decorator), [value], {}, frame.where(decorator))
+    return value
+
+
+def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
+    import sys
+
+    for alias in node.names:
+        module = alias.name if isinstance(node, ast.Import) else node.module or ""
+        found = sys.modules.get(module)
+        value: Value | None = None
+        if isinstance(node, ast.ImportFrom):
+            if node.level == 0 and found is not None and hasattr(found, alias.name):
+                value = expressions.wrap(run, getattr(found, alias.name))
+            elif node.level == 0 and f"{module}.{alias.name}" in sys.modules:
+                value = Live(sys.modules[f"{module}.{alias.name}"])
+        elif found is not None:
+            value = Live(found if alias.asname else sys.modules[alias.name.split(".")[0]])
+        name = alias.asname or (alias.name.split(".")[0] if isinstance(node, ast.Import) else alias.name)
+        where = frame.where(node)
+        frame.assign(name, value if value is not None else run.widen(f"{alias.name} is imported first here", where))
+
+
+# -- targets ------------------------------------------------------------------------------------------------------
+
+
+def assign(run: Run, frame: Frame, target: ast.expr, value: Value) -> None:
+    """Bind a target, whatever it is."""
+    if isinstance(target, ast.Name):
+        if target.id in frame.outside:
+            run.widen(f"{target.id} is a variable of the program that this sets", frame.where(target))
+        frame.assign(target.id, value)
+    elif isinstance(target, ast.Attribute):
+        set_attribute(run, run.evaluate(frame, target.value), target.attr, value, frame.where(target))
+    elif isinstance(target, ast.Subscript):
+        expressions.set_item(run, frame, target, value)
+    elif isinstance(target, ast.Starred):
+        assign(run, frame, target.value, Items("list", None, expressions.element(run, value, frame.where(target))))
+    elif isinstance(target, ast.Tuple | ast.List):
+        _unpack(run, frame, target, value)
+
+
+def _unpack(run: Run, frame: Frame, target: ast.Tuple | ast.List, value: Value) -> None:
+    starred = any(isinstance(part, ast.Starred) for part in target.elts)
+    if isinstance(value, Items) and value.known is not None and not starred and len(value.known) == len(target.elts):
+        for part, item in zip(target.elts, value.known, strict=True):
+            assign(run, frame, part, item)
+        return
+    where = frame.where(target)
+    for at, part in enumerate(target.elts):
+        inner = part.value if isinstance(part, ast.Starred) else part
+        one = expressions.element(run, value, where) if starred else expressions.item(run, value, Const(at), where)
+        assign(run, frame, inner, one or Data())
+
+
+def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> None:
+    """``value.name = new``."""
+    for option in value.options if isinstance(value, Either) else (value,):
+        if any(plugin.assign(run, option, name, new, where) for plugin in run.plugins):
+            continue
+        if isinstance(option, Made):
+            found = class_attribute(option.cls, name)
+            method = has_method(option.cls, "__setattr__")
+            if isinstance(found, property) and found.fset is not None:
+                run.call(Live(found.fset), [option, new], {}, where)
+            elif method is not None:
+                run.call(Live(method), [option, Const(name), new], {}, where)
+            elif found is not None and has_method(type(found), "__set__"):
+                run.call(Live(has_method(type(found), "__set__")), [Live(found), option, new], {}, where)
+            else:
+                option.attributes[name] = either([option.attributes.get(name, new), new]) or new
+        elif isinstance(option, Live):
+            expressions.set_live(run, option, name, where)
+        elif isinstance(option, Field):
+            run.widen("the event itself is changed", where)
+        elif not isinstance(option, Const | Data):
+            run.widen(f"attribute {name} of {option} is set", where)
+
+
+def _augmented(run: Run, frame: Frame, node: ast.AugAssign) -> None:
+    where = frame.where(node)
+    load = ast.copy_location(_loaded(node.target), node.target)
+    value = run.evaluate(frame, node.value)
+    old = run.evaluate(frame, load)
+    new = expressions.operate(run, type(node.op), old, value, where, in_place=True)
+    assign(run, frame, node.target, new)
+
+
+def _loaded(target: ast.Name | ast.Attribute | ast.Subscript) -> ast.expr:
+    if isinstance(target, ast.Name):
+        return ast.Name(target.id, ast.Load())
+    if isinstance(target, ast.Attribute):
+        return ast.Attribute(target.value, target.attr, ast.Load())
+    return ast.Subscript(target.value, target.slice, ast.Load())
+
+
+# -- where paths part and meet ------------------------------------------------------------------------------------
+
+
+def _if(run: Run, frame: Frame, node: ast.If) -> bool:
+    truth = expressions.truth(run, run.evaluate(frame, node.test), frame.where(node), node.test)
+    if truth is not None:
+        return execute(run, frame, node.body if truth else node.orelse)
+    return _branches(run, frame, [node.body, node.orelse])
+
+
+def _branches(run: Run, frame: Frame, bodies: Iterable[Sequence[ast.stmt]]) -> bool:
+    """Each of the bodies from the same names; True if something comes after one of them."""
+    before = frame.names
+    ends = []
+    for body in bodies:
+        frame.names = dict(before)
+        if execute(run, frame, body):
+            ends.append(frame.names)
+    frame.names = _joined(ends) if ends else before
+    return bool(ends)
+
+
+def _joined(several: Sequence[dict[str, Value]]) -> dict[str, Value]:
+    names = dict.fromkeys(name for one in several for name in one)
+    return {name: either([one[name] for one in several if name in one]) or Data() for name in names}
+
+
+def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> bool:
+    where = frame.where(node)
+    values: Value | None = None
+    if not isinstance(node, ast.While):
+        values = expressions.element(run, run.evaluate(frame, node.iter), where)
+        if values is None:
+            return execute(run, frame, node.orelse) if node.orelse else True
+    frame.left.append([])
+    for number in range(PASSES):
+        before = dict(frame.names)
+        if isinstance(node, ast.While):
+            expressions.truth(run, run.evaluate(frame, node.test), where, node.test)
+        else:
+            assert values is not None
+            assign(run, frame, node.target, values)
+        went_on = execute(run, frame, node.body)
+        ends = [before, *frame.left[-1], *([frame.names] if went_on else [])]
+        frame.names = _joined(ends)
+        if frame.names == before or run.stop():
+            break
+        if number == PASSES - 2:
+            _widen_changing(run, frame, before, where)
+    frame.left.pop()
+    if node.orelse:
+        return _branches(run, frame, [node.orelse, []])
+    return True
+
+
+def _widen_changing(run: Run, frame: Frame, before: dict[str, Value], where: str) -> None:
+    """What differs from pass to pass for ever is plain data, or not known at all."""
+    for name, value in frame.names.items():
+        if name in before and before[name] != value:
+            plain = all(isinstance(option, Const | Field | Data) or _is_computed(option) for option in _options(value))
+            if plain:
+                frame.names[name] = Data("it changes in a loop")
+            elif not all(isinstance(option, Handle | Items | Entries | Const) for option in _options(value)):
+                frame.names[name] = run.widen(f"{name} changes in a loop", where)
+
+
+def _is_computed(value: Value) -> bool:
+    return type(value).__name__ == "Computed"
+
+
+def _options(value: Value) -> Sequence[Value]:
+    return value.options if isinstance(value, Either) else (value,)
+
+
+def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
+    before = dict(frame.names)
+    frame.trying.append({})
+    went_on = execute(run, frame, node.body)
+    if went_on and node.orelse:
+        went_on = execute(run, frame, node.orelse)
+    log = frame.trying.pop()
+    ends = [frame.names] if went_on else []
+    anywhere = {name: either([*([before[name]] if name in before else []), *values]) for name, values in log.items()}
+    after = {**before, **{name: value for name, value in anywhere.items() if value is not None}}
+    for handler in node.handlers:
+        frame.names = dict(after)
+        if handler.type is not None:
+            run.evaluate(frame, handler.type)
+        if handler.name:
+            frame.assign(handler.name, Data("an exception"))
+        if execute(run, frame, handler.body):
+            ends.append(frame.names)
+    frame.names = _joined([*ends, after] if node.finalbody else ends) if ends or node.finalbody else after
+    if node.finalbody and not execute(run, frame, node.finalbody):
+        return False
+    return bool(ends)
+
+
+def _with(run: Run, frame: Frame, node: ast.With | ast.AsyncWith) -> bool:
+    exits: list[tuple[Value, str]] = []
+    kind = "a" if isinstance(node, ast.AsyncWith) else ""
+    for item in node.items:
+        opened = run.evaluate(frame, item.context_expr)
+        where = frame.where(item.context_expr)
+        entered = expressions.enter(run, opened, kind, where)
+        exits.append((opened, where))
+        if item.optional_vars is not None:
+            assign(run, frame, item.optional_vars, entered)
+    went_on = execute(run, frame, node.body)
+    for opened, where in reversed(exits):
+        went_on = expressions.leave(run, opened, kind, where) or went_on
+    return went_on
+
+
+def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
+    subject = run.evaluate(frame, node.subject)
+    before = frame.names
+    ends = [dict(before)]  # no case may fit
+    for case in node.cases:
+        frame.names = dict(before)
+        _capture(run, frame, case.pattern, subject)
+        if case.guard is not None:
+            run.evaluate(frame, case.guard)
+        if execute(run, frame, case.body):
+            ends.append(frame.names)
+    frame.names = _joined(ends)
+    return True
+
+
+def _capture(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> None:
+    """Bind the names of a pattern; what stands deeper than one level is not told apart."""
+    where = frame.where(pattern)
+    if isinstance(pattern, ast.MatchAs):
+        if pattern.pattern is not None:
+            _capture(run, frame, pattern.pattern, subject)
+        if pattern.name:
+            frame.assign(pattern.name, subject)
+    elif isinstance(pattern, ast.MatchClass):
+        cls = run.evaluate(frame, pattern.cls)
+        names = list(pattern.kwd_attrs)
+        if isinstance(cls, Live):
+            names = [*getattr(cls.value, "__match_args__", ())[: len(pattern.patterns)], *names]
+        for name, inner in zip(names, [*pattern.patterns, *pattern.kwd_patterns], strict=False):
+            _capture(run, frame, inner, run.get(subject, str(name), where))
+    elif isinstance(pattern, ast.MatchOr):
+        for inner in pattern.patterns:
+            _capture(run, frame, inner, subject)
+    else:
+        for part in ast.walk(pattern):
+            bound = getattr(part, "name", None) or getattr(part, "rest", None)
+            if isinstance(bound, str) and isinstance(part, ast.MatchAs | ast.MatchStar | ast.MatchMapping):
+                frame.assign(bound, expressions.element(run, subject, where) or Data())

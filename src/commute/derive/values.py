@@ -1,0 +1,281 @@
+"""What an expression may be in an abstract run: known, taken from the event, made on the way, or not known.
+
+    Const      one Python value                     Made       an object of a class, made in this run
+    Field      data of the event, by path           Items      a list, tuple, set or iterator
+    Computed   a pure function of such values       Entries    a dict
+    Live       an object of the running program     Closure    a function that was defined in this run
+    Data       plain data, nobody knows which       Either     one of several
+    Own        plain data that no other event has
+    Unknown    anything, a way to the outside too   Handle     what a plug-in knows: a connection, a query, a row
+
+Invariant: `Data` has no way to anything but itself: no method of it has an effect. What may have is `Unknown`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, TypeAlias
+
+EITHER_MAX = 12  # of what an expression may be; more is not known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Const:
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Const) and type(self.value) is type(other.value) and bool(self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(type(self.value).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Data of the event at `path`; ``*`` stands for each element of a list. `hint` is its annotation."""
+
+    path: tuple[str, ...]
+    hint: Any = field(default=Any, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A pure function of `parts`, which are Const, Field and Computed; `name` is how it is shown."""
+
+    name: str
+    function: Callable[..., Any] = field(compare=False)
+    parts: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """An object of the running program, as Python has it now."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Live) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """`why` it is not known."""
+
+    why: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Plain data that no other event has: the event's id, and what is made from it or from chance one to one."""
+
+    why: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    why: str = field(compare=False)
+
+
+@dataclass(slots=True, eq=False)
+class Made:
+    """An object of `cls` made in this run. Attributes that were set several times are Either."""
+
+    cls: type
+    attributes: dict[str, Value] = field(default_factory=dict)
+    complete: bool = True  # False: it was not made here; its attributes are known by annotation alone
+
+
+@dataclass(slots=True, eq=False)
+class Items:
+    """`known` in sequence, None where only `element` is known: any of them. `kind`: list, tuple, set, iterator."""
+
+    kind: str
+    known: list[Value] | None
+    element: Value | None = None
+
+    def any(self) -> Value | None:
+        """One of them; None for none at all."""
+        return either([*(self.known or ()), *([self.element] if self.element is not None else [])])
+
+
+@dataclass(slots=True, eq=False)
+class Entries:
+    """`known` by constant key; `other`: values under keys that are not known."""
+
+    known: dict[Any, Value] = field(default_factory=dict)
+    other: Value | None = None
+    key: Value | None = None  # of those in `other`
+
+    def any(self) -> Value | None:
+        return either([*self.known.values(), *([self.other] if self.other is not None else [])])
+
+
+@dataclass(slots=True, eq=False)
+class Closure:
+    """A function of this run: its syntax, what it sees, its defaults; `owner` the class that it was found in."""
+
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    frame: Any  # the Frame in which it was defined
+    defaults: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A function with its first argument."""
+
+    function: Value
+    first: Value
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """Something that a plug-in knows, with what it keeps of it."""
+
+    kind: str
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    options: tuple[Value, ...]
+
+
+Value: TypeAlias = (
+    Const | Field | Computed | Live | Data | Own | Unknown | Made | Items | Entries | Closure | Bound | Handle | Either
+)
+
+
+def either(values: Iterable[Value]) -> Value | None:
+    """One of several; None for none. Too many plain ones are Data, too many others Unknown."""
+    found: dict[Value, None] = {}
+    for value in values:
+        for option in value.options if isinstance(value, Either) else (value,):
+            found.setdefault(option)
+    if len(found) > 1 and any(isinstance(option, Unknown) for option in found):
+        return next(option for option in found if isinstance(option, Unknown))
+    if len(found) > EITHER_MAX:
+        plain = all(isinstance(option, Const | Field | Computed | Data | Own) for option in found)
+        return Data("one of too many values") if plain else Unknown("one of too many objects")
+    if len(found) <= 1:
+        return next(iter(found), None)
+    return Either(tuple(found))
+
+
+def options(value: Value) -> Sequence[Value]:
+    """What it may be, one by one."""
+    return value.options if isinstance(value, Either) else (value,)
+
+
+def is_plain(value: Value) -> bool:
+    """Whether it is data that can be told from the event, or at least has no way to the outside."""
+    return all(isinstance(option, Const | Field | Computed | Data | Own) for option in options(value))
+
+
+def is_known(value: Value) -> bool:
+    """Whether it can be computed from the event."""
+    return isinstance(value, Const | Field | Computed)
+
+
+def compute(name: str, function: Callable[..., Any], parts: Sequence[Value]) -> Value:
+    """The pure function of values: known where all are, one of several where a part is, else plain data."""
+    if not all(map(is_plain, parts)):
+        return Data(f"{name} of what is not known")
+    combinations = list(product(*map(options, parts)))
+    if len(combinations) > EITHER_MAX:
+        return Data(f"{name} of too many values")
+    found = [_computed(name, function, combination) for combination in combinations]
+    return either(found) or Data(name)
+
+
+def _computed(name: str, function: Callable[..., Any], parts: tuple[Value, ...]) -> Value:
+    if not all(map(is_known, parts)):
+        own = [part for part in parts if isinstance(part, Own)]
+        one_to_one = name in ("str", "builtins.str", "hex") or name.startswith("f'")
+        if len(own) == 1 and one_to_one and all(isinstance(part, Const | Own) for part in parts):
+            return own[0]
+        return Data(f"{name} of what is not known")
+    if all(isinstance(part, Const) for part in parts):
+        try:
+            return Const(function(*(part.value for part in parts if isinstance(part, Const))))
+        except Exception:  # noqa: BLE001 - it fails in the run too, and goes another way there
+            return Data(f"{name} fails")
+    return Computed(name, function, parts)
+
+
+class NoValueError(Exception):
+    """An expression has no value for an event: a function of it fails."""
+
+
+def evaluate(value: Value, event: object) -> Iterator[Any]:
+    """The values of a known expression for one event, one for each combination of elements. Raises NoValueError."""
+    prefixes = sorted(_prefixes(value), key=len)
+    for places in _elements(prefixes, event, {}):
+        yield _evaluate(value, event, places)
+
+
+Places: TypeAlias = dict[tuple[str, ...], Any]
+
+
+def _prefixes(value: Value) -> set[tuple[str, ...]]:
+    """The lists that an expression goes through, by path up to and with the ``*``."""
+    if isinstance(value, Computed):
+        return set().union(*map(_prefixes, value.parts))
+    if isinstance(value, Field):
+        return {value.path[: at + 1] for at, name in enumerate(value.path) if name == "*"}
+    return set()
+
+
+def _elements(prefixes: Sequence[tuple[str, ...]], event: object, places: Places) -> Iterator[Places]:
+    if not prefixes:
+        yield places
+        return
+    prefix, *rest = prefixes
+    for element in _at(prefix[:-1], event, places) or ():
+        yield from _elements(rest, event, {**places, prefix: element})
+
+
+def _evaluate(value: Value, event: object, places: Places) -> Any:
+    if isinstance(value, Const):
+        return value.value
+    if isinstance(value, Field):
+        return _at(value.path, event, places)
+    assert isinstance(value, Computed), f"{value} cannot be told from the event"
+    try:
+        return value.function(*(_evaluate(part, event, places) for part in value.parts))
+    except NoValueError:
+        raise
+    except Exception as error:
+        raise NoValueError(f"{value.name}: {type(error).__name__}: {error}") from error
+
+
+def _at(path: tuple[str, ...], event: object, places: Places) -> Any:
+    for length in range(len(path), 0, -1):
+        if path[:length] in places:
+            found, rest = places[path[:length]], path[length:]
+            break
+    else:
+        found, rest = event, path
+    for name in rest:
+        if found is None:
+            raise NoValueError(f"{'.'.join(path)} has no value")
+        found = found.get(name) if isinstance(found, Mapping) else getattr(found, name)
+    return found
+
+
+def shown(value: Value) -> str:
+    """An expression as people read it: ``{order_id}``, ``upper({sku})``, ``'paid'``."""
+    if isinstance(value, Const):
+        return repr(value.value)
+    if isinstance(value, Field):
+        return "{" + ".".join(value.path) + "}"
+    if isinstance(value, Computed):
+        return f"{value.name}({', '.join(map(shown, value.parts))})"
+    if isinstance(value, Either):
+        return " or ".join(map(shown, value.options))
+    return getattr(value, "why", "") or type(value).__name__.lower()

@@ -1,0 +1,172 @@
+"""What INSERT, UPDATE and DELETE touch: their own rows, rows that are told apart by the same values, parents and
+children."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlglot import exp
+
+from commute.sql.ddl import fold, name_of
+from commute.sql.schema import Schema, Table
+from commute.sql.scope import Scope, operand
+from commute.sql.statement import Const, Opaque, Operand, Touch
+
+Rows = Sequence[dict[str, tuple[Any, ...]]] | None
+Values = dict[str, tuple[Operand, ...]]
+SUMMABLE = ("int", "numeric", "other")  # kinds whose additions commute exactly
+
+
+def insert(node: exp.Insert, name: str, schema: Schema) -> Iterator[Touch]:
+    """The rows that an INSERT makes, or changes where it meets one; what may collide with them; their parents."""
+    table = schema.table(name)
+    rows = inserted(node, table, schema)
+    yield Touch(name, "write", "insert", None if rows is None else tuple(rows))
+    if table is None:
+        return
+    for row in rows or [{}]:
+        yield from _unique(table, row, known=rows is not None)
+        for key in table.foreign_keys:
+            given = [row.get(column, (Opaque("?"),)) for column in key.columns]
+            yield _parent(key.table, key.parents, schema, given if rows is not None else None)
+    conflict = node.args.get("conflict")
+    if conflict is not None and conflict.expressions:
+        changed = {name_of(each.this, schema.dialect) for each in conflict.expressions if isinstance(each, exp.EQ)}
+        if any(changed & set(unique) for unique in table.uniques):
+            yield Touch(name, "write", "unique", None)
+
+
+def inserted(node: exp.Insert, table: Table | None, schema: Schema) -> list[Values] | None:
+    """The values of each row as far as they are known before; None: nothing is known of the rows."""
+    dialect = schema.dialect
+    if isinstance(node.this, exp.Schema):
+        names = [fold(column.name, dialect) for column in node.this.expressions]
+    elif table is not None and table.columns:
+        names = list(table.columns)
+    else:
+        return None
+    source = node.expression
+    if isinstance(source, exp.Values):
+        rows = [item.expressions if isinstance(item, exp.Tuple) else [item] for item in source.expressions]
+    elif isinstance(source, exp.Select):
+        rows = [[item.this if isinstance(item, exp.Alias) else item for item in source.expressions]]
+        if any(item.find(exp.Star) for item in rows[0] if not isinstance(item, exp.Func)):
+            return None
+    elif source is None:
+        return [{}]
+    else:
+        return None
+    found = []
+    for row in rows:
+        if len(row) > len(names):
+            return None
+        values: Values = {}
+        for name, item in zip(names, row, strict=False):
+            column = None if table is None else table.columns.get(name)
+            values[name] = (operand(item, column) or Opaque(item.sql()),)
+        found.append(values)
+    return found
+
+
+def _unique(table: Table, row: Values, *, known: bool) -> Iterator[Touch]:
+    """Whoever has the same values in columns that tell rows apart: the insertion fails, or goes another way."""
+    for unique in table.uniques:
+        if not known:
+            yield Touch(table.name, "write", "unique", None)
+            continue
+        columns = [table.columns.get(column) for column in unique]
+        if any(column is not None and column.generated and column.name not in row for column in columns):
+            continue  # the database makes up a value that nobody has
+        values = {column: row.get(column, (Const(None),)) for column in unique}
+        if any(value == (Const(None),) for value in values.values()):
+            continue  # without a value it equals none; a default is rarely given to a unique column
+        yield Touch(table.name, "write", "unique", (values,))
+
+
+def _parent(name: str, parents: Sequence[str], schema: Schema, given: Sequence[tuple[Operand, ...]] | None) -> Touch:
+    table = schema.table(name)
+    columns = list(parents) or list(table.primary_key if table is not None else ())
+    if given is None or len(columns) != len(given):
+        return Touch(name, "read", "parent", None)
+    return Touch(name, "read", "parent", (dict(zip(columns, given, strict=True)),), frozenset(columns))
+
+
+def update(node: exp.Update, name: str, alias: str, scope: Scope, rows: Rows) -> Iterator[Touch]:
+    """The rows that an UPDATE finds, as additions where it only adds; what its new values may collide with."""
+    schema = scope.schema
+    table = schema.table(name)
+    values: Values = {}
+    added: set[str] = set()
+    for each in node.expressions:
+        if not isinstance(each, exp.EQ) or not isinstance(each.this, exp.Column):
+            yield Touch(name, "write", "update", _frozen(rows))
+            return
+        column = name_of(each.this, schema.dialect)
+        known = None if table is None else table.columns.get(column)
+        values[column] = (operand(each.expression, known) or Opaque(each.expression.sql()),)
+        if _adds(each.this, each.expression, schema) and (known is None or known.kind in SUMMABLE):
+            added.add(column)
+    where = node.args.get("where")
+    asked = {name_of(column, schema.dialect) for column in where.find_all(exp.Column)} if where is not None else set()
+    guarded = bool(asked & added)
+    plain = added == set(values) and not guarded and node.args.get("returning") is None and bool(added)
+    keyed = plain and rows is not None and all(asked == set(row) for row in rows)
+    columns = frozenset(values)
+    mode = "add" if keyed and table is not None and not table.triggers else "write"
+    yield Touch(name, mode, "update", _frozen(rows), columns, guarded)  # type: ignore[arg-type]
+    if table is None:
+        return
+    for unique in table.uniques:
+        if columns & set(unique):
+            moved = {column: values[column] for column in unique if column in values}
+            yield Touch(name, "write", "unique", (moved,) if len(moved) == len(unique) else None)
+    for key in table.foreign_keys:
+        if columns & set(key.columns):
+            given = [values.get(column, (Opaque("?"),)) for column in key.columns]
+            yield _parent(key.table, key.parents, schema, given)
+    for child, key in schema.children(name):
+        referenced = set(key.parents or table.primary_key)
+        if columns & referenced:
+            yield Touch(child.name, "write" if key.on_update == "write" else "read", "child", None)
+
+
+def _adds(target: exp.Column, value: exp.Expr, schema: Schema) -> bool:
+    """``q + x`` or ``q - x`` for a column q, x without any column or query; also ``x + q``."""
+    if isinstance(value, exp.Paren):
+        return _adds(target, value.this, schema)
+    if not isinstance(value, exp.Add | exp.Sub):
+        return False
+    sides = [value.left, value.right]
+    if isinstance(value, exp.Add) and not isinstance(sides[0], exp.Column | exp.Add | exp.Sub | exp.Paren):
+        sides.reverse()
+    own, other = sides
+    if other.find(exp.Column, exp.Select, exp.Func) is not None:
+        return False
+    if isinstance(own, exp.Column):
+        return name_of(own, schema.dialect) == name_of(target, schema.dialect)
+    return _adds(target, own, schema)
+
+
+def delete(name: str, schema: Schema, rows: Rows) -> Iterator[Touch]:
+    """The rows that a DELETE finds, and their children, which go with them, or forbid it."""
+    yield Touch(name, "write", "delete", _frozen(rows))
+    yield from _children(name, schema, rows, {name})
+
+
+def _children(name: str, schema: Schema, rows: Rows, seen: set[str]) -> Iterator[Touch]:
+    table = schema.table(name)
+    for child, key in schema.children(name):
+        parents = key.parents or (table.primary_key if table is not None else ())
+        found = None
+        if rows is not None and all(set(parents) <= set(row) for row in rows):
+            found = tuple(
+                {column: row[parent] for column, parent in zip(key.columns, parents, strict=True)} for row in rows
+            )
+        yield Touch(child.name, "write" if key.on_delete == "write" else "read", "child", found)
+        if key.on_delete == "write" and child.name not in seen:
+            yield from _children(child.name, schema, None, {*seen, child.name})
+
+
+def _frozen(rows: Rows) -> tuple[dict[str, tuple[Any, ...]], ...] | None:
+    return None if rows is None else tuple(rows)

@@ -1,0 +1,204 @@
+"""A schema out of the text of its definitions: CREATE TABLE, VIEW, TRIGGER and INDEX, as a database's catalogue has
+them.
+
+What is not understood of a table makes it coarser: a type that is not known compares in an unknown way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sqlglot import exp, parse_one
+from sqlglot.errors import SqlglotError
+
+from commute.sql.schema import Collation, Column, ForeignKey, Kind, OnChange, Schema, Table
+
+_TRIGGER = re.compile(
+    r"CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?\S+\s+.*?\bON\s+[\"`\[]?(\w+)[\"`\]]?.*?\bBEGIN\b(.*)\bEND",
+    re.IGNORECASE | re.DOTALL,
+)
+_AFFINITY: tuple[tuple[str, Kind], ...] = (  # of SQLite, in this sequence
+    ("INT", "int"), ("CHAR", "text"), ("CLOB", "text"), ("TEXT", "text"), ("BLOB", "bytes"),
+    ("REAL", "float"), ("FLOA", "float"), ("DOUB", "float"), ("BOOL", "bool"),
+)  # fmt: skip
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("INT", "INTEGER", "BIGINT", "SMALLINT", "TINYINT", "SERIAL", "BIGSERIAL", "SMALLSERIAL"), "int"),
+    **dict.fromkeys(("TEXT", "VARCHAR", "CHARACTER VARYING", "NVARCHAR"), "text"),
+    **dict.fromkeys(("DECIMAL", "NUMERIC"), "numeric"),
+    **dict.fromkeys(("FLOAT", "DOUBLE", "REAL", "DOUBLE PRECISION"), "float"),
+    "BOOLEAN": "bool",
+    "UUID": "uuid",
+    "DATE": "date",
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMPTZ", "DATETIME"), "time"),
+}
+_WRITES = ("CASCADE", "SET NULL", "SET DEFAULT")
+
+
+def schema_of(statements: Iterable[str], dialect: str = "sqlite") -> Schema:
+    """The schema that these definitions make; others among them are passed over. O(text), about 1 ms each."""
+    tables: dict[str, Table] = {}
+    triggers: list[tuple[str, str]] = []
+    for text in statements:
+        found = _TRIGGER.search(text)
+        if found is not None:
+            triggers.append((fold(found[1], dialect), found[2].strip()))
+            continue
+        if not re.match(r"\s*CREATE\b", text, re.IGNORECASE):
+            continue
+        try:
+            tree = parse_one(text, dialect=dialect)
+        except SqlglotError:
+            continue
+        if isinstance(tree, exp.Create):
+            _created(tree, tables, dialect)
+    for name, body in triggers:
+        if name in tables:
+            tables[name] = replace(tables[name], triggers=(*tables[name].triggers, body))
+    return Schema(tables, dialect)
+
+
+def fold(name: str, dialect: str, *, quoted: bool = False) -> str:
+    """A name as the database compares it: SQLite and MySQL by any case, PostgreSQL by the lower one unless quoted."""
+    return name if quoted and dialect == "postgres" else name.lower()
+
+
+def name_of(node: exp.Expr, dialect: str) -> str:
+    """The name of a table or column as the schema has it, with its schema in front where the text has one."""
+    this = node.this
+    name = fold(node.name, dialect, quoted=isinstance(this, exp.Identifier) and bool(this.args.get("quoted")))
+    db = node.args.get("db") if isinstance(node, exp.Table) else None
+    return f"{fold(db.name, dialect)}.{name}" if db is not None and db.name.lower() not in ("main", "public") else name
+
+
+def _created(tree: exp.Create, tables: dict[str, Table], dialect: str) -> None:
+    kind = str(tree.args.get("kind") or "").upper()
+    if kind == "VIEW":
+        table = tree.find(exp.Table)
+        query = tree.args.get("expression")
+        if table is not None and query is not None:
+            name = name_of(table, dialect)
+            tables[name] = Table(name, {}, view=query.sql(dialect=dialect))
+    elif kind == "INDEX":
+        _index(tree, tables, dialect)
+    elif kind == "TABLE" and isinstance(tree.this, exp.Schema):
+        made = _table(tree.this, dialect)
+        tables[made.name] = _merged(tables[made.name], made) if made.name in tables else made
+
+
+def _merged(one: Table, other: Table) -> Table:
+    """A table that is defined twice, nobody knows which of them is there: what they differ in is not known."""
+    if one == other:
+        return one
+    columns = {
+        name: column if other.columns.get(name, column) == column else Column(name, "other", "unknown")
+        for name, column in {**other.columns, **one.columns}.items()
+    }
+    return Table(
+        one.name, columns, tuple(dict.fromkeys((*one.uniques, *other.uniques))),
+        tuple(dict.fromkeys((*one.foreign_keys, *other.foreign_keys))), (*one.triggers, *other.triggers), one.view,
+    )  # fmt: skip
+
+
+def _index(tree: exp.Create, tables: dict[str, Table], dialect: str) -> None:
+    target = tree.find(exp.Table)
+    if not tree.args.get("unique") or target is None:
+        return
+    name = name_of(target, dialect)
+    columns = tuple(name_of(column, dialect) for column in tree.find_all(exp.Column))
+    if name in tables and columns:
+        tables[name] = replace(tables[name], uniques=(*tables[name].uniques, columns))
+
+
+def _table(node: exp.Schema, dialect: str) -> Table:
+    columns: dict[str, Column] = {}
+    primary: tuple[str, ...] = ()
+    uniques: list[tuple[str, ...]] = []
+    keys: list[ForeignKey] = []
+    for part in node.expressions:
+        if isinstance(part, exp.ColumnDef):
+            column = _column(part, dialect)
+            columns[column.name] = column
+            for constraint in part.args.get("constraints") or ():
+                kind = constraint.kind
+                if isinstance(kind, exp.PrimaryKeyColumnConstraint):
+                    primary = (column.name,)
+                elif isinstance(kind, exp.UniqueColumnConstraint):
+                    uniques.append((column.name,))
+                elif isinstance(kind, exp.Reference):
+                    keys.append(_foreign((column.name,), kind, dialect))
+        else:
+            for inner in (part, *part.find_all(exp.PrimaryKey, exp.UniqueColumnConstraint, exp.ForeignKey)):
+                if isinstance(inner, exp.PrimaryKey):
+                    primary = tuple(_names(inner.expressions, dialect))
+                elif isinstance(inner, exp.UniqueColumnConstraint) and inner.this is not None:
+                    uniques.append(tuple(_names(inner.this.expressions, dialect)))
+                elif isinstance(inner, exp.ForeignKey):
+                    reference = inner.args.get("reference")
+                    if reference is not None:
+                        keys.append(_foreign(tuple(_names(inner.expressions, dialect)), reference, dialect, inner))
+    if len(primary) == 1 and dialect == "sqlite" and columns[primary[0]].kind == "int":
+        columns[primary[0]] = replace(columns[primary[0]], generated=True)  # an alias of the row's number
+    all_uniques = ([primary] if primary else []) + [unique for unique in dict.fromkeys(uniques) if unique != primary]
+    return Table(name_of(node.this, dialect), columns, tuple(all_uniques), tuple(dict.fromkeys(keys)))
+
+
+def _names(nodes: Iterable[exp.Expr], dialect: str) -> list[str]:
+    found = []
+    for node in nodes:
+        named = node if isinstance(node, exp.Identifier | exp.Column) else node.find(exp.Column, exp.Identifier)
+        if named is not None:
+            found.append(fold(named.name, dialect))
+    return found
+
+
+def _column(node: exp.ColumnDef, dialect: str) -> Column:
+    kind = kind_of("" if node.kind is None else node.kind.sql(dialect=dialect), dialect)
+    collation: Collation = "unknown" if dialect == "mysql" and kind == "text" else "binary"
+    generated = node.kind is not None and "SERIAL" in node.kind.sql().upper()
+    for constraint in node.args.get("constraints") or ():
+        inner = constraint.kind
+        if isinstance(inner, exp.CollateColumnConstraint):
+            collation = collation_of(inner.this.name, dialect)
+        elif isinstance(inner, exp.GeneratedAsIdentityColumnConstraint | exp.AutoIncrementColumnConstraint):
+            generated = True
+        elif isinstance(inner, exp.DefaultColumnConstraint) and isinstance(inner.this, exp.Func):
+            generated = generated or "UUID" in inner.this.sql().upper() or "NEXTVAL" in inner.this.sql().upper()
+    return Column(fold(node.name, dialect), kind, collation, generated)
+
+
+def kind_of(type_: str, dialect: str) -> Kind:
+    """How values of a declared type compare. SQLite goes by affinity, whatever the type is called."""
+    name = type_.upper()
+    if dialect == "sqlite":
+        if not name:
+            return "other"
+        return next((kind for part, kind in _AFFINITY if part in name), "numeric")
+    return _KINDS.get(name.split("(")[0].strip(), "other")
+
+
+def collation_of(name: str, dialect: str) -> Collation:
+    """A collation by its name; what is not known compares in an unknown way."""
+    known: dict[str, Collation] = {"BINARY": "binary", "NOCASE": "nocase", "RTRIM": "rtrim"}
+    if dialect == "sqlite":
+        return known.get(name.upper(), "unknown")
+    return "binary" if name.lower() in ("c", "posix", "ucs_basic", "utf8mb4_bin") else "unknown"
+
+
+def _foreign(columns: tuple[str, ...], reference: exp.Expr, dialect: str, key: exp.Expr | None = None) -> ForeignKey:
+    target = reference.this
+    table = target.find(exp.Table) if not isinstance(target, exp.Table) else target
+    inner = target.expressions if isinstance(target, exp.Schema) else reference.expressions
+    text = " ".join(str(option) for option in reference.args.get("options") or ()).upper()
+    if key is not None:
+        text += f" ON DELETE {key.args.get('delete') or ''} ON UPDATE {key.args.get('update') or ''}".upper()
+    return ForeignKey(
+        columns, "" if table is None else name_of(table, dialect), tuple(_names(inner, dialect)),
+        _on(text, "DELETE"), _on(text, "UPDATE"),
+    )  # fmt: skip
+
+
+def _on(text: str, change: str) -> OnChange:
+    after = text.partition(f"ON {change}")[2].split("ON ")[0]
+    return "write" if any(word in after for word in _WRITES) else "nothing"

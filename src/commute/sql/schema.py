@@ -1,0 +1,79 @@
+"""Tables as far as independence depends on them: keys, how a column compares, and what a change drags along.
+
+Invariant: names are as the database folds them; a table that is not here is unknown, and so is what touches it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["int", "text", "numeric", "float", "bool", "uuid", "date", "time", "bytes", "other"]
+Collation = Literal["binary", "nocase", "rtrim", "unknown"]
+OnChange = Literal["nothing", "write"]  # whether a change of the parent row changes child rows
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How the values of a column are told apart: 7 and "07" are one int, "A" and "a" one text without case."""
+
+    name: str
+    kind: Kind = "other"
+    collation: Collation = "binary"
+    generated: bool = False  # the database makes the value where a row does not give it
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """`columns` of a table name a row of `table` by its `parents`; `on_delete` and `on_update` of that row."""
+
+    columns: tuple[str, ...]
+    table: str
+    parents: tuple[str, ...]
+    on_delete: OnChange = "nothing"
+    on_update: OnChange = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table. `uniques` are sets of columns that tell rows apart, the primary key first if there is one.
+
+    `triggers` are the bodies of its triggers; `view` the query that it stands for, None for a real table.
+    """
+
+    name: str
+    columns: Mapping[str, Column]
+    uniques: tuple[tuple[str, ...], ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    triggers: tuple[str, ...] = ()
+    view: str | None = None
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        return self.uniques[0] if self.uniques else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables by name, and the dialect of the statements: ``sqlite``, ``postgres`` or ``mysql``."""
+
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    dialect: str = "sqlite"
+
+    def table(self, name: str) -> Table | None:
+        return self.tables.get(name)
+
+    def children(self, name: str) -> list[tuple[Table, ForeignKey]]:
+        """The tables with a foreign key to this one. O(tables)."""
+        return [(table, key) for table in self.tables.values() for key in table.foreign_keys if key.table == name]
+
+    def with_tables(self, tables: Mapping[str, Table]) -> Schema:
+        """The same with these tables too; a table known by both is that of `tables`."""
+        return Schema({**self.tables, **tables}, self.dialect)
+
+    @property
+    def version(self) -> str:
+        """A digest of all that is here."""
+        return hashlib.blake2b(repr((self.dialect, sorted(self.tables.items()))).encode(), digest_size=12).hexdigest()

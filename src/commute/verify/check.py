@@ -1,0 +1,190 @@
+"""All that can be checked of an app without knowing what it means: see `check`.
+
+    events ─▶ pairs that the footprints call independent ─▶ both orders, and together ─▶ counterexamples, shrunk
+           └▶ all of them, one after the other and in parallel ─▶ the same end?
+
+Invariant: of two types no more than one counterexample is kept, the first one found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from random import Random
+from typing import Any
+
+from commute.app import App
+from commute.core.footprint import Footprint, conflicts
+from commute.errors import CommuteError
+from commute.runtime.kinds import Kinds
+from commute.verify.difference import Difference, differences
+from commute.verify.generate import CannotMakeError, make
+from commute.verify.orders import Counterexample, Effort, shrink, two_orders
+from commute.verify.trial import Numbered, Scene, named, trial
+
+Progress = Callable[[str, int, int], None]  # stage, done, of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much is tried: `pairs_max` of each two types, from `events_max` events, `before_max` events before a pair."""
+
+    events_max: int = 60
+    pairs_max: int = 3
+    before_max: int = 12
+    seeds: int = 3  # of parallel runs against the serial one
+    effort: Effort = Effort()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Two types: how many independent pairs of theirs were tried, and why none, if none."""
+
+    a: str
+    b: str
+    pairs: int
+    why_none: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check has found. `ok` where nothing was refuted, which is no proof."""
+
+    events: int
+    tried: tuple[Tried, ...]
+    counterexamples: tuple[Counterexample, ...]
+    parallel: tuple[Difference, ...]  # between the serial run of all events and parallel ones
+    empty: tuple[str, ...]  # handlers that are said to touch nothing
+    unmade: dict[str, str]  # event types without an event, and why
+    rejected: tuple[str, ...]  # why events are rejected on arrival: they have no place in the order, and no pair
+
+    @property
+    def ok(self) -> bool:
+        return not self.counterexamples and not self.parallel
+
+
+def check(
+    app: App[Any],
+    events: Sequence[object] | None,
+    scene: Scene,
+    *,
+    budget: Budget = Budget(),
+    seed: int = 0,
+    progress: Progress = lambda stage, done, of: None,
+) -> Checked:
+    """Try to refute what the app's footprints say. `events` in log sequence; None: made up from their classes.
+
+    The cost is that of the runs: for each pair that is tried, 2 serial ones and those of `budget.effort`.
+    """
+    unmade: dict[str, str] = {}
+    given = list(events) if events is not None else made_up(app, budget.events_max, seed, unmade)
+    numbered = [Numbered(f"event-{number}", event) for number, event in enumerate(given[: budget.events_max], 1)]
+    rejected: list[str] = []
+    footprints = _footprints(app, numbered, rejected)
+    chosen = list(_pairs(footprints, budget.pairs_max))
+    tried: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], Counterexample] = {}
+    for done, (a, b) in enumerate(chosen):
+        progress("pairs", done, len(chosen))
+        types = (footprints[a][0], footprints[b][0])
+        if types in found:
+            continue
+        tried[types] = tried.get(types, 0) + 1
+        before = [numbered[at] for at in _past(footprints, a, b, budget.before_max)]
+        counterexample = two_orders(app, before, numbered[a], numbered[b], scene, budget.effort)
+        if counterexample is not None:
+            found[types] = shrink(app, counterexample, scene, budget.effort)
+    progress("parallel", len(chosen), len(chosen))
+    return Checked(
+        events=len(numbered),
+        tried=tuple(_tried(footprints, tried)),
+        counterexamples=tuple(found.values()),
+        parallel=tuple(_parallel(app, numbered, scene, budget.seeds)),
+        empty=tuple(h.name for h in app.handlers if h.unordered or all(e.declared.unordered for e in h.events)),
+        unmade=unmade,
+        rejected=tuple(rejected),
+    )
+
+
+def made_up(app: App[Any], count: int, seed: int, unmade: dict[str, str]) -> list[object]:
+    """`count` events of all types in turn, the same for the same seed; types that cannot be made go to `unmade`."""
+    chance = Random(seed)
+    codecs = {event.type: event.codec for handler in app.handlers for event in handler.events}
+    events: list[object] = []
+    while len(events) < count and len(unmade) < len(codecs):
+        for name, codec in codecs.items():
+            if name not in unmade:
+                try:
+                    events.append(make(codec, chance))
+                except CannotMakeError as error:
+                    unmade[name] = str(error)
+    return events[:count]
+
+
+def footprint_of(app: App[Any], event: object) -> tuple[str, Footprint]:
+    """Type and footprint, as a worker computes it on arrival. Raises UsageError, RejectedError."""
+    type_, data = app.encoder.encode(named(event))
+    kind = Kinds(app.handlers, app.ignore, app.limits.accesses_max).get(type_)
+    if kind is None:
+        return type_, ()
+    return type_, kind.footprint(kind.codec.decode(data)) if kind.ordered else ()
+
+
+def _footprints(app: App[Any], events: Sequence[Numbered], rejected: list[str]) -> list[tuple[str, Footprint]]:
+    found = []
+    for numbered in events:
+        try:
+            found.append(footprint_of(app, numbered.event))
+        except CommuteError as error:
+            rejected.append(error.message)
+            found.append(("", ()))
+    return found
+
+
+def _pairs(footprints: Sequence[tuple[str, Footprint]], pairs_max: int) -> Iterator[tuple[int, int]]:
+    """Independent pairs in log sequence, the first few of each two types, nearest ones first."""
+    counts: dict[tuple[str, str], int] = {}
+    ranked = sorted(combinations(range(len(footprints)), 2), key=lambda pair: (pair[1] - pair[0], pair))
+    for a, b in ranked:
+        types = (footprints[a][0], footprints[b][0])
+        if not all(types) or counts.get(types, 0) >= pairs_max or conflicts(footprints[a][1], footprints[b][1]):
+            continue
+        counts[types] = counts.get(types, 0) + 1
+        yield a, b
+
+
+def _past(footprints: Sequence[tuple[str, Footprint]], a: int, b: int, before_max: int) -> list[int]:
+    """What leads up to the two: the nearest earlier events that they depend on, directly or not, in log sequence.
+
+    What they do not depend on cannot matter to them if the footprints are right, and is a second witness if they are
+    not: so up to a third of the room goes to the events just before.
+    """
+    wanted, past = [footprints[a][1], footprints[b][1]], list[int]()
+    for at in range(a - 1, -1, -1):
+        if len(past) >= before_max:
+            break
+        near = a - at <= before_max // 3
+        if near or any(conflicts(footprints[at][1], footprint) for footprint in wanted):
+            past.append(at)
+            wanted.append(footprints[at][1])
+    return past[::-1]
+
+
+def _tried(footprints: Sequence[tuple[str, Footprint]], tried: dict[tuple[str, str], int]) -> Iterator[Tried]:
+    types = sorted({name for name, _ in footprints if name})
+    for at, a in enumerate(types):
+        for b in types[at:]:
+            pairs = tried.get((a, b), 0) + (tried.get((b, a), 0) if a != b else 0)
+            yield Tried(a, b, pairs, "" if pairs else "no two of these events are independent")
+
+
+def _parallel(app: App[Any], events: Sequence[Numbered], scene: Scene, seeds: int) -> list[Difference]:
+    if not events:
+        return []
+    serial = trial(app, events, scene)
+    for seed in range(seeds):
+        found = differences(serial, trial(app, events, scene, concurrency=8, seed=seed), sequence=False)
+        if found:
+            return found
+    return []

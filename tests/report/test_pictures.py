@@ -1,0 +1,124 @@
+"""What the pictures say, without a browser: no overlap, nothing unescaped, every figure from the data."""
+
+from __future__ import annotations
+
+import random
+import re
+from itertools import pairwise
+
+import pytest
+
+from commute.core.blockers import Blockers
+from commute.core.bounds import Bounds
+from commute.core.footprint import ADD, READ, WRITE, Access, Footprint, conflicts
+from commute.report.chain import Link, chain
+from commute.report.curve import knee
+from commute.report.markup import element, short, ticks
+from commute.report.matrix import Cell, matrix
+from commute.report.network import components
+from commute.report.page import Page, Section
+from commute.report.run import Run, run_page
+from commute.report.timeline import Span, lanes, timeline
+from commute.report.waterfall import Step, waterfall
+
+EVIL = "</script><img src=x onerror=alert(1)>\"'&"
+
+
+def footprints(count: int, seed: int) -> list[Footprint]:
+    chance = random.Random(seed)
+    keys = ["a", "a/1", "a/2", "b/1", "b/1/c", ""]
+    return [
+        tuple(Access(key, chance.choice([READ, WRITE, ADD])) for key in chance.sample(keys, chance.randint(1, 2)))
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_blocker_is_the_conflicting_predecessor_that_ended_last(seed: int) -> None:
+    events, chance, blockers = footprints(40, seed), random.Random(seed), Blockers()
+    ends = [chance.random() for _ in events]
+    for number, footprint in enumerate(events):
+        before = [other for other in range(number) if conflicts(events[other], footprint)]
+        found = blockers.add(number, footprint, ends[number])
+        assert (found and found.event) == (max(before, key=lambda other: ends[other]) if before else None)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_chain_is_as_long_as_it_says_and_each_link_is_a_conflict(seed: int) -> None:
+    events, bounds = footprints(30, seed), Bounds()
+    for footprint in events:
+        bounds.add(footprint)
+    numbers = [number for number, _ in bounds.chain()]
+    assert len(numbers) == bounds.chain_events
+    assert all(a < b and conflicts(events[a], events[b]) for a, b in pairwise(numbers))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_two_spans_of_a_lane_overlap_and_there_are_no_more_lanes_than_ran_at_once(seed: int) -> None:
+    chance = random.Random(seed)
+    starts = sorted(chance.random() for _ in range(200))
+    spans = [Span(str(at), "t", start, start, start + chance.random() / 20) for at, start in enumerate(starts)]
+    placed = lanes(spans)
+    until: dict[int, float] = {}
+    for span, lane in zip(spans, placed, strict=True):
+        assert until.get(lane, 0.0) <= span.started_s
+        until[lane] = span.ended_s
+    most = max(sum(a.started_s <= b.started_s < a.ended_s for a in spans) for b in spans)
+    assert max(placed) + 1 == most
+
+
+def test_components_are_what_lines_connect() -> None:
+    assert components(["a", "b", "c", "d"], {("a", "c"): 1.0, ("b", "b"): 1.0}) == [["a", "c"], ["b"], ["d"]]
+
+
+def test_the_knee_is_where_more_workers_bring_little() -> None:
+    assert knee({1: 1.0, 2: 2.0, 4: 3.9, 8: 4.2, 16: 4.3}) == 4
+    assert knee({}) is None
+
+
+@pytest.mark.parametrize("largest", [0.0, 0.003, 1.0, 7.0, 19.4, 123_456.0])
+def test_ticks_reach_the_largest_value_and_are_few(largest: float) -> None:
+    found = ticks(largest)
+    assert found[0] == 0
+    assert found[-1] >= largest
+    assert 2 <= len(found) <= 7
+
+
+def test_long_names_are_shortened_in_the_middle() -> None:
+    assert short("a" * 20 + "b" * 20, 11) == "aaaaa…bbbbb"
+    assert short("ab", 11) == "ab"
+
+
+def test_nothing_from_the_data_becomes_markup() -> None:
+    span = Span(EVIL, EVIL, 0.0, 0.1, 0.2, EVIL, EVIL, 0.1)
+    parts = [
+        matrix([EVIL], {(EVIL, EVIL): Cell("=", EVIL, 3, 0.5)}),
+        timeline([span]),
+        chain([Link(EVIL, 1, [EVIL])], 1),
+        waterfall([Step(EVIL, 1.0, EVIL)]),
+        element("p", title=EVIL),
+    ]
+    page = Page(EVIL, EVIL, [(EVIL, EVIL)], [Section(EVIL, EVIL, part, EVIL) for part in parts], [EVIL]).html()
+    assert "<img" not in page
+    assert len(re.findall(r"</script>", page)) == 1
+    assert not re.search(r"(?:src|href)=", page.replace("src=x", ""))
+
+
+def test_the_page_of_a_run_has_its_figures_and_names_the_blocker() -> None:
+    bounds = Bounds()
+    bounds.add((Access("order/1", WRITE),), 0.2)
+    bounds.add((Access("order/1", WRITE),), 0.2)
+    bounds.add((Access("order/2", WRITE),), 0.2)
+    spans = [
+        Span("e1", "created", 0.0, 0.0, 0.2),
+        Span("e2", "paid", 0.0, 0.2, 0.4, "e1", "order/1", 0.2),
+        Span("e3", "created", 0.0, 0.0, 0.2),
+    ]
+    run = Run(title="t", lead="l", spans=spans, bounds=bounds, concurrency=2, makespan_s=0.4, violations=0)
+    page = run_page(run).html()
+    assert "order/1 ← e1" in page
+    assert "waited 200 ms for e1 over order/1" in page
+    assert "1.5 x" in page
+    assert "order/1: 2 events" in page
+    empty = Run(title="t", lead="l", spans=[], bounds=Bounds(), concurrency=2, makespan_s=0.0, violations=0)
+    assert "No event has run" in run_page(empty).html()

@@ -1,0 +1,237 @@
+"""`commute check`: made-up events, counterexamples as tests that fail, the parallel run, and what it cannot do."""
+
+from __future__ import annotations
+
+import enum
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from importlib.metadata import entry_points
+from pathlib import Path
+from random import Random
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from commute import App, Context, Event
+from commute.codec import codec_for
+from commute.rehearsal.course import Ground
+from commute.verify.check import Budget, check, made_up
+from commute.verify.generate import CannotMakeError, make
+from commute.verify.orders import Effort
+from commute.verify.spelled import spell
+from commute.verify.trial import Scene
+
+APP = """
+from commute import App, Context, Event
+
+class Reserved(Event):
+    order_id: int
+    sku: str
+
+class Moved(Event):
+    order_id: int
+
+app = App("wrong", "memory://")
+
+def tables(app):
+    with app.transaction() as tx:
+        tx.execute("CREATE TABLE stock(sku TEXT PRIMARY KEY, quantity INTEGER)")
+        tx.execute("INSERT INTO stock VALUES('sku-1', 5), ('sku-2', 5), ('sku-3', 5)")
+
+@app.on(Reserved, writes="order/{order_id}")
+async def reserve(event: Reserved, ctx: Context) -> None:
+    async with ctx.transaction() as tx:
+        tx.execute("UPDATE stock SET quantity = quantity * 2 - ? WHERE sku = ?", (event.order_id, event.sku))
+
+@app.on(Moved, writes=())
+async def move(event: Moved) -> None:
+    return
+"""
+
+
+def commute(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "commute", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "wrong.py").write_text(APP)
+    return tmp_path
+
+
+def test_a_wrong_footprint_is_refuted_and_the_printed_test_fails_until_it_is_mended(folder: Path) -> None:
+    found = commute(folder, "check", "wrong:app", "--set-up", "wrong:tables", "--json")
+    assert found.returncode == 1, found.stderr
+    document = json.loads(found.stdout)
+    (counterexample,) = document["counterexamples"]
+    assert document["empty"] == ["move"]
+    assert counterexample["before"] == [], "the events before it are not needed, and were left out"
+    assert "table stock" in counterexample["differences"][0]
+    test = (
+        counterexample["test"]
+        .replace("    ])", "    ], set_up=tables)")
+        .replace("import Reserved", "import tables, Reserved")
+    )
+    (folder / "test_it.py").write_text(test)
+    run = [sys.executable, "-m", "pytest", "-q", "test_it.py", "-p", "no:cacheprovider"]
+    broken = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert broken.returncode == 1, broken.stdout
+    assert "do not commute" in broken.stdout
+    text = (folder / "wrong.py").read_text()
+    (folder / "wrong.py").write_text(text.replace('writes="order/{order_id}"', 'writes="stock/{sku}"'))
+    mended = commute(folder, "check", "wrong:app", "--set-up", "wrong:tables")
+    assert mended.returncode == 0, mended.stdout
+    assert "that is no proof" in mended.stdout
+    nothing = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert "nothing-to-test" in nothing.stdout or "nothing to try" in nothing.stdout
+
+
+def test_a_log_is_tried_and_people_are_told(folder: Path) -> None:
+    lines = [{"type": "reserved", "order_id": n, "sku": "sku-1"} for n in (1, 2, "three")]
+    (folder / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = commute(folder, "check", "wrong:app", "--log", "log.jsonl", "--set-up", "wrong:tables")
+    assert found.returncode == 1, found.stderr
+    assert (
+        "not tried: 1 event is rejected on arrival, the first: reserved was not sent: "
+        "expected int, got str at $.order_id" in found.stderr
+    )
+    assert "not independent, though the footprints say so" in found.stdout
+    assert "in parallel the end is another" in found.stdout or "as a test:" in found.stdout
+
+
+@pytest.mark.parametrize("option", ["nothing:here", "wrong:nothing", "wrong", "json:loads.x"])
+def test_a_function_that_is_not_there_is_named(folder: Path, option: str) -> None:
+    found = commute(folder, "check", "wrong:app", "--set-up", option)
+    assert found.returncode == 2
+    assert "error[option] --set-up" in found.stderr
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Line(msgspec.Struct):
+    sku: str
+    quantity: int
+
+
+class Everything(Event, rename="camel"):
+    order_id: int
+    name: str
+    flag: bool
+    price: Decimal
+    at: datetime
+    day: date
+    ident: UUID
+    colour: Colour
+    lines: list[Line]
+    tags: dict[str, int]
+    kind: Literal["a", "b"]
+    pair: tuple[int, str]
+    size: Annotated[int, msgspec.Meta(ge=0, le=3)]
+    maybe: int | None = None
+    ratio: float = 0.5
+
+
+@dataclass
+class Plain:
+    order_id: int
+    colour: Colour
+
+
+@pytest.mark.parametrize("cls", [Everything, Plain])
+def test_events_are_made_that_their_classes_accept_and_can_be_spelled(cls: type) -> None:
+    chance, codec = Random(1), codec_for(cls)
+    for _ in range(20):
+        event = make(codec, chance)
+        imports: dict[str, set[str]] = {}
+        scope: dict[str, object] = {}
+        text = spell(event, imports)
+        for module, names in imports.items():
+            exec(f"from {module} import {', '.join(names)}", scope)
+        assert eval(text, scope) == event
+
+
+def test_what_cannot_be_made_is_said() -> None:
+    class Strict(Event):
+        code: Annotated[str, msgspec.Meta(pattern="^[0-9]{9}$")]
+
+    for codec in (codec_for("named"), codec_for(Strict)):
+        with pytest.raises(CannotMakeError):
+            make(codec, Random(0))
+    app: App[None] = App("strict", "memory://")
+
+    @app.on(Strict, writes="a/{code}")
+    async def take(event: Strict) -> None:
+        return
+
+    found = check(app, None, Scene())
+    assert found.events == 0
+    assert "refused" in found.unmade["strict"]
+
+
+def test_fields_of_one_name_share_their_values() -> None:
+    class Made(Event):
+        order_id: int
+
+    class Paid(Event):
+        order_id: int
+
+    app: App[None] = App("shared", "memory://")
+
+    @app.on(Made, Paid, writes="order/{order_id}")
+    async def take(event: Made | Paid) -> None:
+        return
+
+    events = made_up(app, 30, 3, {})
+    values = [{event.order_id for event in events if isinstance(event, cls)} for cls in (Made, Paid)]
+    assert values[0] & values[1]
+
+
+class Step(Event):
+    key: str
+
+
+SEEN: list[str] = []
+
+
+def test_the_parallel_run_is_held_against_the_serial_one() -> None:
+    """Three events of which each two commute, and all of them do not: only the run of all shows it."""
+    app: App[None] = App("three", "memory://")
+
+    @app.on(Step, writes="step/{key}")
+    async def take(event: Step, ctx: Context) -> None:
+        import asyncio
+
+        await asyncio.sleep({"a": 0.03, "b": 0.02, "c": 0.01}[event.key])
+        SEEN.append(event.key)
+
+    scene = Scene(Ground(), SEEN.clear, lambda: SEEN.index("c") if len(SEEN) == 3 else -1)
+    found = check(app, [Step(key=key) for key in "abc"], scene, budget=Budget(before_max=0, effort=Effort(seeds=0)))
+    assert not found.counterexamples
+    assert [difference.where for difference in found.parallel] == ["outside the store"]
+
+
+def test_the_plugin_gives_seeds(tmp_path: Path) -> None:
+    (tmp_path / "test_seeds.py").write_text("def test_it(commute_seed):\n    assert commute_seed < 2\n")
+    installed = any(entry.name == "commute" for entry in entry_points(group="pytest11"))
+    named = [] if installed else ["-p", "commute.testing.plugin"]
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named]
+    few = subprocess.run([*run, "--commute-seeds", "2"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    many = subprocess.run([*run, "--commute-seeds", "3"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "2 passed" in few.stdout, few.stdout
+    assert "test_it[2]" in many.stdout, many.stdout
