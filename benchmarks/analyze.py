@@ -34,10 +34,12 @@ def one(name: str) -> bool:
     read_s = time.perf_counter() - begin_s
     begin_s = time.perf_counter()
     workload = facts.workload(name)
-    analyze(workload, log.events, declared=log.declared)
+    found = analyze(workload, log.events, declared=log.declared)
     analyzed_s = time.perf_counter() - begin_s
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    same = True
+    counts = (found.events, len(found.types), len(found.objects), sum(found.objects.values()))
+    names = ("events", "event_types", "object_types", "objects")
+    same = counts == tuple(facts.FACTS[name][field] for field in names)
     for cut in facts.FACTS[name]["cuts"]:
         read = {text_segment(kind): READ for kind in cut["read_only_types"]}
         pairs = zip(facts.figures(workload.with_modes(read)), facts.expected(cut), strict=True)

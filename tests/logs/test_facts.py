@@ -43,7 +43,6 @@ READ = {
     "ocel-order-simulated": "OCEL 1.0 CSV",
     "ocel2-inventory-qel": "OCEL 2.0 XML",
     "xes-bpic2013-incidents": "XES",
-    "xes-bpic2019": "XES",
     "xes-bpic2020-permit": "XES",
     "xes-helpdesk": "XES",
     "xes-sepsis": "XES",
@@ -52,6 +51,7 @@ READ = {
     "xes-roadtraffic100": "CSV",
     "xes-running-example": "CSV",
 }
+LARGEST = "xes-bpic2019"  # left to benchmarks/analyze.py
 # Logs without figures, too small to have any: read, and nothing in them is a problem.
 TOYS = {
     "ocel1-newocel": ("OCEL 1.0 JSON", 20),
@@ -106,4 +106,4 @@ def test_a_toy_log_is_read_whole(name: str) -> None:
 
 
 def test_every_log_with_figures_is_read() -> None:
-    assert _facts().keys() == READ.keys() | ADAPTED.keys()
+    assert _facts().keys() == READ.keys() | ADAPTED.keys() | {LARGEST}
