@@ -32,8 +32,8 @@ SHORT_S = 5.0  # shorter runs are repeated, and the median counts: one hiccup of
 REPEATS = 3
 
 
-def events_of(name: str) -> list[LogEvent] | None:
-    """The log's events, by a reader or an adapter; None where no reader takes the format yet."""
+def events_of(name: str) -> list[LogEvent]:
+    """The log's events, by a reader or an adapter."""
     from tests.logs import adapters  # the adapters lie beside the tests that use them
 
     adapted = {"retail-uci-2010-12": adapters.retail, "iot-ampds2": adapters.meters, "iot-mqtt-lab": adapters.lab}
@@ -41,8 +41,6 @@ def events_of(name: str) -> list[LogEvent] | None:
     if name in adapted:
         return adapted[name](folder)
     (path,) = (p for p in folder.iterdir() if p.name != "PROVENANCE")
-    if path.suffix == ".xml" or ".xes" in path.name or name == "ocel-order-simulated":
-        return None
     return list(read_log(path).events)
 
 
@@ -53,8 +51,6 @@ def runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if options.only and options.only not in name:
             continue
         events = events_of(name)
-        if events is None:
-            continue
         for cut in facts[name]["cuts"]:
             for workers in (8, 32):
                 figure = float(cut[f"list_schedule_{workers}_lookahead_256"])

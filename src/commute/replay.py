@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 BATCH_EVENTS = 1_000
 POLL_S = 0.02
 TYPES_SHOWN_MAX = 6
+QUANTILES = 50  # of the service times that a report keeps
 STALL_S = 20.0  # a run in which nothing ends for this long, and nothing runs, is given up
 
 Progress = Callable[[str, int], None]
@@ -64,6 +65,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     dead: int
     concurrency: int
     peak_rss_mb: float
+    service_s: dict[str, list[float]]  # type -> measured times at 1, 3, 5, ... 99 % of its events, ascending
 
 
 class Recording:
@@ -111,6 +113,19 @@ class Recording:
         """From the first admission to the last end."""
         return 0.0 if self.first_s is None else max(0.0, self.last_s - self.first_s)
 
+    def quantiles(self, types: Sequence[str]) -> dict[str, list[float]]:
+        """The measured service times of each type; `types`: of the events in log sequence, without children."""
+        found: dict[str, list[float]] = {}
+        for position, kind in zip(sorted(self.history.footprints), types, strict=False):
+            if position in self.service_s:
+                found.setdefault(kind, []).append(self.service_s[position])
+        for times in found.values():
+            times.sort()
+        # The middle of each part: an extreme would stand for far more events than it is.
+        return {
+            kind: [_at(times, (step + 0.5) / QUANTILES) for step in range(QUANTILES)] for kind, times in found.items()
+        }
+
     def bounds(self) -> Bounds:
         """What is the least possible, from the measured service times, in log sequence."""
         bounds = Bounds()
@@ -145,6 +160,10 @@ class Recording:
                 )
             )  # fmt: skip
         return found
+
+
+def _at(ascending: Sequence[float], part: float) -> float:
+    return round(ascending[min(len(ascending) - 1, int(part * len(ascending)))], 6)
 
 
 class LogStep(Event, type="log_step"):
@@ -197,9 +216,10 @@ def replay(
         dead = asyncio.run(run_messages(app, messages, recording, progress))
     progress("check", len(events))
     verdict = recording.history.check()
-    report = _report(recording, verdict, dead, concurrency)
     unsent = {id(event) for event, _ in refused}
-    spans = recording.spans([(event.id, event.type) for event in events if id(event) not in unsent])
+    named = [(event.id, event.type) for event in events if id(event) not in unsent]
+    report = _report(recording, verdict, dead, concurrency, recording.quantiles([kind for _, kind in named]))
+    spans = recording.spans(named)
     return Replayed(report, verdict, recording.bounds(), refused, recording.left, recording.pause, spans)
 
 
@@ -339,7 +359,9 @@ async def _until_done(worker: Worker, recording: Recording, count: int, progress
             )
 
 
-def _report(recording: Recording, verdict: Verdict, dead: int, concurrency: int) -> Report:
+def _report(
+    recording: Recording, verdict: Verdict, dead: int, concurrency: int, service_s: dict[str, list[float]]
+) -> Report:
     bounds = recording.bounds()
     total_s = bounds.total_s
     lower_s = bounds.lower_bound_s(concurrency)
@@ -358,4 +380,5 @@ def _report(recording: Recording, verdict: Verdict, dead: int, concurrency: int)
         dead=dead,
         concurrency=concurrency,
         peak_rss_mb=round(peak_kib / (1024 * 1024 if sys.platform == "darwin" else 1024), 1),
+        service_s=service_s,
     )

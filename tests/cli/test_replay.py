@@ -28,6 +28,7 @@ KEYS = [
     "dead",
     "concurrency",
     "peak_rss_mb",
+    "service_s",
 ]
 
 
@@ -57,6 +58,11 @@ def test_it_prints_what_the_log_allows_and_what_was_reached(tmp_path: Path, tran
     assert (found["events"], found["chain_events"], found["bound"]) == (200, 20, 10.0)
     assert (found["violations"], found["false_waits"], found["dead"], found["concurrency"]) == (0, 0, 0, 4)
     assert found["speedup"] > 2  # independents start
+    assert found["service_s"].keys() == {"step"}
+    times = found["service_s"]["step"]
+    assert len(times) == 50
+    assert times == sorted(times)
+    assert times[0] >= 0.002
     assert found["efficiency"] <= 1.0
     assert found["lower_bound_s"] <= found["makespan_s"]
     text = run(lines(tmp_path, orders(50)), "--service-ms", 0).stdout

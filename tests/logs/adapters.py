@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from commute.logs import LogEvent, read_log
+from commute.logs import LogEvent, LogOptions, read_log
 from commute.logs.times import Clock
 
 
@@ -21,7 +21,7 @@ def retail(folder: Path) -> list[LogEvent]:
     """One event an invoice, at the time of its first line, with the keys invoice, products and customer."""
     lines: dict[str, list[LogEvent]] = {}
     for path in sorted(folder.glob("*.csv.gz")):
-        log = read_log(path, time_field="InvoiceDate", key_fields=["InvoiceNo", "StockCode", "CustomerID"])
+        log = read_log(path, LogOptions(time_field="InvoiceDate", key_fields=("InvoiceNo", "StockCode", "CustomerID")))
         assert log.problems == []
         for line in log.events:
             lines.setdefault(str(line.data["InvoiceNo"]), []).append(line)
@@ -38,7 +38,7 @@ def meters(folder: Path) -> list[LogEvent]:
     """One event a row of each file, keyed by its meter."""
     events: list[LogEvent] = []
     for path in sorted(folder.glob("*.csv.gz")):
-        log = read_log(path, time_field="unix_ts")
+        log = read_log(path, LogOptions(time_field="unix_ts"))
         assert log.problems == []
         meter = (("meter", path.name.partition(".")[0], None),)
         events += [msgspec.structs.replace(e, objects=meter) for e in log.events]

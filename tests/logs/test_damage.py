@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from commute.errors import UsageError
-from commute.logs import read_log
+from commute.logs import LogOptions, read_log
 
 FILES_EACH = 400
 SPICE = [
@@ -63,8 +63,36 @@ def _sqlite() -> bytes:
     return connection.serialize("main")
 
 
+def _xes() -> bytes:
+    event = (
+        '<event><string key="concept:name" value="t"/><date key="time:timestamp" value="2020-01-0{}"/>'
+        '<string key="org:resource" value="r"/></event>\n'
+    )
+    traces = [f'<trace><string key="concept:name" value="{n}"/>{event.format(n)}</trace>' for n in range(1, 8)]
+    return f'<?xml version="1.0"?><log xes.version="1.0">{"".join(traces)}</log>'.encode()
+
+
+def _ocel2_xml() -> bytes:
+    event = '<event id="e{}" type="t" time="2020"><objects><relationship object-id="o"/></objects></event>\n'
+    events = "".join(event.format(n) for n in range(9))
+    return f'<log><objects><object id="o" type="x"/></objects><events>{events}</events></log>'.encode()
+
+
+def _ocel1_csv() -> bytes:
+    rows = "".join(f"{n},t,2020-01-0{n + 1},\"['a','b{n}']\", \n" for n in range(9))
+    return f"ocel:eid,ocel:activity,ocel:timestamp,ocel:type:x,ocel:type:y\n{rows}".encode()
+
+
+def _cloudevents() -> bytes:
+    events = [
+        {"specversion": "1.0", "id": f"{n}", "source": "/s", "type": "t", "time": "2020-01-01T00:00:00Z", "data": {}}
+        for n in range(9)
+    ]
+    return json.dumps(events, indent=1).encode()
+
+
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("make", [_jsonl, _csv, _ocel1, _ocel2, _sqlite])
+@pytest.mark.parametrize("make", [_jsonl, _csv, _ocel1, _ocel2, _sqlite, _xes, _ocel2_xml, _ocel1_csv, _cloudevents])
 def test_a_damaged_file_gives_a_log_or_is_refused(tmp_path: Path, make: object, packed: bool) -> None:
     assert callable(make)
     whole = make()
@@ -86,7 +114,7 @@ def test_a_damaged_file_gives_a_log_or_is_refused(tmp_path: Path, make: object, 
                     data = data[: max(at, 1)]
         path.write_bytes(gzip.compress(data, 1) if packed and not number % 2 else data)
         try:
-            log = read_log(path)
+            log = read_log(path, LogOptions(guess=number % 3 == 0))
         except UsageError as refused:
             assert refused.slug == "bad-log"
             continue

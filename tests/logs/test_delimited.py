@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from commute.errors import UsageError
-from commute.logs import Log, read_log
+from commute.logs import Log, LogOptions, read_log
+from commute.logs.base import INVALID_UTF8
 
 
 def _log(
@@ -20,7 +21,7 @@ def _log(
 ) -> Log:
     path = tmp_path / "log.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_log(path, type_field=type_field, time_field=time_field, key_fields=keys)
+    return read_log(path, LogOptions(type_field=type_field, time_field=time_field, key_fields=keys))
 
 
 def test_the_columns_of_a_case_log_are_recognised(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_every_bad_row_is_told_with_its_line_and_the_others_are_read(tmp_path: P
         ("line 4", "3 columns, the header has 2", "c,1,2"),
         ("line 5", "no type: the column type is empty", ",4"),
         ("line 6", "',' expected after '\"'", '"d"x,5'),
-        ("line 8", "invalid UTF-8", "\\xff,6"),
+        ("line 8", INVALID_UTF8, "\\xff,6"),
         ("line 9", "unexpected end of data", 'e,"7'),
     ]
 
@@ -111,12 +112,6 @@ def test_a_table_of_one_column_is_read_if_it_is_called_one(tmp_path: Path) -> No
 
 def test_a_header_alone_is_a_log_without_events(tmp_path: Path) -> None:
     assert _log(tmp_path, "type,time\n").events == []
-
-
-def test_ocel_in_csv_is_refused_with_what_is_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"OCEL in CSV.*These are read: JSON lines, CSV") as refused:
-        _log(tmp_path, "ocel:eid,ocel:activity\n1,a\n")
-    assert refused.value.slug == "bad-log"
 
 
 def test_a_file_cut_in_a_row_keeps_the_rows_before_and_tells_of_the_last(tmp_path: Path) -> None:

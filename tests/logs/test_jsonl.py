@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commute.errors import UsageError
-from commute.logs import Log, read_log
+from commute.logs import Log, LogOptions, read_log
 from commute.logs.raw import LINE_BYTES_MAX
 
 
@@ -16,7 +16,7 @@ def _log(tmp_path: Path, *lines: object, type_field: str | None = None, keys: tu
     path = tmp_path / "log.jsonl"
     packed = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     path.write_bytes(b"\n".join(packed) + b"\n")
-    return read_log(path, type_field=type_field, key_fields=keys)
+    return read_log(path, LogOptions(type_field=type_field, key_fields=keys))
 
 
 def _problems(log: Log) -> list[tuple[str, str]]:

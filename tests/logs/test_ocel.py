@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from commute.errors import UsageError
-from commute.logs import Log, read_log
+from commute.logs import Log, LogOptions, read_log
 
 MARK = '"id": "e1'
 NEWLINE = "\n"
@@ -71,7 +71,7 @@ def test_an_ocel_1_document(tmp_path: Path) -> None:
 
 
 def test_an_ocel_2_document_may_relate_an_object_twice(tmp_path: Path) -> None:
-    log = read_log(_write(tmp_path, _document_2()), key_fields=["sum"])
+    log = read_log(_write(tmp_path, _document_2()), LogOptions(key_fields=("sum",)))
     assert (log.format, log.problems) == ("OCEL 2.0 JSON", [])
     e1, e2 = log.events
     assert e2.objects == (*(("order", "o1", None), ("order", "o1", None), ("item", "i1", None), ("sum", "7", None)),)
@@ -82,7 +82,7 @@ def test_an_ocel_2_document_may_relate_an_object_twice(tmp_path: Path) -> None:
 def test_a_key_field_that_no_event_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
     for document in (_document_1(), _document_2()):
         with pytest.raises(UsageError, match="no record has a field summ; did you mean sum"):
-            read_log(_write(tmp_path, document), key_fields=["sum", "summ"])
+            read_log(_write(tmp_path, document), LogOptions(key_fields=("sum", "summ")))
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -157,7 +157,7 @@ def test_bad_events_and_objects_of_ocel_2_are_told_with_their_lines(tmp_path: Pa
     good = {"id": "e", "type": "t"}
     events = ",\n".join(json.dumps(e) for e in [*bad, good])
     text = f'{{"objects": [{{"id": "o"}}], "events": [\n{events}]}}'
-    log = read_log(_write(tmp_path, text), key_fields=["n"])
+    log = read_log(_write(tmp_path, text), LogOptions(key_fields=("n",)))
     assert [(e.id, e.number) for e in log.events] == [("e", len(bad) + 1)]
     assert [where for where, _ in _told(log)] == [f"line {n}" for n in range(1, len(bad) + 1)] + ["event x"]
 
@@ -218,8 +218,8 @@ def test_a_document_without_events_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as refused:
             read_log(_write(tmp_path, text))
         assert refused.value.slug == "bad-log"
-    with pytest.raises(UsageError, match="says itself what type and time are"):
-        read_log(_write(tmp_path, _document_1()), type_field="x")
+    with pytest.raises(UsageError, match="needs no --type-field: it says that itself"):
+        read_log(_write(tmp_path, _document_1()), LogOptions(type_field="x"))
 
 
 SCHEMA = """

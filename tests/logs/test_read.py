@@ -80,11 +80,11 @@ def test_progress_ends_with_all_bytes(tmp_path: Path, monkeypatch: pytest.Monkey
         (b" \n\t\n", "empty"),
         (b"\x7fELF\0\0\0", "binary data"),
         (b"PK\x03\x04....", "a zip archive"),
-        ("type,n\nt,1\n".encode("utf-16"), "UTF-16"),
-        (b'<?xml version="1.0"?><log xes.version="1.0">', "XES, which is not read"),
-        (b"\n<ocel><x/></ocel>", "XML, which is not read"),
-        (b'[{"type": "t"}, {"type": "u"}]', "a JSON array"),
-        (b'[\n{"type": "t"},\n{"type": "u"}\n]', "a JSON array"),
+        (b'<?xml version="1.0"?><log xes.version="1.0">', "XES that breaks off at line 1"),
+        (b"\n<ocel><x/></ocel>", "XML that is neither XES nor OCEL 2.0"),
+        (b'[["type"], ["t"]]', "a JSON array whose elements are no objects"),
+        (b"<log><trace><event/></trace></log>", "XES in which no event has time:timestamp (the first one stands at"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><log><trace/></log>', "XML that declares an entity (a) at line 1"),
         (b'{\n "type": "t",\n "n": 1\n}', "a JSON document that is no OCEL log"),
         (b"hello\nworld\n", "neither JSON nor a table"),
         (b"\x1f\x8b", "gzip data breaks off"),
@@ -100,7 +100,7 @@ def test_what_is_no_log_is_refused_with_what_it_is_and_what_is_read(tmp_path: Pa
     assert refused.value.slug == "bad-log"
     assert refused.value.message.startswith(f"{path}: ")
     assert found in refused.value.message
-    assert "These are read: JSON lines, CSV, OCEL 1.0 JSON, OCEL 2.0 JSON, OCEL 2.0 SQLite" in refused.value.message
+    assert "These are read: JSON lines, JSON arrays, CloudEvents, CSV, XES, OCEL 1.0" in refused.value.message
 
 
 def test_files_that_cannot_be_opened_are_refused(tmp_path: Path) -> None:

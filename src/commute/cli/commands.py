@@ -42,6 +42,12 @@ COMMANDS: Mapping[str, Command] = {
     "bridge": Command("bridge", "bridge", "Run", "Store and forward: from one stream to another, in sequence."),
     "groups": Command("groups", "groups", "Run", "Who reads the stream: list, drop."),
     "demo": Command("demo", "demo", "Run", "A seeded shop, serially and in parallel; are both states equal?"),
+    "analyze": Command(
+        "analyze", "analyze", "Understand", "What of an event log depends on what, and how fast it could go."
+    ),
+    "advise": Command(
+        "advise", "advise", "Understand", "What more workers would bring, and which change is worth most."
+    ),
     "replay": Command("replay", "replay", "Understand", "Run an event log through the engine and judge the run."),
     "check": Command("check", "check_command", "Verify", "Try to refute what the footprints say."),
     "explain": Command("explain", "explain", "Understand", "Why types or events depend; what an event waits for."),

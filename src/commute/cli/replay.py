@@ -15,10 +15,20 @@ from commute.cli.commands import NO, YES
 from commute.cli.dependence import related
 from commute.cli.output import clean, note, paint, plural, say, say_json
 from commute.cli.picture import PICTURE, asked, cell, draw, picture_option
+from commute.cli.reading import (
+    PROBLEMS_SHOWN_MAX,
+    Bar,
+    assumption_options,
+    check_types,
+    log_name,
+    log_options,
+    say_problems,
+    taken_as,
+)
 from commute.cli.subject import Reader
 from commute.cli.target import load
 from commute.errors import UsageError
-from commute.logs import Log, read_log
+from commute.logs import Log, LogOptions, read_log
 from commute.replay import Replayed, Report
 from commute.replay import replay as run_replay
 from commute.report.matrix import Cell
@@ -27,8 +37,6 @@ from commute.report.run import Run, run_page
 
 if TYPE_CHECKING:
     from commute.app import App
-
-PROBLEMS_SHOWN_MAX = 5
 
 EPILOG = """\b
 Examples:
@@ -39,36 +47,11 @@ Examples:
 """
 
 
-class _Bar:
-    """Progress on a terminal, one bar a stage; nothing elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._stage = ""
-        self._shown = sys.stderr.isatty()
-
-    def __call__(self, stage: str, done: int) -> None:
-        if not self._shown:
-            return
-        if stage != self._stage and self._stage:
-            click.echo(err=True)
-        self._stage = stage
-        part = 1.0 if not self._total else min(1.0, done / self._total)
-        click.echo(f"\r  {stage:8} {'#' * int(24 * part):24} {done:,} of {self._total:,}", err=True, nl=False)
-
-    def end(self) -> None:
-        if self._shown and self._stage:
-            click.echo(err=True)
-
-
 @click.command(epilog=EPILOG)
 @click.argument("log", metavar="LOG")
 @click.argument("target", required=False)
-@click.option("--read", "read", multiple=True, metavar="TYPE", help="Objects of this type are only read; repeatable.")
-@click.option("--add", "add", multiple=True, metavar="TYPE", help="Objects of this type are only added to; repeatable.")
-@click.option("--key", "key", multiple=True, metavar="FIELD", help="This field of each event is a key; repeatable.")
-@click.option("--type-field", metavar="F", help="The field that holds the event's type.")
-@click.option("--time-field", metavar="F", help="The field that holds the event's time.")
+@assumption_options
+@log_options
 @click.option(
     "--service-ms",
     type=click.FloatRange(0),
@@ -92,9 +75,7 @@ def replay(
     target: str | None,
     read: tuple[str, ...],
     add: tuple[str, ...],
-    key: tuple[str, ...],
-    type_field: str | None,
-    time_field: str | None,
+    said: LogOptions,
     service_ms: float,
     concurrency: int,
     lookahead: int | None,
@@ -105,20 +86,21 @@ def replay(
 ) -> None:
     """Run a log of events through the real engine and judge the run.
 
-    LOG is a file, or - for stdin: JSON lines, CSV, OCEL 1.0 (jsonocel), OCEL 2.0 (SQLite, JSON), gzipped or not.
+    LOG is a file, or - for stdin: JSON lines or arrays, CloudEvents, CSV, XES, OCEL 1.0 (JSON, CSV), OCEL 2.0
+    (SQLite, JSON, XML), gzipped or not.
     Without TARGET every object that an event names is a written key, unless --read or --add says otherwise or the
     log carries modes. With TARGET the app's own handlers run, on a temporary store, with all their effects elsewhere.
     Exit status 1 if dependent events overtake each other, independent ones waited, or the run stopped half way.
     """
     if not math.isfinite(service_ms):
         raise click.BadParameter("give a number of milliseconds", param_hint="--service-ms")
-    known = read_log(log, type_field=type_field, time_field=time_field, key_fields=key)
-    _say_problems(known, keys=target is None)
+    known = read_log(log, said)
+    say_problems(known, keys=target is None)
     if not known.events:
-        raise UsageError(f"{_name(log)}: read as {known.format}, and there is no event in it", slug="bad-log")
-    _check_types(known, read, add)
+        raise UsageError(f"{log_name(log)}: read as {known.format}, and there is no event in it", slug="bad-log")
+    check_types(known, read, add)
     _say_idle(target)
-    bar = _Bar(len(known.events))
+    bar = Bar(len(known.events))
     app = load(target, app_dir).app if target else None
     replayed = run_replay(
         known.events,
@@ -137,18 +119,18 @@ def replay(
     if replayed.left:
         note(f"not run: the last {plural(replayed.left, 'event')}. The intake paused: {clean(replayed.pause)}")
     report = replayed.report
-    taken_as = f"footprints of {clean(target)}" if target else _taken_as(known, read, add)
-    drawn = None if as_json and not asked(PICTURE) else draw(picture, lambda: _page(log, taken_as, replayed, app))
+    assumed = f"footprints of {clean(target)}" if target else taken_as(known, read, add)
+    drawn = None if as_json and not asked(PICTURE) else draw(picture, lambda: _page(log, assumed, replayed, app))
     if as_json:
         say_json(msgspec.to_builtins(report))
     else:
-        _say(log, known, replayed, taken_as)
+        _say(log, known, replayed, assumed)
         if drawn:
             say(f"picture: {clean(drawn)}")
     sys.exit(NO if report.violations or report.false_waits or replayed.left else YES)
 
 
-def _page(log: str, taken_as: str, replayed: Replayed, app: App[Any] | None) -> Page:
+def _page(log: str, assumed: str, replayed: Replayed, app: App[Any] | None) -> Page:
     report = replayed.report
     types: list[str] = []
     relation: dict[tuple[str, str], Cell] = {}
@@ -159,7 +141,7 @@ def _page(log: str, taken_as: str, replayed: Replayed, app: App[Any] | None) -> 
     return run_page(
         Run(
             title=f"Replay of {Path(log).name}",
-            lead=f"{plural(report.events, 'event')}, {plural(report.concurrency, 'handler')} at once; {taken_as}",
+            lead=f"{plural(report.events, 'event')}, {plural(report.concurrency, 'handler')} at once; {assumed}",
             spans=replayed.spans,
             bounds=replayed.bounds,
             concurrency=report.concurrency,
@@ -169,10 +151,6 @@ def _page(log: str, taken_as: str, replayed: Replayed, app: App[Any] | None) -> 
             relation=relation if types else None,
         )
     )
-
-
-def _name(log: str) -> str:
-    return "standard input" if log == "-" else clean(log)
 
 
 def _say_idle(target: str | None) -> None:
@@ -186,48 +164,18 @@ def _say_idle(target: str | None) -> None:
         )
 
 
-def _taken_as(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> str:
-    """What was assumed of the objects, so that nobody takes the figures for a property of the log alone."""
-    if any(mode for event in log.events for _, _, mode in event.objects):
-        rest = "the rest as the log says" if read or add else "objects as the log says: read, written, added to"
-    else:
-        rest = "the rest written" if read or add else "every object written; --read TYPE, --add TYPE say what you know"
-    known = ({*read} - {*add}, "only read"), ({*add} - {*read}, "only added to"), ({*read} & {*add}, "written")
-    return "; ".join([*(f"{clean(', '.join(sorted(types)))} {word}" for types, word in known if types), rest])
-
-
-def _say_problems(log: Log, *, keys: bool) -> None:
-    for remark in log.notes:
-        if keys or not remark.startswith(("keys:", "no keys:")):
-            note(f"note: {clean(remark)}")
-    for problem in log.problems[:PROBLEMS_SHOWN_MAX]:
-        note(f"problem: {clean(problem)}")
-    more = len(log.problems) - PROBLEMS_SHOWN_MAX
-    if more > 0:
-        note(f"problem: and {more:,} more")
-
-
-def _check_types(log: Log, read: tuple[str, ...], add: tuple[str, ...]) -> None:
-    types = {kind for event in log.events for kind, _, _ in event.objects}
-    for given in (*read, *add):
-        if types and given not in types:
-            raise UsageError(
-                f"the log has no objects of type {given}; it has {', '.join(sorted(types)[:12])}", slug="option"
-            )
-
-
 def _ratio(value: float) -> str:
     return f"{value:,.0f} x" if value >= 1_000 else f"{value:.4g} x"
 
 
-def _say(name: str, log: Log, replayed: Replayed, taken_as: str) -> None:
+def _say(name: str, log: Log, replayed: Replayed, assumed: str) -> None:
     report: Report = replayed.report
     chain = replayed.bounds.chain_key()
     through = "" if chain is None else f", {chain[1]:,} of them through {clean(chain[0] or 'EVERYTHING')}"
     bad = report.violations or report.false_waits
     at_once = plural(report.concurrency, "handler")
-    say(f"{_name(name)}: {log.format}, {plural(report.events, 'event')}, {at_once} at once")
-    say(f"  taken as            {taken_as}")
+    say(f"{log_name(name)}: {log.format}, {plural(report.events, 'event')}, {at_once} at once")
+    say(f"  taken as            {assumed}")
     say(f"  longest chain       {plural(report.chain_events, 'dependent event')}{through}")
     bound = _ratio(report.bound)
     say(f"  bound               {bound}: no number of workers can do better where all events take equally long")

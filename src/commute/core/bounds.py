@@ -172,19 +172,24 @@ class Bounds:
         return self.total_s / makespan_s if makespan_s > 0 else 1.0
 
 
-def list_schedule(footprints: Sequence[Footprint], concurrency: int, lookahead: int) -> int:
+def list_schedule(
+    footprints: Sequence[Footprint], concurrency: int, lookahead: int, *, contiguous: bool = False
+) -> int:
     """The steps that greedy list scheduling takes when every event runs for one step: its makespan.
 
     Events are admitted in log sequence while fewer than `lookahead` are admitted and unfinished; each step
-    runs the first `concurrency` of those that wait for no earlier one. O(accesses * depth + log n) per event.
+    runs the first `concurrency` of those that wait for no earlier one. `contiguous`: while the next one is fewer
+    than `lookahead` events after the first unfinished one, as for a reader that knows one position only, so that
+    finished events behind that one count too. O(accesses * depth + log n) per event.
     """
     assert concurrency >= 1, f"at least one event runs at once: {concurrency}"
     assert lookahead >= 1, f"at least one event is admitted: {lookahead}"
     conflicts = Conflicts(footprints)
     ready: list[int] = []  # heap by log sequence
-    admitted = unfinished = steps = 0
+    admitted = unfinished = steps = first = 0
+    finished = bytearray(len(footprints) if contiguous else 0)
     while unfinished or admitted < len(footprints):
-        while admitted < len(footprints) and unfinished < lookahead:
+        while admitted < len(footprints) and (admitted - first if contiguous else unfinished) < lookahead:
             conflicts.insert(admitted)
             if conflicts.wait(admitted):
                 heappush(ready, admitted)
@@ -194,6 +199,10 @@ def list_schedule(footprints: Sequence[Footprint], concurrency: int, lookahead: 
         steps += 1
         unfinished -= len(running)
         for event in running:
+            if contiguous:
+                finished[event] = 1
             for freed in conflicts.remove(event):
                 heappush(ready, freed)
+        while contiguous and first < admitted and finished[first]:
+            first += 1
     return steps

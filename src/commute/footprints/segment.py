@@ -24,6 +24,7 @@ SEGMENT_BYTES_MAX = 256
 DEPTH_MAX = 16
 EMPTY = "%"
 
+_ENCODED = re.compile(r"%([0-9A-F]{2})")
 _UNSAFE = re.compile(r"[/*%{}\x00-\x1f\x7f-\x9f]")
 
 
@@ -55,6 +56,11 @@ def text_segment(text: str, *, at: str = "") -> str:
         text = _UNSAFE.sub(_percent, text)
     check_length(text, at=at)
     return text
+
+
+def plain_text(encoded: str) -> str:
+    """The text that a segment stands for, for people: the inverse of `text_segment` up to NFC."""
+    return "" if encoded == EMPTY else _ENCODED.sub(lambda found: chr(int(found[1], 16)), encoded)
 
 
 def check_length(text: str, *, at: str = "") -> None:

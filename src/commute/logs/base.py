@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgspec
@@ -22,13 +22,18 @@ import msgspec
 from commute.errors import UsageError
 from commute.logs.times import Clock
 
-FORMATS = "JSON lines, CSV, OCEL 1.0 JSON, OCEL 2.0 JSON, OCEL 2.0 SQLite; each may be gzipped"
+FORMATS = (
+    "JSON lines, JSON arrays, CloudEvents, CSV, XES, OCEL 1.0 JSON and CSV, OCEL 2.0 JSON, XML and SQLite; each may be "
+    "gzipped"
+)
 
 # Bytes of the file read so far, and bytes in all (None: not known, as on standard input).
 Progress: TypeAlias = Callable[[int, int | None], None]
 
 # Object type, object id, and the mode that the log itself carries (None: it carries none).
 Touched: TypeAlias = tuple[str, str, str | None]
+
+INVALID_UTF8 = "invalid UTF-8; --encoding names another encoding"
 
 _RAW_CHARS = 160
 _EXAMPLES = 3
@@ -71,6 +76,7 @@ class Log:
     format: str
     notes: list[str]  # what was assumed: which field is the type, the time, the keys; what is missing
     problems: list[Problem]  # as found in the file
+    declared: Mapping[str, int] = field(default_factory=dict)  # objects that the log lists apart from events, by type
 
 
 def excerpt(raw: object) -> str:
@@ -108,19 +114,21 @@ def examples(items: Iterable[object], total: int) -> str:
 class Builder:
     """Collects events, problems and notes in file sequence; `finish` sorts them into a `Log`.
 
-    `unit` says what a record's number is, for messages: "line" or "event".
+    `unit` says what a record's number is, for messages: "line" or "event". `time_format`: how times are written, as of
+    strptime, where they are not in a shape that is known.
     """
 
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
+    def __init__(self, unit: str, time_format: str | None = None) -> None:
+        self.unit = unit
         self._events: list[LogEvent] = []
-        self._clock = Clock()
+        self._clock = Clock(time_format)
         # The same few types and objects occur over and over: one copy of each.
         self._types: dict[str, str] = {}
         self._touched: dict[Touched, Touched] = {}
-        self._untimed: list[tuple[int, object]] = []
+        self._untimed: list[tuple[int, object]] = []  # index, and what stood there
         self.notes: list[str] = []
         self.problems: list[Problem] = []
+        self.declared: dict[str, int] = {}
 
     def event(
         self,
@@ -134,7 +142,7 @@ class Builder:
         """Add one event; `time` as it stands in the log, None where it is missing."""
         time_s = self._clock.read(len(self._events), time)
         if time_s is None:
-            self._untimed.append((number, time))
+            self._untimed.append((len(self._events), time))
         kind = self._types.setdefault(kind, kind)
         objects = tuple([self._touched.setdefault(touched, touched) for touched in objects])
         self._events.append(LogEvent(number, identity, kind, time_s, objects, data))
@@ -149,13 +157,15 @@ class Builder:
         """The log: times in one unit, identities distinct, sorted. O(n log n), O(n) where it is sorted
         already."""
         events = self._events
-        for index, time_s in self._clock.scaled().items():
+        scaled = self._clock.scaled()
+        for index, time_s in scaled.items():
             events[index] = msgspec.structs.replace(events[index], time_s=time_s)
+        self._untimed = [(events[at].number, time) for at, time in self._untimed if at not in scaled]
         self._distinct()
         self._note_times()
         # sorted() is stable, so ties keep the sequence of the file.
         events = sorted(events, key=lambda e: (e.time_s is not None, e.time_s or 0.0))
-        return Log(events, format_name, self.notes, self.problems)
+        return Log(events, format_name, self.notes, self.problems, self.declared)
 
     def _distinct(self) -> None:
         """Replace all identities by numbers if one occurs twice: then the field is no identity of events,
@@ -168,19 +178,21 @@ class Builder:
             seen.add(event.id)
         else:
             return
-        self.note(f"ids are no identities ({excerpt(event.id)!r} occurs twice): the {self._unit} number is the id")
+        self.note(f"ids are no identities ({excerpt(event.id)!r} occurs twice): the {self.unit} number is the id")
         events[:] = [msgspec.structs.replace(e, id=str(e.number)) for e in events]
 
     def _note_times(self) -> None:
         events, missing = self._events, self._untimed
         if unit := self._clock.unit():
             self.note(f"times are numbers, read as {unit} since 1970")
+        if shape := self._clock.shape:
+            self.note(f"times are written {shape}")
         if missing and len(missing) == len(events):
             given = next((time for _, time in missing if time is not None), None)
             why = "no times" if given is None else f"no readable time (such as {excerpt(given)!r})"
             self.note(f"{why}: events keep the sequence of the file")
         elif missing:
-            shown = examples((f"{self._unit} {n}: {excerpt(t)!r}" for n, t in missing), len(missing))
+            shown = examples((f"{self.unit} {n}: {excerpt(t)!r}" for n, t in missing), len(missing))
             self.note(f"{len(missing)} of {len(events)} events have no readable time and come first ({shown})")
         late, latest = 0, float("-inf")
         for event in events:
@@ -204,5 +216,5 @@ def object_id(value: object, what: str) -> str:
 
 def note_empty(builder: Builder, empty: Mapping[str, int], total: int) -> None:
     """Say which key fields had no value in some events: those events do not touch that key."""
-    for field, count in empty.items():
-        builder.note(f"{count} of {total} events have no {field}, so no key of it")
+    for name, count in empty.items():
+        builder.note(f"{count} of {total} events have no {name}, so no key of it")

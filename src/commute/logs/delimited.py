@@ -8,10 +8,12 @@ each by itself.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 
-from commute.logs.base import Builder, Log, bad_log, note_empty
+from commute.logs.base import INVALID_UTF8, Builder, Log, bad_log, note_empty
+from commute.logs.modes import note_classes
+from commute.logs.options import LogOptions
 from commute.logs.raw import LINE_BYTES_MAX, Raw
 from commute.logs.roles import UNTYPED, assign, keys_of, note_no_keys
 
@@ -21,24 +23,17 @@ _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 20
 
 
-def read(raw: Raw, *, type_field: str | None, time_field: str | None, key_fields: Sequence[str]) -> Log:
+def read(raw: Raw, options: LogOptions) -> Log:
     """The log of the table in `raw`. O(bytes); about 15 µs a row of fifteen columns. All values are text.
 
     Raises UsageError where there is no header or a named column is missing.
     """
-    builder = Builder("line")
-    rows = _Rows(raw, builder, delimiter(raw.head))
-    header = _header(raw, builder, rows)
-    roles = assign(
-        raw.name,
-        dict.fromkeys(header, 1),
-        builder,
-        type_field=type_field,
-        time_field=time_field,
-        key_fields=key_fields,
-        paths=False,
-    )
-    if not roles.keys and not roles.case_log:
+    builder = Builder("line", options.time_format)
+    rows = open_rows(raw, builder, options)
+    header = header_of(raw, builder, rows)
+    sample = [dict(zip(header, row, strict=False)) for row in _sample(raw.head, rows.delimiter)[1:]]
+    roles = assign(raw.name, dict.fromkeys(header, 1), builder, options, paths=False, sample=sample)
+    if not roles.has_keys:
         note_no_keys(builder, header)
     empty: dict[str, int] = {}
     total = 0
@@ -46,22 +41,39 @@ def read(raw: Raw, *, type_field: str | None, time_field: str | None, key_fields
     for number, row in rows.read(len(header)):
         total += 1
         record: dict[str, object] = dict(zip(header, row, strict=True))
-        objects = keys_of(roles, record.get, empty)
         kind = UNTYPED if roles.type is None else str(record[roles.type])
-        if not kind.strip():
-            builder.problem(f"line {number}", f"no type: the column {roles.type} is empty", ",".join(row))
+        try:
+            objects = keys_of(roles, record.get, empty)
+            if not kind.strip():
+                raise ValueError(f"no type: the column {roles.type} is empty")
+        except ValueError as error:
+            builder.problem(f"line {number}", str(error), ",".join(row))
             continue
         time = None if roles.time is None else record[roles.time]
         identity = str(record.pop(roles.id)) if roles.id and record[roles.id] else str(number)
         for field in taken:
             record.pop(field, None)
         builder.event(number, identity, kind, time or None, objects, record)
+    note_end(raw, builder)
+    note_empty(builder, empty, total)
+    note_classes(builder, roles.classes)
+    return builder.finish(FORMAT)
+
+
+def open_rows(raw: Raw, builder: Builder, options: LogOptions) -> Rows:
+    """The rows of the table, under the delimiter that was named or found."""
+    found = options.delimiter or delimiter(raw.head)
+    if found is not None and options.delimiter is None and options.guess:
+        builder.note(f"columns are separated by {found!r} (guessed; --delimiter names another)")
+    return Rows(raw, builder, found)
+
+
+def note_end(raw: Raw, builder: Builder) -> None:
+    """Say how the file ended, if not as a table should."""
     if raw.fault:
         builder.problem("end of file", raw.fault)
     elif raw.open_end:
         builder.note("the last line has no line feed: if the file was cut there, the last value may be short")
-    note_empty(builder, empty, total)
-    return builder.finish(FORMAT)
 
 
 def delimiter(head: bytes) -> str | None:
@@ -70,23 +82,30 @@ def delimiter(head: bytes) -> str | None:
     The one under which the most sample rows have as many columns as the first; the one with more columns
     if equal.
     """
-    lines = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
     best: tuple[int, int] = (0, 1)
     chosen: str | None = None
     for candidate in _DELIMITERS:
-        reader = csv.reader((line for line in lines if line.strip()), delimiter=candidate)
-        try:
-            widths = [len(row) for row in islice(reader, _SAMPLE_ROWS)]
-        except csv.Error:
-            continue
+        widths = [len(row) for row in _sample(head, candidate)]
         if widths and widths[0] > 1 and (even := (widths.count(widths[0]), widths[0])) > best:
             best, chosen = even, candidate
     return chosen
 
 
-def _header(raw: Raw, builder: Builder, rows: _Rows) -> list[str]:
+def _sample(head: bytes, candidate: str) -> list[list[str]]:
+    """The first rows under a delimiter; none where they are no table."""
+    lines = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
+    reader = csv.reader((line for line in lines if line.strip()), delimiter=candidate)
+    try:
+        return list(islice(reader, _SAMPLE_ROWS))
+    except csv.Error:
+        return []
+
+
+def header_of(raw: Raw, builder: Builder, rows: Rows) -> list[str]:
     """The column names, distinct and none empty: a column without a name is called after its number."""
     _, first = next(rows.read(None), (0, []))
+    if builder.problems:  # the next line is no header
+        raise bad_log(raw.name, f"a table whose header cannot be read: {builder.problems[0]}")
     if not first:
         raise bad_log(raw.name, "no header row")
     names: list[str] = []
@@ -96,21 +115,20 @@ def _header(raw: Raw, builder: Builder, rows: _Rows) -> list[str]:
             builder.note(f"two columns are called {name}; the second is read as {name} {index}")
             name = f"{name} {index}"
         names.append(name)
-    if any(name.startswith("ocel:") for name in names):
-        raise bad_log(raw.name, "OCEL in CSV, which is not read")
     return names
 
 
-class _Rows:
+class Rows:
     """Rows of a table with the number of the line on which each begins; bad rows become problems."""
 
     def __init__(self, raw: Raw, builder: Builder, delimiter: str | None) -> None:
+        self.delimiter = delimiter or ","
         self._builder = builder
         self._lines = raw.lines(self._too_long)
         self._taken: list[tuple[int, bytes]] = []  # the lines of the row that is being read
         self._again: list[tuple[int, bytes]] = []  # lines to be read once more, the next one last
         self._undecodable = False
-        self._reader = csv.reader(self._feed(), delimiter=delimiter or ",", strict=True)
+        self._reader = csv.reader(self._feed(), delimiter=self.delimiter, strict=True)
 
     def read(self, width: int | None) -> Iterator[tuple[int, list[str]]]:
         """The rows that have `width` columns (None: any number); blank lines are passed over."""
@@ -131,7 +149,7 @@ class _Rows:
             if fault is None and width is not None and len(row) != width:
                 fault = f"{len(row)} columns, the header has {width}"
             if fault is None and self._undecodable:
-                fault = "invalid UTF-8"
+                fault = INVALID_UTF8
             if fault is None:
                 yield number, row
                 continue

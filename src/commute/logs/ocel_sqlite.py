@@ -10,13 +10,15 @@ Source: OCEL 2.0 (Berti et al., 2024), section on the relational format.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import apsw
 
 from commute.logs.base import Builder, Log, Touched, bad_log, note_empty, object_id
-from commute.logs.ocel_json import UNKNOWN_TYPE, note_unknown
+from commute.logs.ocel import UNKNOWN_TYPE, note_unknown
+from commute.logs.options import LogOptions
 from commute.logs.raw import Raw
 from commute.logs.roles import keys_of, must_occur, named_keys
 
@@ -33,8 +35,8 @@ _BUSY_MS = 5_000
 _Row: TypeAlias = dict[str, object]
 
 
-def read(raw: Raw, *, key_fields: Sequence[str]) -> Log:
-    """The log of the database in `raw`. About 15 µs an event. `key_fields` name attributes that are keys too.
+def read(raw: Raw, options: LogOptions) -> Log:
+    """The log of the database in `raw`. About 15 µs an event. `options.key_fields` name attributes that are keys too.
 
     A packed file is unpacked into memory. Raises UsageError for a database that is not OCEL 2.0, is
     damaged, cut off or locked, or holds text that is no UTF-8: pages of a cut database do not say which rows
@@ -46,7 +48,7 @@ def read(raw: Raw, *, key_fields: Sequence[str]) -> Log:
     connection: apsw.Connection | None = None
     try:
         connection = _open(raw)
-        return _read(raw, connection, key_fields)
+        return _read(raw, connection, options)
     except apsw.Error as error:
         raise bad_log(raw.name, f"a SQLite database that cannot be read: {error}") from error
     except UnicodeDecodeError as error:
@@ -71,8 +73,8 @@ def _open(raw: Raw) -> apsw.Connection:
     return connection
 
 
-def _read(raw: Raw, connection: apsw.Connection, key_fields: Sequence[str]) -> Log:
-    builder = Builder("event")
+def _read(raw: Raw, connection: apsw.Connection, options: LogOptions) -> Log:
+    builder = Builder("event", options.time_format)
     # One snapshot: the tables of a log that is being written would otherwise not fit each other.
     with connection:
         _must_be_ocel(raw, connection)
@@ -81,7 +83,7 @@ def _read(raw: Raw, connection: apsw.Connection, key_fields: Sequence[str]) -> L
             _declare(row, types, builder)
         related = _related(connection, builder)
         rows_of = _event_tables(connection, builder)
-        roles = named_keys(key_fields)
+        roles = named_keys(options.key_fields)
         must_occur(raw.name, roles, (_attributes(row) for rows in rows_of.values() for row in rows.values()))
         empty: dict[str, int] = {}
         unknown: dict[str, None] = {}
@@ -111,6 +113,7 @@ def _read(raw: Raw, connection: apsw.Connection, key_fields: Sequence[str]) -> L
         for identity, ids in related.items():
             if identity not in listed:
                 builder.problem(f"event {identity}", "related to objects, but no event", ids)
+    builder.declared = dict(Counter(types.values()))
     note_unknown(builder, unknown)
     note_empty(builder, empty, number)
     return builder.finish(FORMAT)

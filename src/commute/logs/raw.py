@@ -6,9 +6,11 @@ says afterwards what went wrong. Memory is bounded by one piece and the longest 
 
 from __future__ import annotations
 
+import codecs
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,22 +23,34 @@ LINE_BYTES_MAX = 16 * MIB  # as the largest event: a longer line is damage, not 
 _PIECE_BYTES = 256 * 1024
 _HEAD_BYTES = 64 * 1024
 _GZIP = b"\x1f\x8b"
+SQLITE = b"SQLite format 3\0"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_WESTERN = "cp1252"
+_WESTERN_MARKS = "€£§°²³½«»·–—‘’“”„…"
 
 
 class Raw:
     """One log, open for one pass. Raises UsageError where there is no such file or it cannot be read.
 
     `head` is its unpacked beginning; `whole` tells that there is no more. When the pass is over, `fault` says
-    what went wrong, and `open_end` whether the last line has no line feed.
+    what went wrong, and `open_end` whether the last line has no line feed. Text in another `encoding` than UTF-8, named
+    or recognised, is given as UTF-8; `recoded` says which it was. Raises UsageError for an encoding that is unknown.
     """
 
-    def __init__(self, path: str, progress: Progress | None) -> None:
+    def __init__(
+        self, path: str, progress: Progress | None, encoding: str | None = None, *, guess: bool = False
+    ) -> None:
         self.name = "standard input" if path == "-" else path
         self.path = None if path == "-" else Path(path)
         self.fault: str | None = None
         self.open_end = False
         self._progress = progress
         self._size_bytes: int | None = None
+        try:
+            "x".encode(encoding or "utf-8")
+        except LookupError:
+            reason = f"{self.name}: there is no encoding {encoding!r}; try utf-8, cp1252, utf-16"
+            raise UsageError(reason, slug="bad-log") from None
         try:
             self._file = self._open()
         except OSError as error:
@@ -50,12 +64,12 @@ class Raw:
         self._rest = _unpacked(packed, self._fail) if self.gzipped else packed
         self.head = b""
         self.whole = False
-        while len(self.head) < _HEAD_BYTES:
-            piece = next(self._rest, None)
-            if piece is None:
-                self.whole = True
-                break
-            self.head += piece
+        self._read_head()
+        self.recoded = self._encoding(encoding, guess=guess)
+        if self.recoded is not None:
+            self._rest = _recoded(_chain(self.head, self._rest), self.recoded, self._fail)
+            self.head, self.whole = b"", False
+            self._read_head()
 
     def pieces(self) -> Iterator[bytes]:
         """The unpacked bytes from the beginning; call once."""
@@ -91,6 +105,23 @@ class Raw:
         if self.path is not None:
             self._file.close()
 
+    def _read_head(self) -> None:
+        while len(self.head) < _HEAD_BYTES:
+            piece = next(self._rest, None)
+            if piece is None:
+                self.whole = True
+                break
+            self.head += piece
+
+    def _encoding(self, named: str | None, *, guess: bool) -> str | None:
+        """The encoding to be read; None for UTF-8, and for what is no text."""
+        if named is not None:
+            known = codecs.lookup(named).name
+            return None if known == "utf-8" or self.head.startswith(SQLITE) else known
+        if self.head.startswith(_UTF16):
+            return "utf-16"
+        return _WESTERN if guess and _is_western(self.head) else None
+
     def _open(self) -> BinaryIO:
         if self.path is None:
             return sys.stdin.buffer
@@ -115,6 +146,37 @@ class Raw:
 
     def _fail(self, reason: str) -> None:
         self.fault = self.fault or reason
+
+
+def _is_western(head: bytes) -> bool:
+    """Whether bytes that are no UTF-8 read as letters of Western Europe, as spreadsheets write them."""
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.end >= len(head) or b"\0" in head:  # a character that the head cuts; what is no text
+            return False
+    else:
+        return False
+    text = head.decode(_WESTERN, "replace")
+    beyond = [character for character in text if ord(character) > 127]
+    return sum(one.isalpha() or one in _WESTERN_MARKS for one in beyond) * 2 > len(beyond)
+
+
+def _recoded(pieces: Iterator[bytes], encoding: str, fail: Callable[[str], None]) -> Iterator[bytes]:
+    """The same text in UTF-8. Bytes that have no meaning there stay as \\xNN, and `fail` is told."""
+    strict = codecs.getincrementaldecoder(encoding)("strict")
+    lenient = codecs.getincrementaldecoder(encoding)("backslashreplace")
+    sound = True
+    for piece in chain(pieces, [b""]):
+        text = lenient.decode(piece, final=not piece)
+        if sound:
+            try:
+                strict.decode(piece, final=not piece)
+            except UnicodeError:
+                sound = False
+        yield text.encode("utf-8", "backslashreplace")
+    if not sound:
+        fail(f"some bytes are no {encoding} and are kept as \\xNN; --encoding names another encoding")
 
 
 def _why(error: OSError) -> str:

@@ -8,79 +8,101 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from commute.errors import UsageError
-from commute.logs import delimited, jsonl, ocel_json
+from commute.logs import cloudevents, delimited, json_array, jsonl, ocel_csv, ocel_json, ocel_xml, xes
 from commute.logs.base import Log, Progress, bad_log
-from commute.logs.raw import Raw
+from commute.logs.options import LogOptions
+from commute.logs.raw import SQLITE, Raw
 
-_SQLITE = b"SQLite format 3\0"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+UNSAID = LogOptions()
+_ROLES = ("type_field", "time_field", "id_field", "case_field", "resource_field", "mode_field")
 _SAMPLE_LINES = 50
 
 _OCEL1 = re.compile(rb'"ocel:(events|objects|global-log|global-event|global-object|version)"\s*:')
 _OCEL2 = re.compile(rb'"(events|objects|eventTypes|objectTypes)"\s*:\s*\[\s*[{\]]')
+_OCEL_XML = re.compile(rb"<(object-types|event-types|objects|events)\b")
+_OCEL1_XML = re.compile(rb"""\bkey\s*=\s*["'](object-types|attribute-names)\b|\bscope\s*=\s*["']object\b""")
 
 
-def read_log(
-    path: str | os.PathLike[str],
-    *,
-    type_field: str | None = None,
-    time_field: str | None = None,
-    key_fields: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> Log:
+def read_log(path: str | os.PathLike[str], options: LogOptions = UNSAID, *, progress: Progress | None = None) -> Log:
     """The events of the log at `path` (``-``: standard input) in time sequence, with notes and problems.
 
-    `type_field` and `time_field` name the fields of a table or of JSON lines; each of `key_fields` gives
-    keys whose type is the field's name (of OCEL: attributes of events). `progress` is told the bytes read
-    and the bytes in all. The whole log is held in memory, 1 to 3 KB an event. Raises
-    UsageError (``bad-log``) for a file that is none of the formats, cannot be opened, or lacks a named
-    field; anything less is a problem in the `Log`.
+    `options`: what is known of it. `progress` is told the bytes read and the bytes in all. The whole log is held in
+    memory, 1 to 3 KB an event. Raises UsageError (``bad-log``) for a file that is none of the formats, cannot be
+    opened, or lacks a named field; anything less is a problem in the `Log`.
     """
-    raw = Raw(os.fspath(path), progress)
+    raw = Raw(os.fspath(path), progress, options.encoding, guess=options.guess)
     try:
-        format_name = _recognise(raw)
-        if format_name in (jsonl.FORMAT, delimited.FORMAT):
-            reader = jsonl.read if format_name == jsonl.FORMAT else delimited.read
-            return reader(raw, type_field=type_field, time_field=time_field, key_fields=key_fields)
-        if type_field or time_field:
-            raise bad_log(raw.name, f"{format_name} says itself what type and time are: no --type-field, --time-field")
-        if format_name == ocel_json.FORMAT_1 or format_name == ocel_json.FORMAT_2:
-            return ocel_json.read(raw, format_name, key_fields=key_fields)
-        return _read_sqlite(raw, key_fields)
+        format_name = _recognise(raw, options)
+        if format_name not in (delimited.FORMAT, ocel_csv.FORMAT):
+            options.refuse(raw.name, format_name, "delimiter")
+        if format_name in _OWN_ROLES:
+            options.refuse(raw.name, format_name, *_ROLES)
+        log = _READERS[format_name](raw, options)
+        if raw.recoded is not None and options.encoding is None:
+            log.notes.insert(
+                0, f"the text is no UTF-8 and is read as {raw.recoded} (guessed; --encoding names another)"
+            )
+        return log
     finally:
         raw.close()
 
 
-def _read_sqlite(raw: Raw, key_fields: Sequence[str]) -> Log:
+def _read_sqlite(raw: Raw, options: LogOptions) -> Log:
     # Imported late: it loads a copy of SQLite, which the other formats do not need.
     from commute.logs import ocel_sqlite
 
-    return ocel_sqlite.read(raw, key_fields=key_fields)
+    return ocel_sqlite.read(raw, options)
 
 
-def _recognise(raw: Raw) -> str:
+# What each format is read by. SQLite is loaded late: it brings a copy of SQLite, which the others do not need.
+_READERS: dict[str, Callable[[Raw, LogOptions], Log]] = {
+    jsonl.FORMAT: jsonl.read,
+    json_array.FORMAT: json_array.read,
+    cloudevents.LINES: cloudevents.read_lines,
+    cloudevents.BATCH: cloudevents.read_batch,
+    delimited.FORMAT: delimited.read,
+    xes.FORMAT: xes.read,
+    ocel_csv.FORMAT: ocel_csv.read,
+    ocel_json.FORMAT_1: partial(ocel_json.read, format_name=ocel_json.FORMAT_1),
+    ocel_json.FORMAT_2: partial(ocel_json.read, format_name=ocel_json.FORMAT_2),
+    ocel_xml.FORMAT: ocel_xml.read,
+    "SQLite": _read_sqlite,
+}
+_OWN_ROLES = frozenset({ocel_csv.FORMAT, ocel_json.FORMAT_1, ocel_json.FORMAT_2, ocel_xml.FORMAT, "SQLite"})
+
+
+def _recognise(raw: Raw, options: LogOptions) -> str:
     """The name of the format, or "SQLite". Raises UsageError for what is no log."""
     head = raw.head
     if not head.strip():
         raise _empty(raw)
-    if head.startswith(_SQLITE):
+    if head.startswith(SQLITE):
         return "SQLite"
-    if head.startswith(_UTF16):
-        raise bad_log(raw.name, "text in UTF-16; convert it to UTF-8")
     if head.startswith(b"PK\x03\x04"):
         raise bad_log(raw.name, "a zip archive; unpack it first")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if b"\0" in text[:1024]:
         raise bad_log(raw.name, "binary data")
     if text.startswith(b"<"):
-        kind = "XES" if b"<log" in text[:4096] and b"xes" in text[:4096].lower() else "XML"
-        raise bad_log(raw.name, f"{kind}, which is not read")
-    return _json_format(raw, text) or _table(raw, text)
+        return _xml_format(raw, text)
+    return _json_format(raw, text) or _table(raw, text, options)
+
+
+def _xml_format(raw: Raw, text: bytes) -> str:
+    if b"<log" in text:
+        if _OCEL1_XML.search(text):
+            raise bad_log(raw.name, "OCEL 1.0 XML, which is not read; its JSON form is")
+        if _OCEL_XML.search(text):
+            return ocel_xml.FORMAT
+        if b"<trace" in text or b"xes" in text.lower():
+            return xes.FORMAT
+    raise bad_log(raw.name, "XML that is neither XES nor OCEL 2.0")
 
 
 def _json_format(raw: Raw, text: bytes) -> str | None:
@@ -92,7 +114,7 @@ def _json_format(raw: Raw, text: bytes) -> str | None:
     sample = [line for line in lines if line.strip()][:_SAMPLE_LINES]
     records = [record for record in map(_json_object, sample) if record is not None]
     if len(records) * 2 >= len(sample) and not _ocel(records[0]):
-        return jsonl.FORMAT
+        return cloudevents.LINES if "specversion" in records[0] else jsonl.FORMAT
     if text.startswith(b"{"):
         # A prefix of one document: its first lines are no records, or it has one line only.
         if _OCEL1.search(text):
@@ -103,12 +125,17 @@ def _json_format(raw: Raw, text: bytes) -> str | None:
             return jsonl.FORMAT
         raise bad_log(raw.name, "a JSON document that is no OCEL log")
     if text.startswith(b"["):
-        raise bad_log(raw.name, "a JSON array; write one object a line")
+        first = text[1:].lstrip()[:1]
+        if first not in (b"{", b"]"):
+            raise bad_log(raw.name, "a JSON array whose elements are no objects")
+        return cloudevents.BATCH if b'"specversion"' in text else json_array.FORMAT
     return jsonl.FORMAT if _named(raw, "jsonl", "ndjson") else None
 
 
-def _table(raw: Raw, text: bytes) -> str:
-    if delimited.delimiter(text) or _named(raw, "csv", "tsv"):
+def _table(raw: Raw, text: bytes, options: LogOptions) -> str:
+    if b"ocel:eid" in text.split(b"\n", 1)[0] or b"ocel:activity" in text.split(b"\n", 1)[0]:
+        return ocel_csv.FORMAT
+    if options.delimiter or delimited.delimiter(text) or _named(raw, "csv", "tsv"):
         return delimited.FORMAT
     raise bad_log(raw.name, "text that is neither JSON nor a table")
 

@@ -1,24 +1,58 @@
 """Which field of a table or of JSON records is the type, the time, the id; which are keys.
 
 What the user names is taken; the rest is guessed from names that logs use, and every guess becomes a
-note, with the option that overrides it. Keys are never guessed, save for the standard columns of case
-logs (IEEE 1849, XES, as written to CSV): a wrong key costs speed, a missing one costs order.
+note, with the option that overrides it. Keys are guessed only where nobody runs anything by them
+(`LogOptions.guess`), save for the standard columns of case logs (IEEE 1849, XES, as written to CSV): a wrong key
+costs speed, a missing one costs order.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as with_default
 
 from commute.logs.base import Builder, Touched, no_field, object_id
+from commute.logs.modes import mode_of
+from commute.logs.options import LogOptions
 
 # Without case, blanks and punctuation, the likeliest first.
 _TYPES = ("conceptname", "type", "eventtype", "activity", "event", "eventname", "kind", "action", "topic")
 _TIMES = (
     *("timetimestamp", "time", "timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "date"),
-    *("unixts", "unixtime", "epoch", "starttime", "starttimestamp"),
+    *("tsms", "unixts", "unixtime", "epoch", "starttime", "starttimestamp"),
 )
 _IDS = ("id", "eventid", "uuid", "msgid", "messageid")
+_CASES = ("caseid", "case", "caseno", "casenumber", "traceid", "processinstance")
+_RESOURCES = ("orgresource", "resource", "orggroup")
+# Times that only a person would see as such: a guess beyond the well-known names.
+_TIME_PARTS = re.compile(r"(date|time|timestamp)$")
+_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})\b")
+# What else is called like a key: a noun with an ending, or a bare noun that owns things.
+_KEY_ENDINGS = re.compile(r"(id|no|nr|num|number|key|code|ref|uuid|sku)$")
+_KEY_NOUNS = frozenset(
+    [
+        *(
+            "account",
+            "agent",
+            "article",
+            "author",
+            "case",
+            "cart",
+            "clerk",
+            "client",
+            "contract",
+            "customer",
+            "device",
+            "employee",
+        ),
+        *("file", "host", "invoice", "item", "job", "machine", "meter", "node", "order", "parcel", "patient"),
+        *("product", "resource", "room", "sensor", "session", "shipment", "stock", "subject", "supplier", "ticket"),
+        *("user", "vehicle", "warehouse"),
+    ]
+)
 
 CASE = "case:concept:name"
 RESOURCE = ("org:resource", "org:group")
@@ -28,56 +62,110 @@ UNTYPED = "event"  # the type of every event of a log that has no such field
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The field of each role, None where there is none; `keys` are pairs of field and object type."""
+    """The field of each role, None where there is none; `keys` are pairs of field and object type.
 
-    type: str | None
-    time: str | None
-    id: str | None
-    keys: tuple[tuple[str, str], ...]
-    case_log: bool  # case and resource columns are keys
+    `case` and `resource` give keys of those two types; of `resource` the first field that has a value. `classes` counts
+    the commutative classes that `mode` named.
+    """
+
+    type: str | None = None
+    time: str | None = None
+    id: str | None = None
+    keys: tuple[tuple[str, str], ...] = ()
+    case: str | None = None
+    resource: tuple[str, ...] = ()
+    mode: str | None = None
+    classes: Counter[str] = with_default(default_factory=Counter)
+
+    @property
+    def has_keys(self) -> bool:
+        return bool(self.keys or self.case or self.resource)
 
 
 def assign(
     name: str,
     fields: Mapping[str, int],
     builder: Builder,
+    options: LogOptions,
     *,
-    type_field: str | None,
-    time_field: str | None,
-    key_fields: Sequence[str],
     paths: bool,
+    sample: Sequence[Mapping[str, object]] = (),
+    objects: bool = False,
 ) -> Roles:
     """The roles of the fields that a log has, with notes on all that was guessed.
 
-    `fields` counts the records that have each. Raises UsageError for a named field that no record has; with
-    `paths`, a name with dots (``order.id``) need only begin with one.
+    `fields` counts the records that have each; `sample` are some of them; `objects`: the records list what they touch,
+    so keys need not be guessed. Raises UsageError for a named field that no record has; with `paths`, a name with dots
+    (``order.id``) need only begin with one.
     """
-    for named in (type_field, time_field, *key_fields):
-        if named is not None:
-            _must_exist(name, named, fields, paths)
-    kind = type_field or _guess(fields, _TYPES)
-    time = time_field or _guess(fields, _TIMES, without=kind)
-    identity = _guess(fields, _IDS, without=kind)
-    case_log = not key_fields and CASE in fields
+    named = (options.type_field, options.time_field, options.id_field, options.mode_field)
+    for given in (*named, options.case_field, options.resource_field, *options.key_fields):
+        if given is not None:
+            _must_exist(name, given, fields, paths)
+    taken = {given for given in named if given is not None}
+    kind = options.type_field or _guess(fields, _TYPES, taken)
+    taken |= {kind} if kind else set()
+    time = options.time_field or _guess(fields, _TIMES, taken)
+    if time is None and options.guess:
+        time = next((f for f in fields if f not in taken and _looks_like_time(f, sample)), None)
+    taken |= {time} if time else set()
+    identity = options.id_field or _guess(fields, _IDS, taken)
+    taken |= {identity} if identity else set()
+    _note_roles(builder, options, kind, time, identity)
+    case, resource = _case_log(fields, builder, options, objects=objects)
+    keys = options.key_fields
+    if options.guess and not (keys or case or resource or objects):
+        keys = _guess_keys(fields, taken, sample)
+        if keys:
+            builder.note(f"keys: {', '.join(keys)} (guessed; --key FIELD, once for each, names others)")
+    return Roles(kind, time, identity, tuple((f, f) for f in keys), case, resource, options.mode_field)
+
+
+def _note_roles(
+    builder: Builder, options: LogOptions, kind: str | None, time: str | None, identity: str | None
+) -> None:
     if kind is None:
         builder.note(f"no field looks like the type, so every type is {UNTYPED!r}; --type-field names it")
-    elif not type_field:
+    elif not options.type_field:
         builder.note(f"type: {kind} (guessed; --type-field names another)")
     if time is None:
         builder.note("no field looks like the time; --time-field names it")
-    elif not time_field:
+    elif not options.time_field:
         builder.note(f"time: {time} (guessed; --time-field names another)")
-    if identity:
-        builder.note(f"id: {identity} (guessed)")
-    if case_log:
-        resource = " else ".join(f for f in RESOURCE if f in fields)
-        builder.note(f"keys: case = {CASE}" + (f", resource = {resource}" if resource else "") + " (guessed)")
-    return Roles(kind, time, identity, tuple((field, field) for field in key_fields), case_log)
+    if identity and not options.id_field:
+        builder.note(f"id: {identity} (guessed; --id-field names another)")
+
+
+def _case_log(
+    fields: Mapping[str, int], builder: Builder, options: LogOptions, *, objects: bool
+) -> tuple[str | None, tuple[str, ...]]:
+    """The fields of case and resource: as named, as the standard columns, or, where that is allowed, as guessed."""
+    case = options.case_field
+    resource: tuple[str, ...] = (options.resource_field,) if options.resource_field else ()
+    if options.key_fields:
+        return case, resource
+    guessed = False
+    if case is None and CASE in fields:
+        case, guessed = CASE, True
+    elif case is None and options.guess and not objects and not resource:
+        case = _guess(fields, _CASES, set())
+        guessed = case is not None
+    if case is not None and not resource:
+        resource = tuple(f for f in RESOURCE if f in fields)
+        if not resource and options.guess and (found := _guess(fields, _RESOURCES, {case})):
+            resource = (found,)
+    if guessed:
+        shown = " else ".join(resource)
+        builder.note(
+            f"keys: case = {case}" + (f", resource = {shown}" if shown else "")
+            + " (guessed; --case-field, --resource-field and --key name others)"
+        )  # fmt: skip
+    return case, resource
 
 
 def named_keys(key_fields: Sequence[str]) -> Roles:
     """Roles for a format that has its own type, time and id: keys only."""
-    return Roles(None, None, None, tuple((field, field) for field in key_fields), False)
+    return Roles(keys=tuple((field, field) for field in key_fields))
 
 
 def must_occur(name: str, roles: Roles, records: Iterable[Mapping[str, object]]) -> None:
@@ -104,36 +192,70 @@ def keys_of(roles: Roles, lookup: Callable[[str], object], empty: dict[str, int]
     """The keys of one record, whose fields `lookup` gives (None: absent). Lists give one key an element.
 
     `empty` counts, per field, the records without a value: these do not touch that key. Raises ValueError
-    for a value that cannot be a key.
+    for a value that cannot be a key, and for a mode that is none.
     """
     found: list[Touched] = []
-    if roles.case_log:
-        _append(found, CASE, "case", lookup(CASE), empty)
-        resource = next((f for f in RESOURCE if not _is_nothing(lookup(f))), RESOURCE[0])
-        _append(found, resource, "resource", lookup(resource), empty)
+    mode: str | None = None
+    if roles.mode is not None and not _is_nothing(word := lookup(roles.mode)):
+        mode = mode_of(word, roles.classes)
+    if roles.case is not None:
+        _append(found, roles.case, "case", lookup(roles.case), mode, empty)
+    if roles.resource:
+        resource = next((f for f in roles.resource if not _is_nothing(lookup(f))), roles.resource[0])
+        _append(found, resource, "resource", lookup(resource), mode, empty)
     for field, kind in roles.keys:
-        _append(found, field, kind, lookup(field), empty)
+        _append(found, field, kind, lookup(field), mode, empty)
     return tuple(found)
 
 
-def _append(found: list[Touched], field: str, kind: str, value: object, empty: dict[str, int]) -> None:
+def _append(
+    found: list[Touched], field: str, kind: str, value: object, mode: str | None, empty: dict[str, int]
+) -> None:
     if _is_nothing(value):
         empty[field] = empty.get(field, 0) + 1
         return
     elements = value if isinstance(value, list) else [value]
-    found.extend((kind, object_id(element, f"key field {field}"), None) for element in elements)
+    found.extend((kind, object_id(element, f"key field {field}"), mode) for element in elements)
 
 
 def _is_nothing(value: object) -> bool:
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
-def _guess(fields: Mapping[str, int], names: Sequence[str], without: str | None = None) -> str | None:
+def _looks_like_time(name: str, sample: Sequence[Mapping[str, object]]) -> bool:
+    """Whether a field is called like a time, or nearly all its sampled values are written like dates."""
+    values = [str(record[name]) for record in sample if not _is_nothing(record.get(name))]
+    dates = sum(_DATE.match(value) is not None for value in values)
+    return dates * 10 >= 9 * len(values) if dates else _TIME_PARTS.search(_plain(name)) is not None
+
+
+def _plain(field: str) -> str:
+    return "".join(c for c in field.casefold() if c.isalnum())
+
+
+def _guess(fields: Mapping[str, int], names: Sequence[str], without: set[str]) -> str | None:
     """The field that most records have, of those whose name is among `names`; the likeliest name where
     equal."""
-    plain = {f: "".join(c for c in f.casefold() if c.isalnum()) for f in fields if f != without}
+    plain = {f: _plain(f) for f in fields if f not in without}
     found = [f for f, short in plain.items() if short in names]
     return min(found, key=lambda f: (-fields[f], names.index(plain[f])), default=None)
+
+
+def _guess_keys(fields: Mapping[str, int], taken: set[str], sample: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """The fields that are called like keys and whose sampled values can be some: whole, short, not nested."""
+    return tuple(
+        f
+        for f in fields
+        if f not in taken
+        and ((short := _plain(f)) in _KEY_NOUNS or short.removesuffix("s") in _KEY_NOUNS or _KEY_ENDINGS.search(short))
+        and all(map(_can_be_key, (record.get(f) for record in sample)))
+    )
+
+
+def _can_be_key(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_can_be_key, value))
+    return value is None or (isinstance(value, (str, int)) and len(str(value)) <= 128)
 
 
 def _must_exist(name: str, field: str, fields: Mapping[str, int], paths: bool) -> None:

@@ -1,0 +1,45 @@
+"""The dependences between neighbours: for each access, the latest earlier event that conflicts with it there.
+
+These imply all others, and are what a worker really waits for; their number grows with the log, not with its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from commute.analysis.workload import is_deep
+from commute.core.footprint import Footprint, compatible
+from commute.core.history import ancestors
+
+
+class Edge(NamedTuple):
+    """`later` depends on `earlier`, both numbers of events, over `key`, the shorter of the two that overlap."""
+
+    earlier: int
+    later: int
+    key: str
+
+
+def edges(footprints: Sequence[Footprint]) -> Iterator[Edge]:
+    """The edges in log sequence, one for each access that has to wait. O(accesses * depth * modes at a key)."""
+    direct: dict[str, dict[str, int]] = {}  # key -> mode -> the latest event that names it
+    below: dict[str, dict[str, int]] = {}  # the same of keys strictly below
+    deep = is_deep(footprints)
+    for event, footprint in enumerate(footprints):
+        for key, mode in footprint:
+            latest, shared = -1, key
+            tables = [(key, direct.get(key)), (key, below.get(key))] if deep else [(key, direct.get(key))]
+            if deep:
+                tables += [(above, direct.get(above)) for above in ancestors(key)]
+            for node, table in tables:
+                for other, earlier in table.items() if table else ():
+                    if earlier > latest and not compatible(mode, other):
+                        latest, shared = earlier, node
+            if latest >= 0:
+                yield Edge(latest, event, shared)
+        # Only now: an event that touches a key and its ancestor does not depend on itself.
+        for key, mode in footprint:
+            direct.setdefault(key, {})[mode] = event
+            for above in ancestors(key) if deep else ():
+                below.setdefault(above, {})[mode] = event
