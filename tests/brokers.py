@@ -46,11 +46,17 @@ def kill_and_restart(name: str) -> str:
     return restart(name)
 
 
-def kill(name: str) -> None:
-    """SIGKILL to the server; returns when it is gone. Skips where the server is not ours to kill."""
-    broker_url(name)
+def killable(name: str) -> str:
+    """The address of a server that is ours to kill; skips where it is not. Ask before anything is started."""
+    url = broker_url(name)
     if given_url(name):
         unavailable(f"{name} is given by {variable(name)}: not ours to kill")
+    return url
+
+
+def kill(name: str) -> None:
+    """SIGKILL to the server; returns when it is gone. Skips where the server is not ours to kill."""
+    killable(name)
     control("kill", name)
 
 

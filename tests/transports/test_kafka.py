@@ -22,7 +22,7 @@ from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
 from commute.transports.kafka import KafkaWire, parse
 from commute.transports.kafka_places import Place
-from tests.brokers import broker_url, kill, restart
+from tests.brokers import broker_url, kill, killable, restart
 from tests.transports.kafka_rig import Rig
 from tests.transports.wires import DEADLINE_S, messages, names, until
 
@@ -349,7 +349,7 @@ def test_arrivals_that_nobody_acknowledges_are_bounded(rig: Rig) -> None:
 
 
 def test_a_killed_broker_loses_nothing_that_was_confirmed(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    broker_url("kafka")
+    killable("kafka")
     worker, sender = rig.worker(), rig.sender()
     confirmed: list[str] = []
     stop = threading.Event()

@@ -21,7 +21,7 @@ from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
 from commute.transports.rabbitmq import RabbitmqWire
-from tests.brokers import broker_url, kill, restart
+from tests.brokers import broker_url, kill, killable, restart
 from tests.transports.rabbitmq_rig import Rig
 from tests.transports.wires import DEADLINE_S, messages, names, until
 
@@ -354,6 +354,7 @@ def test_closing_does_not_wait_for_a_server_that_says_nothing(rig: Rig, caplog: 
 
 @both_kinds
 def test_no_confirmed_message_is_lost_when_the_broker_is_killed_under_load(rig: Rig, kind: str) -> None:
+    killable("rabbitmq")
     worker = rig.worker(replace(rig.options(kind), retry_s_max=1.0))
     wire = rig.sender(replace(rig.options(kind), retry_s_max=1.0))
     confirmed: set[str] = set()
