@@ -81,6 +81,7 @@ def test_advice_says_when_nothing_can_be_won() -> None:
     free = Workload(["t"] * 300, [_writes(f"a/{n % 97}", f"b/{n % 89}") for n in range(300)])
     assert "no change is needed" in verdict(free)
     assert "No partition label is safe" in verdict(free)
+    assert verdict(free).endswith("most of all two t.")
     hub = Workload(["t"] * 300, [_writes(f"order/{n}", "shop/1") for n in range(300)])
     assert "read shop in place of writing it would make it" in verdict(hub)
 

@@ -111,9 +111,10 @@ def _verdict(now: Prediction, connected: Components, labels: Labels, remedies: S
         )
     if not labels.best.safe:
         worst = labels.best.cuts[0]
+        between = f"two {worst.a}" if worst.a == worst.b else f"{worst.a} and {worst.b}"
         said.append(
             f"No partition label is safe: the best parts {labels.best.cut:,} of {labels.best.total:,} dependent "
-            f"neighbours, most of all {worst.a} and {worst.b}."
+            f"neighbours, most of all {between}."
         )
     return said
 

@@ -34,7 +34,18 @@ if TYPE_CHECKING:
 Parts: TypeAlias = tuple[tuple[str, Footprint], ...]
 
 FOUND_MAX = 6  # events that an ambiguous beginning of an id is said to mean
-LOG_ENDINGS = (".jsonl", ".ndjson", ".csv", ".tsv", ".json", ".jsonocel", ".sqlite", ".gz")  # no id ends so
+LOG_ENDINGS = (
+    ".jsonl",
+    ".ndjson",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonocel",
+    ".sqlite",
+    ".xes",
+    ".xml",
+    ".gz",
+)  # no id ends so
 _LINE = re.compile(r"(?P<log>.+):(?P<line>[0-9]{1,18})", re.DOTALL)
 
 
