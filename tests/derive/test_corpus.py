@@ -22,10 +22,9 @@ FAR = {
     "unknown-function-that-gets-an-id",
     "computed-attribute",
     "session-listener",
-    "walk-to-a-shared-parent",
 }
 # Which rows meet is known to the database alone: the table is the best.
-TABLE = {"id-not-in-the-event", "orm-lazy-relation"}
+TABLE = {"id-not-in-the-event", "orm-lazy-relation", "walk-to-a-shared-parent"}
 
 
 def derived(case: Case) -> tuple[Derived, Callable[[object], Footprint]]:

@@ -32,9 +32,11 @@ from commute.derive.values import (
     Unknown,
     Value,
     compute,
+    drawn,
     either,
     is_plain,
 )
+from commute.derive.writers import replaced
 from commute.footprints.schema import fields_of
 
 _PLAIN = (str, int, float, bool, bytes, type(None), complex, type(Ellipsis))
@@ -82,7 +84,9 @@ def _method_of(cls: Any, name: str) -> types.FunctionType | None:
 def get(run: Run, value: Value, name: str, where: str) -> Value:
     """``value.name``."""
     if isinstance(value, Either):
-        return either([get(run, option, name, where) for option in value.options]) or Data()
+        # What is asked of None raises: the others are what comes back.
+        there = [option for option in value.options if option != Const(None)]
+        return either([get(run, option, name, where) for option in there]) or Data()
     for plugin in run.plugins:
         answer = plugin.attribute(run, value, name, where)
         if answer is not None:
@@ -96,7 +100,7 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
     if isinstance(value, Handle) and value.kind == "super":
         return _of_super(run, value, name, where)
     if isinstance(value, Const) and value.value is None:
-        return Data(f"None has no {name}")
+        return run.widen(f".{name} of None: what is there when the handler runs is set elsewhere", where)
     if isinstance(value, Handle) and value.kind == "method":
         return Data(f"{name} of a method")
     if isinstance(value, Items | Entries | Const | Computed | Data | Own):
@@ -120,7 +124,7 @@ def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
         function = known.fget if isinstance(known, property) else known.func
         return run.call(Live(function), [made], {}, where)
     if name in made.attributes:
-        return made.attributes[name]
+        return drawn(made.attributes[name], None)
     if known is not None:
         return bind(run, known, made, made.cls, where)
     hint = _annotation(made.cls, name)
@@ -137,6 +141,8 @@ def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
 def bind(run: Run, known: Any, first: Value, cls: type, where: str) -> Value:
     """What a class attribute is when it is taken from an object: a function gets it as its first argument."""
     if isinstance(known, types.FunctionType):
+        if replaced(run, cls, known.__name__):
+            return run.widen(f"{cls.__name__}.{known.__name__} is replaced while the program runs", where)
         return Bound(Live(known), first)
     if isinstance(known, staticmethod):
         return Live(known.__func__)
@@ -217,7 +223,7 @@ def _of_field(run: Run, value: Field, name: str, where: str) -> Value:
         if name == "__class__":
             found.append(Live(origin))
         elif fields is not None and name in fields:
-            found.append(Field((*value.path, name), _plain_hint(fields[name].annotation)))
+            found.append(Field((*value.path, name), _plain_hint(fields[name].annotation), value.draws))
         elif issubclass(origin, enum.Enum) and name in ("value", "name"):
             found.append(compute(name, lambda member, name=name: getattr(member, name), [value]))
         else:
@@ -260,7 +266,7 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
             return Bound(Live(known.__func__), value)
         if isinstance(known, staticmethod):
             return Live(known.__func__)
-        if known is None:
+        if known is None and not any(name in base.__dict__ for base in thing.__mro__):
             return run.widen(f"{thing.__name__} has no {name} that is known", where)
         if isinstance(known, types.MemberDescriptorType | types.GetSetDescriptorType | property):
             return Data()
@@ -284,6 +290,10 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
         except AttributeError:
             return Data()
     if known is not None:
+        if not hasattr(type(known), "__get__") and not isinstance(known, staticmethod):
+            from commute.derive.state import live_attribute
+
+            return live_attribute(run, value, name, known, where)
         return bind(run, known, value, type(thing), where)
     method = has_method(type(thing), "__getattr__")
     if method is not None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import builtins
 import contextlib
 import functools
+import inspect
 import types
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 from commute.derive import expressions
-from commute.derive.attributes import get, has_method, wrap
-from commute.derive.items import field_item
+from commute.derive.asked import HASH, SORT, ask
+from commute.derive.attributes import get, wrap
+from commute.derive.container_methods import called
+from commute.derive.kept import note_put
 from commute.derive.run import Arguments, Named, Run
+from commute.derive.source import source_of
 from commute.derive.state import live_item, live_read, set_live
 from commute.derive.values import (
     Bound,
     Computed,
     Const,
     Data,
-    Either,
     Entries,
     Field,
     Handle,
@@ -30,7 +34,6 @@ from commute.derive.values import (
     Made,
     Own,
     Value,
-    compute,
     either,
     is_plain,
     options,
@@ -46,13 +49,21 @@ _REFUSED = ("exec", "eval", "compile", "__import__", "open", "input", "globals",
 def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value | None:
     """What a function of this table gives; None for another one."""
     if isinstance(thing, types.FunctionType) and thing.__code__ in (_CONTEXT_CODE, _ASYNC_CODE):
-        made = run.call(wrap(run, thing.__wrapped__), arguments, named, where)  # type: ignore[attr-defined]
-        return Handle("context", {"value": expressions.element(run, made, where) or Const(None)})
+        function = wrap(run, thing.__wrapped__)  # type: ignore[attr-defined]
+        about = {"function": function, "arguments": list(arguments), "named": dict(named), "swallows": _catches(thing)}
+        return Handle("context", about)
     try:
         known = _TABLE.get(thing)
     except TypeError:
         return None
     return None if known is None else known(run, arguments, named, where)
+
+
+@functools.lru_cache(1_024)
+def _catches(thing: types.FunctionType) -> bool:
+    """Whether the generator of a context manager may swallow an exception."""
+    source = source_of(inspect.unwrap(thing).__code__)
+    return source is None or any(isinstance(node, ast.ExceptHandler) for node in ast.walk(source.node))
 
 
 def _of(index: int, arguments: Arguments) -> Value:
@@ -116,19 +127,14 @@ def _collect(kind: str) -> Answer:
         value = arguments[0]
         for name in ("key", "default"):
             if name in named:
-                _called(run, named[name], [expressions.element(run, value, where) or Data()], where)
+                called(run, named[name], [expressions.element(run, value, where) or Data()], where)
+        if kind in ("set", "list"):  # hashed, or sorted
+            ask(run, value, where, HASH if kind == "set" else (*SORT, "__len__"))
         if isinstance(value, Items) and value.known is not None and kind not in ("set", "iterator"):
             return Items(kind, list(value.known))
         return Items(kind, None, expressions.element(run, value, where))
 
     return collect
-
-
-def _called(run: Run, function: Value, arguments: Arguments, where: str) -> Value:
-    from commute.derive.calls import call_back
-
-    found = [call_back(run, option, arguments, where) for option in options(function)]
-    return either([one for one in found if one is not None]) or Data()
 
 
 def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
@@ -148,14 +154,10 @@ def _one_of(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     values = list(arguments)
     found = expressions.element(run, values[0], where) if len(values) == 1 or _iterates(values[0]) else either(values)
     if "key" in named:
-        _called(run, named["key"], [found or Data()], where)
+        called(run, named["key"], [found or Data()], where)
     rest = [*([named["default"]] if "default" in named else []), *(values[1:] if _iterates(values[0]) else [])]
-    for option in options(found or Data()):
-        if isinstance(option, Made):
-            for name in ("__lt__", "__gt__"):
-                method = has_method(option.cls, name)
-                if method is not None:
-                    run.call(Live(method), [option, option], {}, where)
+    for value in values:
+        ask(run, value, where, SORT)
     return either([*([found] if found is not None else []), *rest]) or Data()
 
 
@@ -179,10 +181,7 @@ def _reading(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
     for value in arguments:
         for option in options(value):
             if isinstance(option, Made):
-                for name in ("__len__", "__bool__", "__str__", "__iter__"):
-                    method = has_method(option.cls, name)
-                    if method is not None:
-                        run.call(Live(method), [option], {}, where)
+                ask(run, option, where)
             elif isinstance(option, Items | Handle | Live | Entries):
                 found = (
                     expressions.element(run, option, where)
@@ -190,6 +189,7 @@ def _reading(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
                     else _live(run, option, where)
                 )
                 expressions.escape(run, option, where)
+                ask(run, option, where)
                 _ = found
     if len(arguments) == 1 and isinstance(arguments[0], Const | Computed | Field) and is_plain(arguments[0]):
         return Data("a measure of it")
@@ -202,6 +202,8 @@ def _live(run: Run, value: Live, where: str) -> Value | None:
 
 def _dict(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     made = Entries()
+    for value in arguments:
+        ask(run, value, where, HASH)
     if arguments and isinstance(arguments[0], Entries):
         made = Entries(dict(arguments[0].known), arguments[0].other, arguments[0].key)
     elif arguments:
@@ -253,6 +255,10 @@ def _nothing(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Val
     return Handle("context", {"value": _of(0, arguments)})
 
 
+def _suppress(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:
+    return Handle("context", {"value": Const(None), "swallows": True})
+
+
 def _closing(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     return Handle("context", {"value": arguments[0], "close": arguments[0]})
 
@@ -284,119 +290,10 @@ _TABLE: dict[Any, Answer] = {
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
     _same(0), asyncio.shield: _same(0),
     asyncio.create_task: _same(0), asyncio.ensure_future: _same(0), asyncio.run: _same(0),
-    contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _nothing,
+    contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,
     contextlib.nullcontext: _nothing, contextlib.closing: _closing,
     **{getattr(builtins, name): _refuse(name) for name in _REFUSED},
 }  # fmt: skip
-
-
-# -- methods of what is not an object of the application ------------------------------------------------------------
-
-_GROWS = ("append", "add", "appendleft", "insert")
-_JOINS = ("extend", "update", "extendleft", "__ior__", "__iadd__")
-_DROPS = ("remove", "discard", "clear", "sort", "reverse", "pop", "popleft", "popitem", "__delitem__")
-
-
-def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: Named, where: str) -> Value:
-    """``value.name(…)`` for a list, a dict, plain data or an object of the program with methods in C."""
-    if isinstance(value, Either):
-        return either([method_call(run, one, name, arguments, named, where) for one in value.options]) or Data()
-    if isinstance(value, Items):
-        return _items_method(run, value, name, arguments, named, where)
-    if isinstance(value, Entries):
-        return _entries_method(run, value, name, arguments, named, where)
-    if isinstance(value, Field) and name == "get":
-        found = field_item(value, _of(0, arguments))
-        return either([found, *(arguments[1:] or [Const(None)])]) or found
-    if isinstance(value, Field) and name in ("items", "values", "keys", "copy"):
-        return Data("a part of the event") if name != "copy" else value
-    if isinstance(value, Field) and name in (*_GROWS, *_JOINS, *_DROPS, "setdefault") and not _text(value):
-        return run.widen("the event itself is changed", where)
-    if is_plain(value):
-        for argument in arguments:
-            _called(run, argument, [Data()], where)
-        if named or not all(map(is_plain, arguments)):
-            for argument in arguments:
-                if isinstance(argument, Items) and name == "join":
-                    return Data("joined texts")
-            return Data(f"what {name} returns")
-        return compute(f"str.{name}" if _text(value) else name, _method(name), [value, *arguments])
-    return run.widen(f"method {name} of what is not known", where)
-
-
-def _text(value: Value) -> bool:
-    return any(isinstance(option, Field) and option.hint is str for option in options(value))
-
-
-@functools.lru_cache(1_024)
-def _method(name: str) -> Callable[..., Any]:
-    def method(value: Any, *arguments: Any) -> Any:
-        return getattr(value, name)(*arguments)
-
-    return method
-
-
-def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named: Named, where: str) -> Value:
-    given = list(arguments)
-    if name in _GROWS:
-        new = given[-1] if given else Data()
-        value.known, value.element = None, either([v for v in (value.any(), new) if v is not None])
-        return Const(None)
-    if name in _JOINS:
-        found = [expressions.element(run, one, where) for one in given]
-        known = [v for v in (value.any(), *found) if v is not None]
-        value.known, value.element = None, either(known)
-        return Const(None)
-    if name in _DROPS:
-        if "key" in named:
-            _called(run, named["key"], [value.any() or Data()], where)
-        value.known, value.element = None, value.any()
-        return (value.any() or Data()) if name.startswith("pop") else Const(None)
-    if name in ("copy", "union", "difference", "intersection", "symmetric_difference", "__iter__", "__aiter__"):
-        found = [expressions.element(run, one, where) for one in given]
-        return Items(value.kind, None, either([v for v in (value.any(), *found) if v is not None]))
-    if name in ("__next__", "__anext__"):
-        return value.any() or Data()
-    if name in ("index", "count", "issubset", "issuperset", "isdisjoint", "close", "aclose", "__len__", "__contains__"):
-        return Data("a measure of a list")
-    if name in ("send", "asend", "throw"):
-        return run.widen("a generator that is sent values is not followed", where)
-    return run.widen(f"method {name} of a list is not followed", where)
-
-
-def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, named: Named, where: str) -> Value:
-    if name in ("get", "pop", "setdefault", "__getitem__"):
-        default = list(arguments[1:]) or [Const(None)]
-        if name == "setdefault" and len(arguments) == 2:
-            expressions.put(run, value, arguments[0], arguments[1], where)
-        found = expressions.item(run, value, _of(0, arguments), where) if value.known or value.other else None
-        return either([*([found] if found is not None else []), *default]) or Data()
-    if name == "items":
-        pairs: list[Value] = [Items("tuple", [Const(key), item]) for key, item in value.known.items()]
-        if value.other is not None:
-            return Items("list", None, either([*pairs, Items("tuple", [value.key or Data(), value.other])]))
-        return Items("list", pairs)
-    if name == "values":
-        return Items("list", list(value.known.values())) if value.other is None else Items("list", None, value.any())
-    if name in ("keys", "__iter__"):
-        return Items("list", None, expressions.element(run, value, where))
-    if name == "update":
-        for one in arguments:
-            if isinstance(one, Entries):
-                for key, item in one.known.items():
-                    expressions.put(run, value, Const(key), item, where)
-                if one.other is not None:
-                    expressions.put(run, value, one.key or Data(), one.other, where)
-            else:
-                expressions.put(run, value, Data(), expressions.item(run, one, Data(), where), where)
-        for key, item in named.items():
-            expressions.put(run, value, Const(key), item, where)
-        return Const(None)
-    if name == "copy":
-        return Entries(dict(value.known), value.other, value.key)
-    if name in ("clear", "popitem", "__len__", "__contains__"):
-        return value.any() or Data() if name == "popitem" else Data()
-    return run.widen(f"method {name} of a dict is not followed", where)
 
 
 # -- the library that all apps have: partial functions, contexts, containers of the program -----------------------
@@ -419,14 +316,17 @@ class Library:
         if function.kind == "identity":
             return arguments[0] if arguments else Data()
         if function.kind == "context-maker":
-            made = run.call(about["function"], arguments, named, where)
-            return Handle("context", {"value": expressions.element(run, made, where) or Const(None)})
+            given = {"function": about["function"], "arguments": list(arguments), "named": dict(named)}
+            return Handle("context", {**given, "swallows": True})
         if function.kind == "enter":
+            if "function" in about:  # by hand: what comes behind the yield is run at once
+                made = run.call(about["function"], about["arguments"], about["named"], where)
+                return expressions.element(run, made, where) or Const(None)
             return about["value"]  # type: ignore[no-any-return]
         if function.kind == "leave":
             if "close" in about:
                 run.call(get(run, about["close"], "close", where), [], {}, where)
-            return Const(None)
+            return Data("whether it was swallowed") if "swallows" in about else Const(None)
         return None
 
     def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
@@ -481,5 +381,8 @@ def _container(run: Run, first: Live, method: Any, arguments: Arguments, where: 
             return Items("list", None, either([wrap(run, one) for one in list(thing.values())[:16]]))
         return Items("list", None, found_any) if name in ("keys", "copy", "__iter__") else Data()
     key = _of(0, arguments) if isinstance(thing, dict) and name in ("pop", "setdefault", "__setitem__") else None
+    for one in arguments if key is None else arguments[1:]:
+        inside = expressions.element(run, one, where) if name in ("extend", "update") else one
+        note_put(run, thing, inside)
     set_live(run, first, key, where)
     return live_read(run, first, key, where) or Data()

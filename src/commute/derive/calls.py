@@ -8,12 +8,14 @@ import enum
 import functools
 import inspect
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from commute.derive import expressions
+from commute.derive.asked import ask
 from commute.derive.attributes import class_attribute, has_method, wrap
-from commute.derive.builtin_calls import builtin_call, method_call
+from commute.derive.builtin_calls import builtin_call
+from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run
 from commute.derive.source import source_of
@@ -45,7 +47,8 @@ def call(run: Run, function: Value, arguments: Arguments, named: Named, where: s
     if not run.step(where):
         return Unknown("it leads too far")
     if isinstance(function, Either):
-        return either([call(run, option, arguments, named, where) for option in function.options]) or Data()
+        there = [option for option in function.options if option != Const(None)]
+        return either([call(run, option, arguments, named, where) for option in there]) or Data()
     for plugin in run.plugins:
         answer = plugin.call(run, function, arguments, named, where)
         if answer is not None:
@@ -62,8 +65,6 @@ def call(run: Run, function: Value, arguments: Arguments, named: Named, where: s
         method = has_method(function.cls, "__call__")
         if method is not None:
             return call(run, Live(method), [function, *arguments], named, where)
-    if isinstance(function, Data):
-        return Data("a call of what is not there")
     return run.widen(f"a call of what is not known ({getattr(function, 'why', '')})", where)
 
 
@@ -109,6 +110,7 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     if is_pure(thing) and not named and all(is_plain(value) for value in values):
         return compute(names_of(thing)[0], thing, list(arguments))
     for value in values:
+        ask(run, value, where)
         call_back(run, value, [Data("what it is called with")] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
@@ -139,6 +141,9 @@ def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) ->
 
 
 def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: Named, where: str) -> Value:
+    if hasattr(thing, "registry") and hasattr(thing, "dispatch"):  # functools.singledispatch
+        several = either([wrap(run, one) for one in thing.registry.values()])
+        return call(run, several or Data(), arguments, named, where)
     source = source_of(thing.__code__)
     if source is None:
         return run.widen(
@@ -182,6 +187,12 @@ def _activate(
         return run.widen(f"{name} calls itself, deeper than can be followed", where)
     if not _bind(run, frame, node.args, defaults, arguments, named):
         return Data("a call with other arguments fails")
+    generator = _yields(node)
+    direct, run.direct = run.direct, False
+    if generator:
+        frame.on_yield, run.on_yield = run.on_yield, None
+    elif isinstance(node, ast.AsyncFunctionDef) and not direct and run.late is not None:
+        run.late.append(_again(run, frame, identity, defaults, arguments, named, where))
     run.active.append(identity)
     try:
         if isinstance(node, ast.Lambda):
@@ -189,9 +200,25 @@ def _activate(
         ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
-    if frame.yielded or _yields(node):
-        return Items("iterator", None, either(frame.yielded) or Data())
+    if generator:
+        again = _again(run, frame, identity, defaults, arguments, named, where)
+        return Items("iterator", None, either(frame.yielded) or Data(), None if frame.on_yield else again)
     return either([*frame.returned, *([Const(None)] if ended else [])]) or Data("it does not return")
+
+
+def _again(
+    run: Run, frame: Frame, identity: Any, defaults: Mapping[str, Value], arguments: Arguments, named: Named, where: str
+) -> Callable[[], Value | None]:
+    """A generator runs where it is consumed, and sees what has changed since it was made."""
+
+    def again() -> Value | None:
+        new = Frame(
+            frame.node, frame.file, frame.line, frame.globals, outer=frame.outer, cells=frame.cells, owner=frame.owner
+        )
+        found = _activate(run, new, identity, defaults, arguments, named, where)
+        return found.element if isinstance(found, Items) else None
+
+    return again
 
 
 def _yields(node: ast.AST) -> bool:

@@ -16,7 +16,7 @@ from uuid import UUID
 from commute.core.footprint import Access
 from commute.derive.routing import TableKey
 from commute.derive.run import Everything, KeyAccess, TableAccess
-from commute.derive.values import Computed, Const, Field, NoValueError, Value, evaluate, is_known, shown
+from commute.derive.values import Computed, Const, Field, NoValueError, Value, evaluate, is_known, shown, together
 from commute.errors import CommuteError, RejectedError
 from commute.footprints.computed import Computed as ComputedKeys
 from commute.footprints.declared import Declared, Given, compile_footprint
@@ -78,7 +78,8 @@ def key_of(found: TableKey) -> Key:
     route = found.route
     table = found.access.schema.table(route.table if route.parent is None else route.parent.table)
     parts = []
-    for column, value in zip(found.route.columns, found.values, strict=False):
+    certain = found.values[: together(found.values)]
+    for column, value in zip(found.route.columns, certain, strict=False):
         known = None if table is None else table.columns.get(column)
         parts.append(Part(value, known))
     touch = found.access.touch
@@ -106,6 +107,7 @@ def key_of_state(found: KeyAccess) -> Key:
         if not is_known(value):
             break
         parts.append(Part(value, None, of_table=False))
+    parts = parts[: together([part.value for part in parts])]
     return Key(
         found.mode, tuple(name), tuple(parts), found.where, "" if len(parts) == len(rest) else "its key is not known"
     )

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, get_origin
 
+from commute.derive.asked import HASH, SORT, TEXT, ask
 from commute.derive.attributes import has_method, wrap
 from commute.derive.items import element, enter, escape, item, leave, put
 from commute.derive.run import Frame, Run
@@ -106,6 +107,7 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
         else:
             named["**"] = value
     run.kept["discarded"] = run.discarded is node
+    run.direct = run.awaited is node
     return run.call(function, arguments, named, where)
 
 
@@ -145,11 +147,14 @@ def _constant_text(node: ast.expr) -> str | None:
 def as_text(run: Run, value: Value, where: str) -> Value:
     """What ``str(value)`` reads: an object made here has a method for it."""
     if isinstance(value, Made):
-        for name in ("__format__", "__str__", "__repr__"):
+        ask(run, value, where, TEXT)
+        for name in ("__format__", "__str__"):
             method = has_method(value.cls, name)
             if method is not None:
                 return run.call(Live(method), [value] + ([Const("")] if name == "__format__" else []), {}, where)
         return Data("the text of an object")
+    if isinstance(value, Items | Entries | Either | Live):
+        ask(run, value, where, TEXT)
     if isinstance(value, Handle | Unknown):
         escape(run, value, where)
         return Data("the text of an object")
@@ -179,15 +184,28 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
         if answer is not None:
             return answer
     if isinstance(left, Items | Entries):
+        if in_place:
+            return extended(run, left, right, where)
         return _collected(left, right)
     if isinstance(left, Live) and in_place:
         set_live(run, left, None, where)
         return left
-    if is_plain(left) and isinstance(right, Items) and kind is ast.Mod:
+    if is_plain(left) and isinstance(right, Items) and kind is ast.Mod and all(map(is_plain, right.known or [right])):
         return compute("%", lambda text, *parts: text % parts, [left, *(right.known or [Data()])])
     if is_plain(left) and is_plain(right):
         return compute(name, function, [left, right])
+    for one in (left, right):
+        ask(run, one, where)
     return Data(f"{name} of objects")
+
+
+def extended(run: Run, left: Items | Entries, right: Value, where: str) -> Value:
+    """``left += right``: the same list or dict under all its names."""
+    from commute.derive.container_methods import method_call
+
+    name = "extend" if isinstance(left, Items) and left.kind == "list" else "update"
+    method_call(run, left, name, [right], {}, where)
+    return left
 
 
 def _collected(left: Items | Entries, right: Value) -> Value:
@@ -277,6 +295,11 @@ def _compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
                 run.call(Live(method), [option, pair[1]], {}, where)
             elif isinstance(option, Live) and name == "contains":
                 live_read(run, option, pair[1], where)
+        if name == "contains":
+            for one in pair:
+                ask(run, one, where, HASH)
+        elif not is_plain(right):
+            ask(run, right, where, SORT)
     return Data("a condition")
 
 
@@ -341,6 +364,9 @@ def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where
                 loose.append(element(run, spread, where) or Data())
         else:
             known.append(run.evaluate(frame, part))
+    if kind == "set":
+        for one in (*known, *loose):
+            ask(run, one, where, HASH)
     if loose:
         return Items(kind, None, either([*known, *loose]))
     return Items(kind, known)
@@ -357,7 +383,9 @@ def _dictionary(run: Run, frame: Frame, node: ast.Dict, where: str) -> Value:
             else:
                 made.other = either([v for v in (made.other, element(run, value, where)) if v is not None])
         else:
-            put(run, made, run.evaluate(frame, key), value, where)
+            at = run.evaluate(frame, key)
+            ask(run, at, where, HASH)
+            put(run, made, at, value, where)
     return made
 
 
@@ -415,13 +443,17 @@ def defaults(run: Run, frame: Frame, given: ast.arguments) -> dict[str, Value]:
 
 
 def _await(run: Run, frame: Frame, node: ast.Await, where: str) -> Value:
+    run.awaited = node.value
     value = run.evaluate(frame, node.value)
     method = has_method(value.cls, "__await__") if isinstance(value, Made) else None
     return run.call(Live(method), [value], {}, where) if method is not None else value
 
 
 def _yield(run: Run, frame: Frame, node: ast.Yield, _where: str) -> Value:
-    frame.yielded.append(run.evaluate(frame, node.value) if node.value is not None else Const(None))
+    value = run.evaluate(frame, node.value) if node.value is not None else Const(None)
+    frame.yielded.append(value)
+    if frame.on_yield is not None:
+        return frame.on_yield(value)
     return Data("what is sent to a generator")
 
 
@@ -429,6 +461,8 @@ def _yield_from(run: Run, frame: Frame, node: ast.YieldFrom, where: str) -> Valu
     found = element(run, run.evaluate(frame, node.value), where)
     if found is not None:
         frame.yielded.append(found)
+        if frame.on_yield is not None:
+            frame.on_yield(found)
     return Data("what a generator returns")
 
 

@@ -24,6 +24,7 @@ def make_run(knowledge: Knowledge, plugins: Sequence[Plugin] = ()) -> Run:
     run.execute = lambda frame, body: statements.execute(run, frame, body)
     run.call = lambda function, arguments, named, where: calls.call(run, function, arguments, named, where)
     run.get = lambda value, name, where: attributes.get(run, value, name, where)
+    run.another = lambda: make_run(knowledge, plugins)
     return run
 
 
@@ -55,7 +56,11 @@ def run_handler(run: Run, function: Any, event: object, where: str) -> None:
     if bound is not None and not inspect.ismodule(bound):
         arguments.insert(0, attributes.wrap(run, bound))
         function = function.__func__
+    run.direct = True
     run.call(Live(function), arguments, {}, where)
+    late, run.late = run.late or [], None
+    for coroutine in late:  # they may see what was changed since they were made
+        coroutine()
 
 
 def _hint(function: Any, name: str) -> Any:

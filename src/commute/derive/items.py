@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from commute.derive.attributes import class_attribute, has_method, wrap
+from commute.derive.kept import note_put
 from commute.derive.run import Run
 from commute.derive.state import live_item, live_read, set_live
 from commute.derive.values import (
@@ -24,6 +25,7 @@ from commute.derive.values import (
     Unknown,
     Value,
     compute,
+    drawn,
     either,
     is_plain,
     options,
@@ -66,10 +68,12 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
     if isinstance(value, Entries):
         if isinstance(key, Const) and _hashable(key.value) and key.value in value.known:
             found = [value.known[key.value]] + ([value.other] if value.other is not None else [])
-            return either(found) or Data()
-        return value.any() or Data("an entry that is not there")
+            return drawn(either(found) or Data(), None)
+        return drawn(value.any() or Data("an entry that is not there"), None)
     if isinstance(value, Field):
         return field_item(value, key)
+    if isinstance(value, Handle) and value.kind == "method" and is_plain(value.about["of"]):
+        return Data(f"a part of .{value.about['name']}")
     if isinstance(value, Const):
         return compute("item", operator.getitem, [value, key]) if is_plain(key) else wrap_any(run, value.value)
     if isinstance(value, Live):
@@ -103,15 +107,15 @@ def field_item(value: Field, key: Value) -> Value:
     arguments = get_args(value.hint)
     if isinstance(key, Const) and isinstance(key.value, str):
         if origin in (dict, Mapping) or origin is Any or origin is object:
-            return Field((*value.path, key.value), arguments[1] if len(arguments) == 2 else Any)
+            return Field((*value.path, key.value), arguments[1] if len(arguments) == 2 else Any, value.draws)
         fields = class_attribute(origin, "__annotations__") or {}
-        return Field((*value.path, key.value), fields.get(key.value, Any))
+        return Field((*value.path, key.value), fields.get(key.value, Any), value.draws)
     if origin in (list, tuple, set, frozenset, Sequence):
-        return Field((*value.path, "*"), arguments[0] if arguments else Any)
+        return Field((*value.path, "*"), arguments[0] if arguments else Any, (*value.draws, object()))
     if origin is str:
         return compute("item", operator.getitem, [value, key])
     if isinstance(key, Const) and isinstance(key.value, int) and origin is Any:
-        return Field((*value.path, "*"), Any)
+        return Field((*value.path, "*"), Any, (*value.draws, object()))
     return Data("a part of the event")
 
 
@@ -136,6 +140,7 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
             if new is not None:
                 option.known, option.element = None, either([v for v in (option.any(), new) if v is not None])
         elif isinstance(option, Live):
+            note_put(run, option.value, new)
             set_live(run, option, key, where)
         elif isinstance(option, Made) and has_method(option.cls, "__setitem__" if new is not None else "__delitem__"):
             method = has_method(option.cls, "__setitem__" if new is not None else "__delitem__")
@@ -155,7 +160,11 @@ def element(run: Run, value: Value, where: str) -> Value | None:
         if answer is not None:
             return answer
     if isinstance(value, Items):
-        return value.any()
+        if value.again is not None:
+            found = value.again()
+            value.element = either([one for one in (value.element, found) if one is not None])
+        inside = value.any()
+        return None if inside is None else drawn(inside, object())
     if isinstance(value, Entries):
         keys: list[Value] = [Const(key) for key in value.known]
         return either([*keys, *([value.key or Data()] if value.other is not None else [])])
@@ -164,7 +173,7 @@ def element(run: Run, value: Value, where: str) -> Value | None:
         if origin in (dict, Mapping):
             return Data("a name in the event")
         arguments = get_args(value.hint)
-        return Field((*value.path, "*"), arguments[0] if arguments else Any)
+        return Field((*value.path, "*"), arguments[0] if arguments else Any, (*value.draws, object()))
     if isinstance(value, Const):
         try:
             return either([wrap(run, inner) for inner in value.value])
@@ -179,6 +188,8 @@ def element(run: Run, value: Value, where: str) -> Value | None:
             return element(run, made, where) if made is not value else _next(run, value, where)
     if isinstance(value, Data | Computed | Own):
         return Data("an element of what is not known")
+    if isinstance(value, Handle) and value.kind == "method" and is_plain(value.about["of"]):
+        return Data(f"a part of .{value.about['name']}")
     return run.widen("a loop over what is not known", where)
 
 

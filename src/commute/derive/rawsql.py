@@ -103,6 +103,8 @@ def _placed(run: Run, parameters: Value, at: int, where: str) -> Value:
 
 
 def _named(run: Run, parameters: Value, name: str, where: str) -> Value:
+    if isinstance(parameters, Entries) and name in parameters.known and parameters.other is None:
+        return parameters.known[name]  # all of one dict: they belong together
     if isinstance(parameters, Entries | Field):
         return expressions.item(run, parameters, Const(name), where)
     return Data("parameters that are not a dict")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from commute.derive.values import Computed, Const, Data, Field, Handle, Made, Unknown, Value, shown
+from commute.derive.values import Computed, Const, Data, Either, Field, Handle, Made, Unknown, Value, pattern, shown
 from commute.sql.schema import Schema
 from commute.sql.statement import Touch
 
@@ -45,7 +45,10 @@ class TableAccess:
         if self.rows is not None:
             rows = [sorted((column, *map(signature, values)) for column, values in row.items()) for row in self.rows]
         touch = self.touch
-        return repr((touch.table, touch.mode, touch.kind, touch.columns and sorted(touch.columns), rows, self.where))
+        alike = pattern(value for row in self.rows or () for values in row.values() for value in values)
+        return repr(
+            (alike, touch.table, touch.mode, touch.kind, touch.columns and sorted(touch.columns), rows, self.where)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class KeyAccess:
 
     @property
     def signature(self) -> str:
-        return repr((self.mode, [*map(signature, self.path)], self.where))
+        return repr((self.mode, [*map(signature, self.path)], self.where, pattern(self.path)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ def signature(value: Value) -> str:
         return f"cell {value.about['column']} of {value.about['access'].signature}"
     if isinstance(value, Const | Field | Computed):
         return shown(value)
+    if isinstance(value, Either):
+        return " or ".join(sorted(map(signature, value.options)))
     return type(value).__name__
 
 
@@ -101,9 +106,11 @@ class Frame:
     owner: type | None = None  # the class whose method this is, for super()
     returned: list[Value] = field(default_factory=list)
     yielded: list[Value] = field(default_factory=list)
+    on_yield: Callable[[Value], Value] | None = None  # what comes in the place of a yield
     trying: list[dict[str, list[Value]]] = field(default_factory=list)  # what was assigned inside of each open try
     left: list[list[dict[str, Value]]] = field(default_factory=list)  # names at break and continue, by open loop
-    outside: set[str] = field(default_factory=set)  # declared global or nonlocal
+    outside: set[str] = field(default_factory=set)  # declared global
+    around: set[str] = field(default_factory=set)  # declared nonlocal
 
     def where(self, node: ast.AST) -> str:
         return f"{self.file}:{getattr(node, 'lineno', 0) + self.line}"
@@ -145,11 +152,20 @@ class Run:
         self.made: dict[tuple[int, int], Made] = {}
         self.steps = 0
         self.discarded: ast.expr | None = None  # the expression whose value nobody looks at
+        self.assigned: dict[
+            tuple[int, str], list[Value]
+        ] = {}  # what was put into live places; under 0: into unknown ones
+        self.raised: list[Value] = []  # by the application's own code
+        self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
+        self.direct = False  # whether the function that is entered next is so
+        self.late: list[Callable[[], object]] | None = []  # coroutines that run later than where they are made
+        self.on_yield: Callable[[Value], Value] | None = None  # for the generator that is entered next
         self.kept: dict[Any, Any] = {}  # for plug-ins: what they keep over the run
         self.evaluate: Callable[[Frame, ast.expr], Value]
         self.execute: Callable[[Frame, Sequence[ast.stmt]], bool]
         self.call: Callable[..., Value]
         self.get: Callable[[Value, str, str], Value]
+        self.another: Callable[[], Run]  # with nothing in it, for what is not the handler
 
     def add(self, effect: E) -> E:
         """Note an effect; the one that was noted first is returned."""

@@ -10,12 +10,13 @@ import ast
 import builtins
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from commute.derive.run import Frame, KeyAccess, Run
-from commute.derive.values import Const, Data, Live, Unknown, Value, either, is_plain, options
+from commute.derive.values import Closure, Const, Data, Live, Unknown, Value, either, is_plain, options
+from commute.derive.writers import attribute_later, global_later
 
 STATE = "state"
 VALUES_MAX = 16  # of a live container, any of which may be meant
@@ -28,14 +29,25 @@ def global_value(run: Run, frame: Frame, name: str, where: str) -> Value:
 
     if name in frame.globals:
         thing = frame.globals[name]
+        later = global_later(run, frame.globals, name)
         if name in rebound(str(frame.globals.get("__name__", ""))):
             path = (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}"))
             run.add(KeyAccess("read", path, where))
-            return Data(f"{name} changes while the program runs") if isinstance(thing, _PLAIN) else Unknown(name)
-        return wrap(run, thing)
+        return wrap(run, thing) if later is None else with_later(run, thing, later)
     if hasattr(builtins, name):
         return Live(getattr(builtins, name))
     return Data(f"{name} has no value")
+
+
+def with_later(run: Run, thing: object, later: Value) -> Value:
+    """What a live place may hold: what is there now, or what functions put there, of which plain data is not known."""
+    from commute.derive.attributes import wrap
+
+    now = [wrap(run, thing)] if thing is None or not isinstance(thing, _PLAIN) else [Data("it changes")]
+    known = [Data("it changes") if is_plain(option) else option for option in options(later)]
+    if any(isinstance(option, Closure) for option in known):
+        return Unknown("a function that is put there while the program runs")
+    return either([*now, *known]) or Data()
 
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
@@ -53,6 +65,15 @@ def rebound(module: str) -> frozenset[str]:
         return frozenset()
     nodes = ast.walk(tree) if tree is not None else ()
     return frozenset(name for node in nodes if isinstance(node, ast.Global) for name in node.names)
+
+
+def set_global(run: Run, frame: Frame, name: str, value: Value, where: str) -> None:
+    """A global is set. What is put there is found again by `writers`; a function or class in the place of another one
+    is not followed."""
+    run.assigned.setdefault((id(frame.globals), name), []).append(value)
+    if isinstance(frame.globals.get(name), type | types.FunctionType):
+        run.widen(f"{name} is put in the place of another one while the program runs", where)
+    run.add(KeyAccess("write", (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}")), where))
 
 
 def path_of(run: Run, thing: object) -> tuple[Value, ...]:
@@ -80,13 +101,23 @@ def live_read(run: Run, value: Live, key: Value | None, where: str) -> Value | N
             return element(run, run.call(Live(method), [value], {}, where), where)
         return run.widen(f"a {type(thing).__name__} of the program is read", where)
     if isinstance(thing, MUTABLE) and run.knowledge.changes(path_of(run, thing)):
-        plain = all(isinstance(one, _PLAIN) for one in (thing.values() if isinstance(thing, Mapping) else thing))
-        return Data("it changes") if plain else Unknown("it changes")
+        return changing(run, thing, list(thing) if key is None and isinstance(thing, Mapping) else _values(thing))
     inside = list(thing) if not isinstance(thing, Mapping) else list(thing.values() if key is not None else thing)
     if len(inside) > VALUES_MAX:
         return Data() if all(isinstance(one, _PLAIN) for one in inside) else Unknown("one of too many objects")
     found = either([wrap(run, inner) for inner in inside])
     return found if found is not None or isinstance(thing, tuple | frozenset) else Data("it is empty now")
+
+
+def changing(run: Run, thing: object, inside: Sequence[object]) -> Value:
+    """An element of a live container that handlers change: one of those that are in it now, or that are put there."""
+    from commute.derive.attributes import wrap
+
+    put = run.knowledge.put.get(id(thing))
+    if len(inside) > VALUES_MAX or (put is None and not all(isinstance(one, _PLAIN) for one in inside)):
+        return Unknown("it changes")
+    now = [Data("it changes") if isinstance(one, _PLAIN) else wrap(run, one) for one in inside]
+    return either([*now, *([put] if put is not None else [Data("it changes")])]) or Data("it changes")
 
 
 def _values(thing: Any) -> list[Any]:
@@ -109,9 +140,7 @@ def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
             path = _below(path_of(run, thing), key)
             run.add(KeyAccess("read", path, where))
             if run.knowledge.changes(path):
-                return (
-                    Data("it changes") if all(isinstance(v, _PLAIN) for v in _values(thing)) else Unknown("it changes")
-                )
+                return changing(run, thing, _values(thing))
         try:
             return wrap(run, thing[run_key])
         except (KeyError, TypeError):
@@ -139,8 +168,13 @@ def live_attribute(run: Run, value: Live, name: str, thing: Any, where: str) -> 
     run.add(KeyAccess("read", path, where))
     if isinstance(value.value, type) and isinstance(thing, classmethod | staticmethod):
         return bind(run, thing, value, value.value, where)
+    later = attribute_later(run, value.value, name)
+    if later is not None:
+        return with_later(run, thing, later)
     if run.knowledge.changes(path):
-        return Data(f"{name} changes") if isinstance(thing, _PLAIN) else Unknown(f"{name} changes")
+        return (
+            Data(f"{name} changes") if isinstance(thing, _PLAIN) and thing is not None else Unknown(f"{name} changes")
+        )
     return wrap(run, thing)
 
 
@@ -149,6 +183,12 @@ def set_live(run: Run, value: Live, key: Value | str | None, where: str) -> None
     at = Const(key) if isinstance(key, str) else key
     thing = value.value
     if isinstance(thing, types.ModuleType | type):
+        name = key if isinstance(key, str) else ""
+        held = thing.__dict__.get(name)
+        if name in thing.__dict__ and not callable(held) and not hasattr(type(held), "__get__"):
+            path = path_of(run, thing) if isinstance(thing, type) else (Const(STATE), Const(f"{thing.__name__}.{name}"))
+            run.add(KeyAccess("write", (*path, Const(name)) if isinstance(thing, type) else path, where))
+            return
         run.widen(f"{getattr(thing, '__name__', thing)} is changed while the program runs", where)
         return
     from commute.derive.attributes import has_method

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+import sys
+import types
+from collections.abc import Callable, Iterable, Sequence
 
 from commute.derive import expressions
 from commute.derive.attributes import class_attribute, has_method
 from commute.derive.run import Frame, Run
+from commute.derive.state import set_global
 from commute.derive.values import Closure, Const, Data, Either, Entries, Field, Handle, Items, Live, Made, Value, either
+from commute.derive.writers import is_application
 
 PASSES = 4  # of a loop's body, before what still changes counts as unknown
 
@@ -35,7 +39,8 @@ def _one(run: Run, frame: Frame, node: ast.stmt) -> bool:
             if part is not None:
                 raised = run.evaluate(frame, part)
                 if isinstance(raised, Live):
-                    run.call(raised, [], {}, frame.where(node))
+                    raised = run.call(raised, [], {}, frame.where(node))
+                run.raised.append(raised)
         return False
     elif isinstance(node, ast.Break | ast.Continue):
         if frame.left:
@@ -80,8 +85,10 @@ def _simple(run: Run, frame: Frame, node: ast.stmt) -> None:
                 set_attribute(run, run.evaluate(frame, target.value), target.attr, Data(), frame.where(node))
     elif isinstance(node, ast.Import | ast.ImportFrom):
         _import(run, frame, node)
-    elif isinstance(node, ast.Global | ast.Nonlocal):
+    elif isinstance(node, ast.Global):
         frame.outside.update(node.names)
+    elif isinstance(node, ast.Nonlocal):
+        frame.around.update(node.names)
     elif isinstance(node, ast.ClassDef):
         frame.assign(node.name, run.widen(f"class {node.name} is made while the handler runs", frame.where(node)))
     elif not isinstance(node, ast.Pass):
@@ -121,7 +128,10 @@ def assign(run: Run, frame: Frame, target: ast.expr, value: Value) -> None:
     """Bind a target, whatever it is."""
     if isinstance(target, ast.Name):
         if target.id in frame.outside:
-            run.widen(f"{target.id} is a variable of the program that this sets", frame.where(target))
+            set_global(run, frame, target.id, value, frame.where(target))
+        elif target.id in frame.around:
+            _set_around(run, frame, target.id, value, frame.where(target))
+            return
         frame.assign(target.id, value)
     elif isinstance(target, ast.Attribute):
         set_attribute(run, run.evaluate(frame, target.value), target.attr, value, frame.where(target))
@@ -131,6 +141,17 @@ def assign(run: Run, frame: Frame, target: ast.expr, value: Value) -> None:
         assign(run, frame, target.value, Items("list", None, expressions.element(run, value, frame.where(target))))
     elif isinstance(target, ast.Tuple | ast.List):
         _unpack(run, frame, target, value)
+
+
+def _set_around(run: Run, frame: Frame, name: str, value: Value, where: str) -> None:
+    """A variable of the function around: it has its old value or the new one, since when this runs is not followed."""
+    at = frame.outer
+    while at is not None and name not in at.names:
+        at = at.outer
+    if at is None:
+        run.widen(f"{name} is a variable of a function that has ended, which this sets", where)
+    else:
+        at.assign(name, either([at.names[name], value]) or value)
 
 
 def _unpack(run: Run, frame: Frame, target: ast.Tuple | ast.List, value: Value) -> None:
@@ -163,10 +184,13 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
             else:
                 option.attributes[name] = either([option.attributes.get(name, new), new]) or new
         elif isinstance(option, Live):
+            held = vars(option.value) if isinstance(option.value, types.ModuleType) else option.value
+            run.assigned.setdefault((id(held), name), []).append(new)
             expressions.set_live(run, option, name, where)
         elif isinstance(option, Field):
             run.widen("the event itself is changed", where)
         elif not isinstance(option, Const | Data):
+            run.assigned.setdefault((0, name), []).append(new)
             run.widen(f"attribute {name} of {option} is set", where)
 
 
@@ -216,10 +240,10 @@ def _joined(several: Sequence[dict[str, Value]]) -> dict[str, Value]:
 
 def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> bool:
     where = frame.where(node)
-    values: Value | None = None
+    source: Value | None = None
     if not isinstance(node, ast.While):
-        values = expressions.element(run, run.evaluate(frame, node.iter), where)
-        if values is None:
+        source = run.evaluate(frame, node.iter)
+        if expressions.element(run, source, where) is None:
             return execute(run, frame, node.orelse) if node.orelse else True
     frame.left.append([])
     for number in range(PASSES):
@@ -227,8 +251,8 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         if isinstance(node, ast.While):
             expressions.truth(run, run.evaluate(frame, node.test), where, node.test)
         else:
-            assert values is not None
-            assign(run, frame, node.target, values)
+            assert source is not None  # what is in it may change from pass to pass
+            assign(run, frame, node.target, expressions.element(run, source, where) or Data())
         went_on = execute(run, frame, node.body)
         ends = [before, *frame.left[-1], *([frame.names] if went_on else [])]
         frame.names = _joined(ends)
@@ -269,14 +293,12 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
         went_on = execute(run, frame, node.orelse)
     log = frame.trying.pop()
     ends = [frame.names] if went_on else []
-    anywhere = {name: either([*([before[name]] if name in before else []), *values]) for name, values in log.items()}
-    after = {**before, **{name: value for name, value in anywhere.items() if value is not None}}
+    after = _anywhere(before, log)
     for handler in node.handlers:
         frame.names = dict(after)
-        if handler.type is not None:
-            run.evaluate(frame, handler.type)
+        kinds = None if handler.type is None else run.evaluate(frame, handler.type)
         if handler.name:
-            frame.assign(handler.name, Data("an exception"))
+            frame.assign(handler.name, _caught(run, kinds))
         if execute(run, frame, handler.body):
             ends.append(frame.names)
     frame.names = _joined([*ends, after] if node.finalbody else ends) if ends or node.finalbody else after
@@ -286,19 +308,81 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
 
 
 def _with(run: Run, frame: Frame, node: ast.With | ast.AsyncWith) -> bool:
-    exits: list[tuple[Value, str]] = []
-    kind = "a" if isinstance(node, ast.AsyncWith) else ""
-    for item in node.items:
-        opened = run.evaluate(frame, item.context_expr)
-        where = frame.where(item.context_expr)
-        entered = expressions.enter(run, opened, kind, where)
-        exits.append((opened, where))
+    return _managed(run, frame, node, 0)
+
+
+def _managed(run: Run, frame: Frame, node: ast.With | ast.AsyncWith, at: int) -> bool:
+    """The block inside of its managers from the one at `at` on."""
+    if at == len(node.items):
+        return execute(run, frame, node.body)
+    item, kind = node.items[at], "a" if isinstance(node, ast.AsyncWith) else ""
+    opened = run.evaluate(frame, item.context_expr)
+    where = frame.where(item.context_expr)
+
+    def body(value: Value) -> bool:
         if item.optional_vars is not None:
-            assign(run, frame, item.optional_vars, entered)
-    went_on = execute(run, frame, node.body)
-    for opened, where in reversed(exits):
-        went_on = expressions.leave(run, opened, kind, where) or went_on
-    return went_on
+            assign(run, frame, item.optional_vars, value)
+        return _managed(run, frame, node, at + 1)
+
+    if isinstance(opened, Handle) and "function" in opened.about:
+        return _around_yield(run, frame, opened, body, where)
+    before = dict(frame.names)
+    frame.trying.append({})
+    went_on = body(expressions.enter(run, opened, kind, where))
+    log = frame.trying.pop()
+    if not expressions.leave(run, opened, kind, where):
+        return went_on
+    # An exception may be swallowed, wherever it came.
+    anywhere = _anywhere(before, log)
+    frame.names = _joined([frame.names, anywhere]) if went_on else anywhere
+    return True
+
+
+def _caught(run: Run, kinds: Value | None) -> Value:
+    """What ``except kinds as name`` binds: what the application raises of these kinds, and what others may raise."""
+    listed = (kinds.known or []) if isinstance(kinds, Items) else [kinds]
+    classes = tuple(one.value for one in listed if isinstance(one, Live) and isinstance(one.value, type))
+    own = [value for value in run.raised if not isinstance(value, Made) or issubclass(value.cls, classes or object)]
+    made = [value for value in own if isinstance(value, Made)]
+    if made and len(classes) == len(listed) and all(is_application(_file(cls)) for cls in classes):
+        return either(made) or Data()  # a class of the application's own, which the application alone raises
+    return either([Data("an exception"), *own]) or Data()
+
+
+def _file(cls: type) -> str:
+    return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
+
+
+def _anywhere(before: dict[str, Value], log: dict[str, list[Value]]) -> dict[str, Value]:
+    """The names as an exception from any place of a block leaves them."""
+    found = {name: either([*([before[name]] if name in before else []), *values]) for name, values in log.items()}
+    return {**before, **{name: value for name, value in found.items() if value is not None}}
+
+
+def _around_yield(run: Run, frame: Frame, opened: Handle, body: Callable[[Value], bool], where: str) -> bool:
+    """A block around which a generator runs: the block takes the place of each ``yield``."""
+    ends: list[dict[str, Value]] = []
+
+    def block(value: Value) -> Value:
+        before = dict(frame.names)
+        frame.trying.append({})
+        went_on = body(value)
+        log = frame.trying.pop()
+        if went_on:
+            ends.append(dict(frame.names))
+        frame.names = _joined([before, frame.names, _anywhere(before, log)])
+        return Const(None)
+
+    run.on_yield = block
+    run.call(opened.about["function"], opened.about["arguments"], opened.about["named"], where)
+    if run.on_yield is block:  # it is no generator that can be read
+        run.on_yield = None
+        run.widen("the block of a context manager is not followed", where)
+        return body(Data())
+    if ends and not opened.about.get("swallows"):
+        frame.names = _joined(ends)
+        return True
+    return bool(ends) or bool(opened.about.get("swallows"))
 
 
 def _match(run: Run, frame: Frame, node: ast.Match) -> bool:

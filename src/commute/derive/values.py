@@ -35,10 +35,15 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Data of the event at `path`; ``*`` stands for each element of a list. `hint` is its annotation."""
+    """Data of the event at `path`; ``*`` stands for each element of a list. `hint` is its annotation.
+
+    `draws` says for each ``*`` when the element was taken from its list: fields of one draw belong to one element, of
+    two draws or of None perhaps to two.
+    """
 
     path: tuple[str, ...]
     hint: Any = field(default=Any, compare=False)
+    draws: tuple[object, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class Items:
     kind: str
     known: list[Value] | None
     element: Value | None = None
+    again: Callable[[], Value | None] | None = None  # of a generator: what it yields when it is run here
 
     def any(self) -> Value | None:
         """One of them; None for none at all."""
@@ -156,6 +162,11 @@ def either(values: Iterable[Value]) -> Value | None:
     found: dict[Value, None] = {}
     for value in values:
         for option in value.options if isinstance(value, Either) else (value,):
+            if isinstance(option, Field | Computed) and option in found:
+                known = next(one for one in found if one == option)
+                if list(draws_of(known)) != list(draws_of(option)):
+                    del found[known]
+                    option = drawn(known, None)
             found.setdefault(option)
     if len(found) > 1 and any(isinstance(option, Unknown) for option in found):
         return next(option for option in found if isinstance(option, Unknown))
@@ -165,6 +176,48 @@ def either(values: Iterable[Value]) -> Value | None:
     if len(found) <= 1:
         return next(iter(found), None)
     return Either(tuple(found))
+
+
+def draws_of(value: Value) -> Iterator[tuple[tuple[str, ...], object]]:
+    """The lists that a value goes through, up to and with the ``*``, each with its draw."""
+    if isinstance(value, Field) and value.draws:
+        stars = [value.path[: at + 1] for at, name in enumerate(value.path) if name == "*"]
+        yield from zip(stars, value.draws, strict=False)
+    elif isinstance(value, Computed):
+        for part in value.parts:
+            yield from draws_of(part)
+
+
+def drawn(value: Value, draw: object) -> Value:
+    """The value as it is taken from where it was kept: what was kept together is still of one element. `draw` None:
+    it is not known with what it belongs together."""
+    if isinstance(value, Field) and value.draws:
+        taken = tuple(None if draw is None or one is None else (one, draw) for one in value.draws)
+        return Field(value.path, value.hint, taken)
+    if isinstance(value, Computed):
+        return Computed(value.name, value.function, tuple(drawn(part, draw) for part in value.parts))
+    if isinstance(value, Either):
+        return Either(tuple(drawn(one, draw) for one in value.options))
+    if isinstance(value, Items) and value.kind == "tuple" and value.known is not None:
+        return Items("tuple", [drawn(one, draw) for one in value.known])
+    return value
+
+
+def together(values: Sequence[Value]) -> int:
+    """How many of the values, from the first on, certainly belong to one element of each list that they go through."""
+    seen: dict[tuple[str, ...], object] = {}
+    for at, value in enumerate(values):
+        for star, draw in draws_of(value):
+            if star in seen and (draw is None or seen[star] != draw):
+                return at
+            seen[star] = draw
+    return len(values)
+
+
+def pattern(values: Iterable[Value]) -> tuple[int, ...]:
+    """Which of the fields in the values were drawn together: equal for values that differ in nothing else."""
+    draws = [draw for value in values for _, draw in draws_of(value)]
+    return tuple(-1 if draw is None else draws.index(draw) for draw in draws) if len(draws) > 1 else ()
 
 
 def options(value: Value) -> Sequence[Value]:

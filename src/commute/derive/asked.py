@@ -1,0 +1,62 @@
+"""What Python asks of objects without being told to: their text, their hash, whether they are equal, less or true.
+
+``str(x)``, ``{x: 1}``, ``x in found`` and ``sorted(found)`` run methods of the application's own classes. Whoever gives
+an object to code that is not read has them run here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+
+from commute.derive.attributes import has_method
+from commute.derive.run import Run
+from commute.derive.values import Const, Data, Entries, Items, Live, Made, Value, options
+
+TEXT = ("__str__", "__repr__", "__format__")
+HASH = ("__hash__", "__eq__")
+SORT = ("__lt__", "__gt__", "__le__", "__ge__", "__eq__")
+ALL = (*TEXT, *HASH, *SORT, "__len__", "__bool__", "__iter__", "__contains__", "__int__", "__float__", "__index__",
+       "__bytes__", "__fspath__", "__getitem__")  # fmt: skip
+
+
+def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: set[int] | None = None) -> None:
+    """Run these methods of an object, and of all that it holds."""
+    seen = set() if seen is None else seen
+    for option in options(value):
+        if id(option) in seen:
+            continue
+        seen.add(id(option))
+        if isinstance(option, Items):
+            for inner in (*(option.known or ()), *([option.element] if option.element is not None else [])):
+                ask(run, inner, where, names, seen)
+        elif isinstance(option, Entries):
+            for inner in (*option.known.values(), *([option.other] if option.other is not None else [])):
+                ask(run, inner, where, names, seen)
+            if option.key is not None:
+                ask(run, option.key, where, names, seen)
+        elif isinstance(option, Made):
+            _ask_one(run, option, option.cls, where, names)
+            for inner in list(option.attributes.values()):
+                ask(run, inner, where, names, seen)
+        elif isinstance(option, Live) and not isinstance(option.value, type | types.ModuleType | types.FunctionType):
+            _ask_one(run, option, type(option.value), where, names)
+
+
+def _ask_one(run: Run, value: Value, cls: type, where: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        method = has_method(cls, name)
+        if method is None or method.__code__.co_filename.startswith("<") or _is_library(method):
+            continue
+        given: list[Value] = [value]
+        given += [Const("") if name == "__format__" else Data("what it is compared with")] * (
+            method.__code__.co_argcount - 1 - len(method.__defaults__ or ())
+        )
+        run.call(Live(method), given, {}, where)
+
+
+def _is_library(method: types.FunctionType) -> bool:
+    from commute.derive.trusted import touches_nothing
+
+    return touches_nothing(method) or method.__code__.co_filename in (dataclasses.__file__, enum.__file__)

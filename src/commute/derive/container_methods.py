@@ -1,0 +1,164 @@
+"""Methods of lists, dicts and texts: what they give, what they change, and which functions they call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from commute.derive import expressions
+from commute.derive.asked import HASH, SORT, ask
+from commute.derive.items import field_item
+from commute.derive.run import Arguments, Named, Run
+from commute.derive.values import (
+    Const,
+    Data,
+    Either,
+    Entries,
+    Field,
+    Items,
+    Value,
+    compute,
+    either,
+    is_plain,
+    options,
+)
+
+_GROWS = ("append", "add", "appendleft", "insert")
+_JOINS = ("extend", "update", "extendleft", "__ior__", "__iadd__")
+_DROPS = ("remove", "discard", "clear", "sort", "reverse", "pop", "popleft", "popitem", "__delitem__")
+
+
+def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: Named, where: str) -> Value:
+    """``value.name(…)`` for a list, a dict, plain data or an object of the program with methods in C."""
+    if isinstance(value, Either):
+        return either([method_call(run, one, name, arguments, named, where) for one in value.options]) or Data()
+    if isinstance(value, Items):
+        return _items_method(run, value, name, arguments, named, where)
+    if isinstance(value, Entries):
+        return _entries_method(run, value, name, arguments, named, where)
+    if isinstance(value, Field) and name == "get":
+        found = field_item(value, first(arguments))
+        return either([found, *(arguments[1:] or [Const(None)])]) or found
+    if isinstance(value, Field) and name in ("items", "values", "keys", "copy"):
+        return Data("a part of the event") if name != "copy" else value
+    if isinstance(value, Field) and name in (*_GROWS, *_JOINS, *_DROPS, "setdefault") and not _text(value):
+        return run.widen("the event itself is changed", where)
+    if is_plain(value):
+        for argument in arguments:
+            ask(run, argument, where)
+            called(run, argument, [Data()], where)
+        for argument in named.values():
+            ask(run, argument, where)
+        if named or not all(map(is_plain, arguments)):
+            for argument in arguments:
+                if isinstance(argument, Items) and name == "join":
+                    return Data("joined texts")
+            return Data(f"what {name} returns")
+        return compute(f"str.{name}" if _text(value) else name, _method(name), [value, *arguments])
+    return run.widen(f"method {name} of what is not known", where)
+
+
+def _text(value: Value) -> bool:
+    return any(isinstance(option, Field) and option.hint is str for option in options(value))
+
+
+@functools.lru_cache(1_024)
+def _method(name: str) -> Callable[..., Any]:
+    def method(value: Any, *arguments: Any) -> Any:
+        return getattr(value, name)(*arguments)
+
+    return method
+
+
+def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named: Named, where: str) -> Value:
+    given = list(arguments)
+    if value.kind == "set" or name in ("remove", "index", "count", "sort", "__contains__", "union", "difference"):
+        for one in (value, *given):
+            ask(run, one, where, (*HASH, *SORT))
+    if name in _GROWS:
+        new = given[-1] if given else Data()
+        value.known, value.element = None, either([v for v in (value.any(), new) if v is not None])
+        return Const(None)
+    if name in _JOINS:
+        found = [expressions.element(run, one, where) for one in given]
+        known = [v for v in (value.any(), *found) if v is not None]
+        value.known, value.element = None, either(known)
+        return Const(None)
+    if name in _DROPS:
+        if "key" in named:
+            called(run, named["key"], [value.any() or Data()], where)
+        value.known, value.element = None, value.any()
+        return (value.any() or Data()) if name.startswith("pop") else Const(None)
+    if name in ("copy", "union", "difference", "intersection", "symmetric_difference", "__iter__", "__aiter__"):
+        found = [expressions.element(run, one, where) for one in given]
+        return Items(value.kind, None, either([v for v in (value.any(), *found) if v is not None]))
+    if name in ("__next__", "__anext__"):
+        return value.any() or Data()
+    if name in ("index", "count", "issubset", "issuperset", "isdisjoint", "close", "aclose", "__len__", "__contains__"):
+        return Data("a measure of a list")
+    if name in ("send", "asend", "throw"):
+        return run.widen("a generator that is sent values is not followed", where)
+    return run.widen(f"method {name} of a list is not followed", where)
+
+
+def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, named: Named, where: str) -> Value:
+    if name in ("get", "pop", "setdefault", "__getitem__"):
+        default = list(arguments[1:]) or [Const(None)]
+        if name == "setdefault" and len(arguments) == 2:
+            expressions.put(run, value, arguments[0], arguments[1], where)
+        found = expressions.item(run, value, first(arguments), where) if value.known or value.other else None
+        return either([*([found] if found is not None else []), *default]) or Data()
+    if name == "items":
+        return _view(value, lambda: _pairs(value))
+    if name == "values":
+        return _view(value, lambda: (list(value.known.values()), value.other))
+    if name in ("keys", "__iter__"):
+        return _view(value, lambda: (None, expressions.element(run, value, where)))
+    if name == "update":
+        for one in arguments:
+            if isinstance(one, Entries):
+                for key, item in one.known.items():
+                    expressions.put(run, value, Const(key), item, where)
+                if one.other is not None:
+                    expressions.put(run, value, one.key or Data(), one.other, where)
+            else:
+                expressions.put(run, value, Data(), expressions.item(run, one, Data(), where), where)
+        for key, item in named.items():
+            expressions.put(run, value, Const(key), item, where)
+        return Const(None)
+    if name == "copy":
+        return Entries(dict(value.known), value.other, value.key)
+    if name in ("clear", "popitem", "__len__", "__contains__"):
+        return value.any() or Data() if name == "popitem" else Data()
+    return run.widen(f"method {name} of a dict is not followed", where)
+
+
+def _pairs(value: Entries) -> tuple[list[Value], Value | None]:
+    known: list[Value] = [Items("tuple", [Const(key), item]) for key, item in value.known.items()]
+    return known, None if value.other is None else Items("tuple", [value.key or Data(), value.other])
+
+
+def _view(value: Entries, inside: Callable[[], tuple[list[Value] | None, Value | None]]) -> Items:
+    """What is in a dict, now and whenever it is looked at."""
+
+    def again() -> Value | None:
+        known, other = inside()
+        return either([*(known or ()), *([other] if other is not None else [])])
+
+    known, other = inside()
+    if known is None or other is not None:
+        return Items("list", None, either([*(known or ()), *([other] if other is not None else [])]), again)
+    return Items("list", known, None, again)
+
+
+def called(run: Run, function: Value, arguments: Arguments, where: str) -> Value:
+    from commute.derive.calls import call_back
+
+    found = [call_back(run, option, arguments, where) for option in options(function)]
+    return either([one for one in found if one is not None]) or Data()
+
+
+def first(arguments: Arguments) -> Value:
+    """The first argument, None where there is none."""
+    return arguments[0] if arguments else Const(None)

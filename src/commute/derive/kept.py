@@ -1,0 +1,70 @@
+"""What handlers put into containers that outlive them, as a later handler finds it.
+
+Of the event that a value came from, nothing is known later: its fields are plain data then. An object that holds such
+fields is not known at all, since it is one for all events here.
+"""
+
+from __future__ import annotations
+
+from commute.derive.run import Run
+from commute.derive.values import (
+    Const,
+    Data,
+    Entries,
+    Handle,
+    Items,
+    Live,
+    Made,
+    Unknown,
+    Value,
+    either,
+    is_plain,
+    options,
+)
+
+_CLEAN = ("connection", "session", "session-maker", "app", "context-maker", "identity")
+
+
+def note_put(run: Run, holder: object, value: Value | None) -> None:
+    """`value` is put into a live container; None: nothing is."""
+    if value is None:
+        return
+    known = run.knowledge.put.get(id(holder))
+    new = later(value)
+    run.knowledge.kept.append(holder)
+    run.knowledge.put[id(holder)] = new if known is None else either([known, new]) or new
+
+
+def later(value: Value) -> Value:
+    """The value as a later handler finds it."""
+    return either([_later(option, set()) for option in options(value)]) or Data()
+
+
+def _later(value: Value, seen: set[int]) -> Value:
+    if isinstance(value, Const | Live):
+        return value
+    if is_plain(value):
+        return Data("what an earlier event left")
+    if _is_clean(value, seen):
+        return value
+    return Unknown("what an earlier event left")
+
+
+def _is_clean(value: Value, seen: set[int]) -> bool:
+    """Whether nothing of an event is in it."""
+    if id(value) in seen:
+        return True
+    seen.add(id(value))
+    if isinstance(value, Const | Live | Data):
+        return True
+    if isinstance(value, Handle):
+        return value.kind in _CLEAN
+    if isinstance(value, Made):
+        inside: list[Value] = list(value.attributes.values())
+    elif isinstance(value, Items):
+        inside = [*(value.known or ()), *([value.element] if value.element is not None else [])]
+    elif isinstance(value, Entries):
+        inside = [*value.known.values(), *([value.other] if value.other is not None else [])]
+    else:
+        return False
+    return all(_is_clean(option, seen) for one in inside for option in options(one))

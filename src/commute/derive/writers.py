@@ -1,0 +1,257 @@
+"""Who sets what is read: the functions of the application that assign a global or an attribute while it runs.
+
+A global that is None now may be a connection pool when the handler runs, since some ``startup()`` sets it; a method may
+have been put in the place of another one. So a live name is believed only together with all that the functions of the
+application are seen to put there. Such a function is run in the abstract by itself, its effects thrown away; one that
+cannot be found among the live objects makes the name unknown.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import site
+import sys
+import sysconfig
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from commute.derive.run import Run
+from commute.derive.source import source_of
+from commute.derive.values import Live, Unknown, Value, either
+
+Node: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+_MAKING = ("__init__", "__new__", "__post_init__", "__set_name__", "model_post_init", "__init_subclass__")
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The functions of a file by the names of globals and of attributes that they set; the class around a method."""
+
+    globals: dict[str, list[Node]]
+    attributes: dict[str, list[Node]]
+    owners: dict[Node, str]
+    inner: frozenset[Node]  # functions inside functions
+
+
+def global_later(run: Run, names: Mapping[str, Any], name: str) -> Value | None:
+    """What functions put into a global; None if none does."""
+    filename = str(names.get("__file__") or "")
+    key = ("global", id(names), name)
+    if not is_application(filename):
+        return None
+    if key not in run.knowledge.later:
+        run.knowledge.later[key] = None
+        nodes = stores_of(filename).globals.get(name, [])
+        found = [_put(run, filename, names, node, None, (id(names), name)) for node in nodes]
+        found.append(_attribute_stores(run, names, name, None))
+        run.knowledge.later[key] = either([one for one in found if one is not None])
+    return run.knowledge.later[key]
+
+
+def attribute_later(run: Run, thing: object, name: str) -> Value | None:
+    """What functions put into an attribute of a live object or class, but for where it is made; None if none does."""
+    key = ("attribute", id(thing), name)
+    if key not in run.knowledge.later:
+        run.knowledge.later[key] = None
+        run.knowledge.kept.append(thing)
+        cls = thing if isinstance(thing, type) else type(thing)
+        run.knowledge.later[key] = _attribute_stores(run, thing, name, cls)
+    return run.knowledge.later[key]
+
+
+def replaced(run: Run, cls: type, name: str) -> bool:
+    """Whether some function puts something in the place of what a class has under a name."""
+    if run.knowledge.stored is None:
+        found = (_attribute_names(filename) for filename, _ in application_modules())
+        run.knowledge.stored = frozenset().union(*found)
+    if name not in run.knowledge.stored:
+        return False
+    key = ("class", id(cls), name)
+    if key not in run.knowledge.later:
+        bases = tuple(base for base in cls.__mro__ if is_application(_file(base)))
+        put = any(
+            _names_class(part.value, names, bases)
+            for filename, names in application_modules()
+            for node in stores_of(filename).attributes.get(name, ())
+            for part in _sets(node, name)
+        )
+        run.knowledge.later[key] = Unknown(f"{name}, which is replaced") if put else None
+    return run.knowledge.later[key] is not None
+
+
+def _names_class(base: ast.expr, names: Mapping[str, Any], classes: Sequence[type]) -> bool:
+    """Whether an expression stands for one of the classes: by its name in the module, or as ``cls``."""
+    if isinstance(base, ast.Name):
+        return base.id == "cls" or any(names.get(base.id) is cls for cls in classes)
+    if isinstance(base, ast.Attribute):
+        return any(base.attr == cls.__name__ for cls in classes) or base.attr == "__class__"
+    return isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "type"
+
+
+def _file(cls: type) -> str:
+    return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
+
+
+def _attribute_stores(run: Run, holder: Any, name: str, cls: type | None) -> Value | None:
+    found: list[Value | None] = []
+    bases = () if cls is None else tuple(base.__name__ for base in cls.__mro__)
+    if run.knowledge.stored is not None and name not in run.knowledge.stored:
+        return None
+    for filename, names in application_modules():
+        if name not in _attribute_names(filename):
+            continue
+        stores = stores_of(filename)
+        for node in stores.attributes[name]:
+            owner = stores.owners.get(node)
+            own = owner is not None and _only_on_first(node, name)
+            if own and (cls is None or owner not in bases or isinstance(holder, type)):
+                continue
+            found.append(_put(run, filename, names, node, Live(holder) if own else None, (id(holder), name)))
+    return either([one for one in found if one is not None])
+
+
+def _put(
+    run: Run, filename: str, names: Mapping[str, Any], node: Node, first: Value | None, place: tuple[int, str]
+) -> Value | None:
+    """What one function puts at a place, run by itself."""
+    function = live_function(filename, names, node)
+    if function is None:
+        return Unknown(f"{place[1]}, which {node.name} sets")
+    if run.knowledge.setting_up.get(node, 0) > 1:
+        return None
+    run.knowledge.setting_up[node] = run.knowledge.setting_up.get(node, 0) + 1
+    alone = run.another()
+    try:
+        alone.call(Live(function), _parameters(alone, function, first), {}, filename)
+    except Exception:  # noqa: BLE001 - what it puts there is then not known
+        return Unknown(f"{place[1]}, which {node.name} sets")
+    finally:
+        run.knowledge.setting_up[node] -= 1
+    found = [*alone.assigned.get(place, ()), *alone.assigned.get((0, place[1]), ())]
+    return either(found)
+
+
+def _parameters(run: Run, function: types.FunctionType, first: Value | None) -> list[Value]:
+    from commute.derive.attributes import typed
+
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception:  # noqa: BLE001 - an annotation that cannot be evaluated says nothing
+        hints = {}
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    values = [typed(run, hints[name], "") if name in hints else Unknown(f"parameter {name}") for name in names]
+    return [first, *values[1:]] if first is not None and values else values
+
+
+def _only_on_first(node: Node, name: str) -> bool:
+    """Whether all that it sets under that name is of its first parameter."""
+    first = next((argument.arg for argument in (*node.args.posonlyargs, *node.args.args)), None)
+    return all(isinstance(part.value, ast.Name) and part.value.id == first for part in _sets(node, name))
+
+
+def _sets(node: Node, name: str) -> Iterator[ast.Attribute]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute) and part.attr == name and isinstance(part.ctx, ast.Store | ast.Del):
+            yield part
+
+
+def live_function(filename: str, names: Mapping[str, Any], node: Node) -> types.FunctionType | None:
+    """The live function of a node at the top of a module or of a class."""
+    stores = stores_of(filename)
+    if node in stores.inner:
+        return None
+    owner = stores.owners.get(node)
+    held: Any = names.get(node.name)
+    if owner is not None:
+        cls = names.get(owner)
+        held = cls.__dict__.get(node.name) if isinstance(cls, type) else None
+    for _ in range(8):
+        for one in (held, getattr(held, "fset", None)):
+            if isinstance(one, types.FunctionType) and one.__code__.co_filename == filename:
+                source = source_of(one.__code__)
+                lines = (node.lineno, *(decorator.lineno for decorator in node.decorator_list))
+                if source is not None and one.__code__.co_firstlineno == min(lines):
+                    return one
+        held = getattr(held, "__func__", None) or getattr(held, "__wrapped__", None)
+        if held is None:
+            break
+    return None
+
+
+# -- the modules of the application -------------------------------------------------------------------------------
+
+
+def application_modules() -> list[tuple[str, dict[str, Any]]]:
+    """The loaded modules that are neither Python's own nor installed nor of this package."""
+    found = []
+    for module in list(sys.modules.values()):
+        filename = getattr(module, "__file__", None)
+        if isinstance(filename, str) and filename.endswith(".py") and is_application(filename):
+            found.append((filename, vars(module)))
+    return found
+
+
+@lru_cache(4_096)
+def is_application(filename: str) -> bool:
+    """Whether a file is the application's own."""
+    if not filename or filename.startswith("<"):
+        return False
+    path = Path(filename).resolve()
+    return not any(path.is_relative_to(folder) for folder in _installed())
+
+
+@lru_cache(1)
+def _installed() -> tuple[Path, ...]:
+    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    paths |= {*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parent.parent)}
+    return tuple(Path(path).resolve() for path in paths if path)
+
+
+@lru_cache(4_096)
+def _attribute_names(filename: str) -> frozenset[str]:
+    return frozenset(stores_of(filename).attributes)
+
+
+@lru_cache(4_096)
+def stores_of(filename: str) -> Stores:
+    """What the functions of a file set. Cost: parsing it, once."""
+    found = Stores({}, {}, {}, frozenset())
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except SyntaxError:
+        return found
+    inner: set[Node] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            found.owners.update(
+                {one: node.name for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
+            )
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for part in ast.walk(node):
+            if part is not node and isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                inner.add(part)
+            if isinstance(part, ast.Global):
+                for name in part.names:
+                    _note(found.globals, name, node)
+            elif isinstance(part, ast.Attribute) and not isinstance(part.ctx, ast.Load):
+                _note_attribute(found, node, part)
+    return Stores(found.globals, found.attributes, found.owners, frozenset(inner))
+
+
+def _note_attribute(found: Stores, node: Node, part: ast.Attribute) -> None:
+    if not (node.name in _MAKING and isinstance(part.value, ast.Name)):
+        _note(found.attributes, part.attr, node)
+
+
+def _note(table: dict[str, list[Node]], name: str, node: Node) -> None:
+    if node not in table.setdefault(name, []):
+        table[name].append(node)

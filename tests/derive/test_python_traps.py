@@ -1,0 +1,97 @@
+"""Traps of Python itself: every handler is run on a real database, and its footprint holds all that was touched.
+
+The truth is what SQLite was told, statement by statement. Nothing may be narrower; that some may be coarser is the
+price, and how many is held too, so that soundness does not come by giving up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import sqlite3
+from types import ModuleType
+
+import pytest
+
+from commute.core.footprint import READ, Footprint
+from commute.derive.application import derive
+from tests.derive import python_traps, python_traps_of_objects
+
+EVENTS = [
+    python_traps.E(
+        id="i1",
+        a="a1",
+        b="b1",
+        n=1,
+        items=[
+            python_traps.Item(sku="s1", depot="d1"),
+            python_traps.Item(sku="s2", depot="d2"),
+            python_traps.Item(sku="s3", depot="d1"),
+        ],
+    ),
+    python_traps.E(
+        id="i2",
+        a="a2",
+        b="b2",
+        n=2,
+        items=[python_traps.Item(sku="s4", depot="d3"), python_traps.Item(sku="s5", depot="d4")],
+    ),
+]
+EVERYTHING_MAX = 0.3  # share of the handlers here, which are all traps
+
+
+def touched(said: list[str]) -> set[tuple[str, ...]]:
+    """Table and key of each row that a statement names; keys come first in the primary key's sequence."""
+    found: set[tuple[str, ...]] = set()
+    for text in said:
+        if match := re.match(r"UPDATE t SET n = \S+(?: \+ 1)? WHERE id = '?([^']*?)'?(?: AND .*)?$", text):
+            found.add(("t", match[1]))
+        elif match := re.match(r"UPDATE p SET .* WHERE depot = '(.*)' AND sku = '(.*)'$", text):
+            found.add(("p", match[1], match[2]))
+        elif match := re.match(r"UPDATE t SET .* WHERE id IN \((.*)\)$", text):
+            found |= {("t", one.strip("'")) for one in match[1].split(",")}
+        else:
+            pytest.fail(f"a statement that this test cannot read: {text}")
+    return found
+
+
+def covers(footprint: Footprint, key: tuple[str, ...]) -> bool:
+    text = "/".join(key)
+    return any(
+        access.mode != READ and (access.key in ("", text) or text.startswith(access.key + "/")) for access in footprint
+    )
+
+
+@pytest.mark.parametrize("module", [python_traps, python_traps_of_objects], ids=lambda module: module.__name__)
+def test_no_footprint_is_narrower_than_what_the_database_sees(module: ModuleType) -> None:
+    connection: sqlite3.Connection = python_traps.conn
+    connection.execute("DROP TABLE IF EXISTS t")
+    connection.execute("DROP TABLE IF EXISTS p")
+    for text in python_traps.DDL:
+        connection.execute(text)
+    python_traps.forget()
+    app = module.app
+    found = derive(app.handlers)
+    footprints = {h.name: found.declared(h, h.events[0]).declared.footprint for h in app.handlers}
+    python_traps.startup()
+    python_traps.holder.connect()
+    said: list[str] = []
+    connection.set_trace_callback(said.append)
+    narrower = []
+    everything = 0
+    for handler in app.handlers:
+        for event in (*EVENTS, EVENTS[0]):
+            said.clear()
+            try:
+                result = handler.function(event)
+                if inspect.iscoroutine(result):
+                    asyncio.run(result)
+            except (AttributeError, IndexError, TypeError, UnboundLocalError):
+                pass  # what a frozen event, or one without elements, does not allow: what came before counts
+            footprint = footprints[handler.name](event)
+            narrower += [(handler.name, key, footprint) for key in touched(said) if not covers(footprint, key)]
+        everything += covers(footprints[handler.name](EVENTS[0]), ("nothing", "at all"))
+    connection.set_trace_callback(None)
+    assert not narrower
+    assert everything <= len(app.handlers) * EVERYTHING_MAX
