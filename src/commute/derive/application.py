@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 
 from commute.derive.derivation import Derivation, Key, footprint, key_of, key_of_state
 from commute.derive.interpreter import make_run, run_handler
+from commute.derive.items import enter
+from commute.derive.kept import outlives
 from commute.derive.knowledge import Declaration, Knowledge
 from commute.derive.rawsql import DDL
 from commute.derive.routing import Route, choose, keys
-from commute.derive.run import Effect, Everything, KeyAccess, Plugin, TableAccess
-from commute.derive.values import Const, Live
+from commute.derive.run import Effect, Everything, KeyAccess, Plugin, Run, TableAccess
+from commute.derive.values import Const, Handle, Items, Live, Value
 from commute.footprints.vocabulary import family
 from commute.handler import Handler, HandlerEvent
 from commute.sql.ddl import schema_of
@@ -113,10 +115,22 @@ def _definitions(knowledge: Knowledge, lifespan: object, plugins: Sequence[Plugi
         return []
     run = make_run(knowledge, plugins)
     try:
-        run.call(Live(lifespan), [], {}, "lifespan")
+        knowledge.state = _yielded(run, run.call(Live(lifespan), [], {}, "lifespan"))
     except Exception:  # noqa: BLE001 - then the tables are not known, which makes keys coarser
         return []
     found: list[str] = run.kept.get(DDL, [])
+    return found
+
+
+def _yielded(run: Run, opened: Value) -> Value | None:
+    """What the lifespan gives to ``ctx.state``."""
+    if isinstance(opened, Handle) and "function" in opened.about:
+        inside = run.call(opened.about["function"], opened.about["arguments"], opened.about["named"], "lifespan")
+        found = inside.element if isinstance(inside, Items) else None
+    else:
+        found = enter(run, opened, "a", "lifespan")
+    if found is not None:
+        outlives(found, {}, set())
     return found
 
 

@@ -36,7 +36,7 @@ from commute.derive.values import (
     either,
     is_plain,
 )
-from commute.derive.writers import replaced
+from commute.derive.writers import attribute_later, replaced
 from commute.footprints.schema import fields_of
 
 _PLAIN = (str, int, float, bool, bytes, type(None), complex, type(Ellipsis))
@@ -124,6 +124,10 @@ def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
         function = known.fget if isinstance(known, property) else known.func
         return run.call(Live(function), [made], {}, where)
     if name in made.attributes:
+        if made.state:
+            from commute.derive.kept import touch
+
+            touch(run, "read", made, Const(name), where)
         return drawn(made.attributes[name], None)
     if known is not None:
         return bind(run, known, made, made.cls, where)
@@ -185,6 +189,11 @@ def typed(run: Run, hint: Any, where: str) -> Value:
         return Items("list", None, typed(run, arguments[0], where) if arguments else Data())
     if origin in (dict, Mapping):
         return Entries({}, typed(run, arguments[1], where) if len(arguments) == 2 else Data(), Data())
+    if isinstance(origin, type):
+        for plugin in run.plugins:
+            instance: Value | None = plugin.instance(run, origin) if hasattr(plugin, "instance") else None
+            if instance is not None:
+                return instance
     for plugin in run.plugins:
         known = plugin.wrap(run, hint)
         if known is not None and isinstance(known, Handle) and known.kind == "class":
@@ -295,6 +304,12 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
 
             return live_attribute(run, value, name, known, where)
         return bind(run, known, value, type(thing), where)
+    own, certain = run.own_at((id(thing), name))
+    if certain:
+        return either(own) or Data()
+    later = attribute_later(run, thing, name)
+    if own or later is not None:
+        return either([*own, *([] if later is None else [later])]) or Data()
     method = has_method(type(thing), "__getattr__")
     if method is not None:
         return run.call(Live(method), [value, Const(name)], {}, where)

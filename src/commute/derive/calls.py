@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from commute.codec import is_pydantic
 from commute.derive import expressions
 from commute.derive.asked import ask
 from commute.derive.attributes import class_attribute, has_method, wrap
@@ -23,10 +24,12 @@ from commute.derive.trusted import SINKS, is_pure, module_of, names_of, touches_
 from commute.derive.values import (
     Bound,
     Closure,
+    Computed,
     Const,
     Data,
     Either,
     Entries,
+    Field,
     Handle,
     Items,
     Live,
@@ -36,6 +39,7 @@ from commute.derive.values import (
     compute,
     either,
     is_plain,
+    options,
 )
 from commute.footprints.schema import fields_of
 
@@ -346,8 +350,23 @@ def _by_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
         value = given.get(name)
         if value is None:
             value = _field_default(run, made.cls, name, where)
+        elif is_pydantic(made.cls):
+            value = _converted(made.cls, name, value)
         made.attributes[name] = either([made.attributes.get(name, value), value]) or value
     return True
+
+
+def _converted(cls: Any, name: str, value: Value) -> Value:
+    """What a model keeps of a value: that itself, if it is of the field's own type and nothing is said of its form."""
+    field = cls.model_fields[name]
+    config = cls.model_config
+    shaped = field.metadata or any(key.startswith("str_") and config[key] for key in config)
+    found: list[Value] = []
+    for option in options(value):
+        kind = option.hint if isinstance(option, Field) else type(option.value) if isinstance(option, Const) else None
+        plain = isinstance(option, Const | Field | Computed)
+        found.append(option if not plain or (kind is field.annotation and not shaped) else Data(f"{name}, converted"))
+    return either(found) or Data()
 
 
 _VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators", "field_serializers")

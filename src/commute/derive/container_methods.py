@@ -9,6 +9,7 @@ from typing import Any
 from commute.derive import expressions
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.items import field_item
+from commute.derive.kept import later, touch
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import (
     Const,
@@ -33,6 +34,11 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
     """``value.name(…)`` for a list, a dict, plain data or an object of the program with methods in C."""
     if isinstance(value, Either):
         return either([method_call(run, one, name, arguments, named, where) for one in value.options]) or Data()
+    if isinstance(value, Items | Entries) and value.state:
+        changes = name in (*_GROWS, *_JOINS, *_DROPS, "setdefault")
+        by_key = isinstance(value, Entries) and name in ("get", "pop", "setdefault", "__getitem__", "__contains__")
+        touch(run, "write" if changes else "read", value, first(arguments) if by_key else None, where)
+        arguments = [*arguments[:1], *map(later, arguments[1:])] if by_key else [*map(later, arguments)]
     if isinstance(value, Items):
         return _items_method(run, value, name, arguments, named, where)
     if isinstance(value, Entries):

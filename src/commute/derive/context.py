@@ -8,7 +8,7 @@ from commute.context import Context
 from commute.derive.attributes import typed
 from commute.derive.rawsql import connection_of, statement, used
 from commute.derive.run import Arguments, Named, Run
-from commute.derive.values import Const, Data, Handle, Live, Own, Value
+from commute.derive.values import Const, Data, Handle, Live, Own, Unknown, Value, options
 
 _DATA = (
     *(
@@ -69,9 +69,9 @@ class Commute:
         if value.kind == "ctx":
             if name == "state":
                 hint = value.about["state"]
-                known = run.kept.get("state")
-                if known is not None:
-                    return known  # type: ignore[no-any-return]
+                known = run.knowledge.state
+                if known is not None and not any(isinstance(option, Unknown) for option in options(known)):
+                    return known
                 return (
                     typed(run, hint, where) if hint is not None else run.widen("ctx.state is of no known class", where)
                 )

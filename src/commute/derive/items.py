@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from commute.derive.attributes import class_attribute, has_method, wrap
-from commute.derive.kept import note_put
+from commute.derive.kept import later, note_put, touch
 from commute.derive.run import Run
 from commute.derive.state import live_item, live_read, set_live
 from commute.derive.values import (
@@ -60,6 +60,8 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
             return answer
     if isinstance(value, Either):
         return either([item(run, option, key, where) for option in value.options]) or Data()
+    if isinstance(value, Items | Entries):
+        touch(run, "read", value, key if isinstance(value, Entries) else None, where)
     if isinstance(value, Items):
         at = key.value if isinstance(key, Const) and isinstance(key.value, int) else None
         if value.known is not None and at is not None and -len(value.known) <= at < len(value.known):
@@ -128,6 +130,9 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
         )
         if handled:
             continue
+        if isinstance(option, Items | Entries) and option.state:
+            touch(run, "write", option, key if isinstance(option, Entries) else None, where)
+            new = None if new is None else later(new)
         if isinstance(option, Entries):
             if new is not None and isinstance(key, Handle) and key.kind == "sa":  # a column
                 option.known[key] = new
@@ -159,6 +164,8 @@ def element(run: Run, value: Value, where: str) -> Value | None:
         answer = plugin.call(run, Handle("iterate"), [value], {}, where)
         if answer is not None:
             return answer
+    if isinstance(value, Items | Entries):
+        touch(run, "read", value, None, where)
     if isinstance(value, Items):
         if value.again is not None:
             found = value.again()

@@ -6,11 +6,13 @@ fields is not known at all, since it is one for all events here.
 
 from __future__ import annotations
 
-from commute.derive.run import Run
+from commute.derive.run import KeyAccess, Run
 from commute.derive.values import (
+    Computed,
     Const,
     Data,
     Entries,
+    Field,
     Handle,
     Items,
     Live,
@@ -23,6 +25,36 @@ from commute.derive.values import (
 )
 
 _CLEAN = ("connection", "session", "session-maker", "app", "context-maker", "identity")
+
+
+def outlives(value: Value, names: dict[str, int], seen: set[int]) -> None:
+    """Gives everything in the value a name in keys, since it is the same for all events."""
+    for option in options(value):
+        if id(option) in seen or not isinstance(option, Made | Items | Entries):
+            continue
+        seen.add(id(option))
+        kind = option.cls.__qualname__ if isinstance(option, Made) else type(option).__name__.lower()
+        names[kind] = names.get(kind, 0) + 1
+        option.state = kind if names[kind] == 1 else f"{kind}#{names[kind]}"
+        inside: list[Value | None] = []
+        if isinstance(option, Made):
+            inside += option.attributes.values()
+        elif isinstance(option, Items):
+            inside += [*(option.known or ()), option.element]
+        else:
+            inside += [*option.known.values(), option.other]
+        for one in inside:
+            if one is not None:
+                outlives(one, names, seen)
+
+
+def touch(run: Run, mode: str, value: Made | Items | Entries, key: Value | None, where: str) -> None:
+    """An access to something that the lifespan made."""
+    if value.state:
+        path: tuple[Value, ...] = (Const("state"), Const(f"lifespan.{value.state}"))
+        if key is not None and all(isinstance(one, Field | Computed | Const) for one in options(key)):
+            path = (*path, key)
+        run.add(KeyAccess(mode, path, where))
 
 
 def note_put(run: Run, holder: object, value: Value | None) -> None:

@@ -32,6 +32,7 @@ class Knowledge:
     kept: list[object] = field(default_factory=list)  # what has a name, so that no other object gets its id
     schemas: dict[int, Schema] = field(default_factory=dict)
     later: dict[tuple[str, int, str], Value | None] = field(default_factory=dict)  # what `writers` found
+    state: Value | None = None  # what the lifespan yields
     stored: frozenset[str] | None = None  # the attributes that any function of the application sets
     put: dict[int, Value] = field(default_factory=dict)  # into live containers, by handlers (`kept`)
     setting_up: dict[object, int] = field(default_factory=dict)  # functions that it is running now

@@ -167,6 +167,15 @@ class RawSql:
             return connection_of(thing, run.knowledge.schema_for(thing), "postgres")
         return None
 
+    def instance(self, run: Run, cls: type) -> Value | None:
+        """What is annotated so: a connection, or a pool of them, of which no more is known."""
+        module = cls.__module__.split(".")[0]
+        if module in _MODULES and any(word in cls.__name__ for word in ("Connection", "Pool", "Cursor")):
+            made = connection_of(None, None, "sqlite" if module in _SQLITE else "postgres")
+            known: Value = run.kept.setdefault(("connection", cls), made)
+            return known
+        return None
+
     def call(self, run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value | None:
         if isinstance(function, Live) and getattr(function.value, "__name__", "") == "connect":
             module = str(getattr(function.value, "__module__", "") or "").split(".")[0]
@@ -249,6 +258,8 @@ class RawSql:
         return isinstance(value, Handle) and value.kind in ("rows", "row", "cell", "cursor")
 
 
+_SQLITE = ("sqlite3", "_sqlite3", "apsw", "aiosqlite")
+_MODULES = (*_SQLITE, "psycopg", "psycopg_pool", "psycopg2", "asyncpg")
 _OURS = ("connection", "cursor", "rows", "row", "cell")
 
 

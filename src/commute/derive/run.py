@@ -152,9 +152,11 @@ class Run:
         self.made: dict[tuple[int, int], Made] = {}
         self.steps = 0
         self.discarded: ast.expr | None = None  # the expression whose value nobody looks at
-        self.assigned: dict[
-            tuple[int, str], list[Value]
-        ] = {}  # what was put into live places; under 0: into unknown ones
+        # What was put into live places; under 0, into unknown ones.
+        self.assigned: dict[tuple[int, str], list[Value]] = {}
+        self.regions: list[object] = []  # the branches and loops around the place that is read
+        # What this run has put into live places, and in which regions.
+        self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
         self.raised: list[Value] = []  # by the application's own code
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
@@ -170,6 +172,20 @@ class Run:
     def add(self, effect: E) -> E:
         """Note an effect; the one that was noted first is returned."""
         return self.effects.setdefault(effect.signature, effect)  # type: ignore[return-value]
+
+    def put_own(self, place: tuple[int, str], value: Value) -> None:
+        """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
+        self.own.setdefault(place, []).append((tuple(self.regions), value))
+
+    def own_at(self, place: tuple[int, str]) -> tuple[list[Value], bool]:
+        """What this run has put at a place, and whether it certainly has, so that nothing else is there."""
+        found: list[Value] = []
+        certain = False
+        for regions, value in self.own.get(place, ()):
+            if regions == tuple(self.regions[: len(regions)]):
+                found, certain = [], True
+            found.append(value)
+        return found, certain
 
     def widen(self, why: str, where: str, remedy: str = "") -> Unknown:
         """Note that anything may be touched here; the value is not known either."""

@@ -27,13 +27,17 @@ def global_value(run: Run, frame: Frame, name: str, where: str) -> Value:
     """A global as it is now, or a builtin."""
     from commute.derive.attributes import wrap
 
+    own, certain = run.own_at((id(frame.globals), name))
     if name in frame.globals:
         thing = frame.globals[name]
+        if certain:
+            return either(own) or Data()
         later = global_later(run, frame.globals, name)
         if name in rebound(str(frame.globals.get("__name__", ""))):
             path = (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}"))
             run.add(KeyAccess("read", path, where))
-        return wrap(run, thing) if later is None else with_later(run, thing, later)
+        found = wrap(run, thing) if later is None else with_later(run, thing, later)
+        return either([*own, found]) or found
     if hasattr(builtins, name):
         return Live(getattr(builtins, name))
     return Data(f"{name} has no value")
@@ -71,6 +75,7 @@ def set_global(run: Run, frame: Frame, name: str, value: Value, where: str) -> N
     """A global is set. What is put there is found again by `writers`; a function or class in the place of another one
     is not followed."""
     run.assigned.setdefault((id(frame.globals), name), []).append(value)
+    run.put_own((id(frame.globals), name), value)
     if isinstance(frame.globals.get(name), type | types.FunctionType):
         run.widen(f"{name} is put in the place of another one while the program runs", where)
     run.add(KeyAccess("write", (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}")), where))
@@ -160,12 +165,22 @@ def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
 
 def live_attribute(run: Run, value: Live, name: str, thing: Any, where: str) -> Value:
     """An attribute that a live object or class holds itself."""
-    from commute.derive.attributes import bind, wrap
-
     if isinstance(thing, types.FunctionType) and isinstance(value.value, type):
         return Live(thing)
     path = (*path_of(run, value.value), Const(name))
     run.add(KeyAccess("read", path, where))
+    own, certain = run.own_at((id(value.value), name))
+    if certain:
+        return either(own) or Data()
+    if own:
+        return either([*own, _not_own(run, value, name, thing, path, where)]) or Data()
+    return _not_own(run, value, name, thing, path, where)
+
+
+def _not_own(run: Run, value: Live, name: str, thing: Any, path: tuple[Value, ...], where: str) -> Value:
+    """The attribute as others leave it."""
+    from commute.derive.attributes import bind, wrap
+
     if isinstance(value.value, type) and isinstance(thing, classmethod | staticmethod):
         return bind(run, thing, value, value.value, where)
     later = attribute_later(run, value.value, name)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from commute.derive import expressions
 from commute.derive.attributes import class_attribute, has_method
+from commute.derive.kept import later, touch
 from commute.derive.run import Frame, Run
 from commute.derive.state import set_global
 from commute.derive.values import Closure, Const, Data, Either, Entries, Field, Handle, Items, Live, Made, Value, either
@@ -182,10 +183,13 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
             elif found is not None and has_method(type(found), "__set__"):
                 run.call(Live(has_method(type(found), "__set__")), [Live(found), option, new], {}, where)
             else:
-                option.attributes[name] = either([option.attributes.get(name, new), new]) or new
+                touch(run, "write", option, Const(name), where)
+                put = later(new) if option.state else new
+                option.attributes[name] = either([option.attributes.get(name, put), put]) or put
         elif isinstance(option, Live):
             held = vars(option.value) if isinstance(option.value, types.ModuleType) else option.value
             run.assigned.setdefault((id(held), name), []).append(new)
+            run.put_own((id(held), name), new)
             expressions.set_live(run, option, name, where)
         elif isinstance(option, Field):
             run.widen("the event itself is changed", where)
@@ -227,8 +231,10 @@ def _branches(run: Run, frame: Frame, bodies: Iterable[Sequence[ast.stmt]]) -> b
     ends = []
     for body in bodies:
         frame.names = dict(before)
+        run.regions.append(body)
         if execute(run, frame, body):
             ends.append(frame.names)
+        run.regions.pop()
     frame.names = _joined(ends) if ends else before
     return bool(ends)
 
@@ -253,7 +259,9 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         else:
             assert source is not None  # what is in it may change from pass to pass
             assign(run, frame, node.target, expressions.element(run, source, where) or Data())
+        run.regions.append(node)
         went_on = execute(run, frame, node.body)
+        run.regions.pop()
         ends = [before, *frame.left[-1], *([frame.names] if went_on else [])]
         frame.names = _joined(ends)
         if frame.names == before or run.stop():
@@ -288,7 +296,9 @@ def _options(value: Value) -> Sequence[Value]:
 def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
     before = dict(frame.names)
     frame.trying.append({})
+    run.regions.append(node)
     went_on = execute(run, frame, node.body)
+    run.regions.pop()
     if went_on and node.orelse:
         went_on = execute(run, frame, node.orelse)
     log = frame.trying.pop()
@@ -299,8 +309,10 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
         kinds = None if handler.type is None else run.evaluate(frame, handler.type)
         if handler.name:
             frame.assign(handler.name, _caught(run, kinds))
+        run.regions.append(handler)
         if execute(run, frame, handler.body):
             ends.append(frame.names)
+        run.regions.pop()
     frame.names = _joined([*ends, after] if node.finalbody else ends) if ends or node.finalbody else after
     if node.finalbody and not execute(run, frame, node.finalbody):
         return False
@@ -394,8 +406,10 @@ def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
         _capture(run, frame, case.pattern, subject)
         if case.guard is not None:
             run.evaluate(frame, case.guard)
+        run.regions.append(case)
         if execute(run, frame, case.body):
             ends.append(frame.names)
+        run.regions.pop()
     frame.names = _joined(ends)
     return True
 

@@ -94,6 +94,7 @@ class Made:
     cls: type
     attributes: dict[str, Value] = field(default_factory=dict)
     complete: bool = True  # False: it was not made here; its attributes are known by annotation alone
+    state: str = ""  # what keys call it where it outlives the handler: made by the lifespan
 
 
 @dataclass(slots=True, eq=False)
@@ -104,6 +105,7 @@ class Items:
     known: list[Value] | None
     element: Value | None = None
     again: Callable[[], Value | None] | None = None  # of a generator: what it yields when it is run here
+    state: str = ""  # as of Made
 
     def any(self) -> Value | None:
         """One of them; None for none at all."""
@@ -117,6 +119,7 @@ class Entries:
     known: dict[Any, Value] = field(default_factory=dict)
     other: Value | None = None
     key: Value | None = None  # of those in `other`
+    state: str = ""  # as of Made
 
     def any(self) -> Value | None:
         return either([*self.known.values(), *([self.other] if self.other is not None else [])])
