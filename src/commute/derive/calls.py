@@ -18,7 +18,7 @@ from commute.derive.attributes import class_attribute, has_method, wrap
 from commute.derive.builtin_calls import builtin_call
 from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
-from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run
+from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, signature
 from commute.derive.source import source_of
 from commute.derive.trusted import SINKS, is_pure, module_of, names_of, touches_nothing
 from commute.derive.values import (
@@ -186,17 +186,97 @@ def _activate(
 ) -> Value:
     node = frame.node
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-    if len(run.active) > DEPTH_MAX or run.active.count(identity) >= SAME_MAX:
-        name = getattr(node, "name", "a lambda")
-        return run.widen(f"{name} calls itself, deeper than can be followed", where)
+    if len(run.active) > DEPTH_MAX:
+        return run.widen(f"{getattr(node, 'name', 'a lambda')} leads deeper than can be followed", where)
+    if run.active.count(identity) >= SAME_MAX:
+        return _inside_itself(run, frame, identity, defaults, arguments, named, where)
     if not _bind(run, frame, node.args, defaults, arguments, named):
         return Data("a call with other arguments fails")
+    return _entered(run, frame, identity, again=(defaults, arguments, named, where))
+
+
+def _inside_itself(
+    run: Run, frame: Frame, identity: Any, defaults: Mapping[str, Value], arguments: Arguments, named: Named, where: str
+) -> Value:
+    """A function inside itself: run once more for any plain data in the place of its own, which stands for all that
+    are deeper, as long as they are given the same objects."""
+    given = [*arguments, *named.values()]
+    name = getattr(frame.node, "name", "a lambda")
+    if identity in run.recursed:
+        before, result = run.recursed[identity]
+        if len(before) != len(given) or not all(map(_no_more, given, before)):
+            return run.widen(f"{name} calls itself with other objects, which is not followed", where)
+        return Data("what a function inside itself gives") if result is None else result
+    general = [_general(value) for value in arguments]
+    more = {key: _general(value) for key, value in named.items()}
+    result = None
+    try:
+        for _ in range(SAME_MAX + 1):
+            run.recursed[identity] = ([*general, *more.values()], result)
+            new = Frame(
+                frame.node,
+                frame.file,
+                frame.line,
+                frame.globals,
+                outer=frame.outer,
+                cells=frame.cells,
+                owner=frame.owner,
+            )
+            if not _bind(run, new, frame.node.args, defaults, general, more):  # type: ignore[attr-defined]
+                return run.widen(f"a call of {name} with other arguments is not followed", where)
+            found = either([_entered(run, new, identity, None), *([] if result is None else [result])]) or Data()
+            if result is not None and signature(found) == signature(result) and is_plain(found) == is_plain(result):
+                return found
+            result = found
+    finally:
+        run.recursed.pop(identity, None)
+    return result if result is not None and is_plain(result) else run.widen(f"what {name} gives is not followed", where)
+
+
+def _like(frame: Frame) -> Frame:
+    """Another activation of the same function."""
+    return Frame(
+        frame.node, frame.file, frame.line, frame.globals, outer=frame.outer, cells=frame.cells, owner=frame.owner
+    )
+
+
+def _general(value: Value) -> Value:
+    """A value for all that a deeper call may be given in its place."""
+    if is_plain(value):
+        return Data("anything plain")
+    if isinstance(value, Items) and value.again is None:
+        inside = value.any()
+        if inside is None or _all_plain(inside):
+            return Data("anything plain")
+    return value
+
+
+def _all_plain(value: Value) -> bool:
+    for option in options(value):
+        if isinstance(option, Items) and option.again is None:
+            inside = option.any()
+            if inside is not None and not _all_plain(inside):
+                return False
+        elif not is_plain(option):
+            return False
+    return True
+
+
+def _no_more(value: Value, known: Value) -> bool:
+    """Whether `known` stands for the value."""
+    return (isinstance(known, Data) and _all_plain(value)) or value is known or value == known
+
+
+def _entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
+    """The body of a function whose parameters are bound."""
+    node = frame.node
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     generator = _yields(node)
     direct, run.direct = run.direct, False
     if generator:
         frame.on_yield, run.on_yield = run.on_yield, None
-    elif isinstance(node, ast.AsyncFunctionDef) and not direct and run.late is not None:
-        run.late.append(_again(run, frame, identity, defaults, arguments, named, where))
+    elif isinstance(node, ast.AsyncFunctionDef) and not direct and run.late is not None and again is not None:
+        run.late.append(_again(run, frame, identity, *again))
     run.active.append(identity)
     try:
         if isinstance(node, ast.Lambda):
@@ -205,8 +285,8 @@ def _activate(
     finally:
         run.active.pop()
     if generator:
-        again = _again(run, frame, identity, defaults, arguments, named, where)
-        return Items("iterator", None, either(frame.yielded) or Data(), None if frame.on_yield else again)
+        later = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
+        return Items("iterator", None, either(frame.yielded) or Data(), later)
     return either([*frame.returned, *([Const(None)] if ended else [])]) or Data("it does not return")
 
 
@@ -216,9 +296,7 @@ def _again(
     """A generator runs where it is consumed, and sees what has changed since it was made."""
 
     def again() -> Value | None:
-        new = Frame(
-            frame.node, frame.file, frame.line, frame.globals, outer=frame.outer, cells=frame.cells, owner=frame.owner
-        )
+        new = _like(frame)
         found = _activate(run, new, identity, defaults, arguments, named, where)
         return found.element if isinstance(found, Items) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from commute.derive.items import field_item
 from commute.derive.kept import later, touch
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import (
+    SEVERAL,
     Const,
     Data,
     Either,
@@ -50,6 +52,10 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
         return Data("a part of the event") if name != "copy" else value
     if isinstance(value, Field) and name in (*_GROWS, *_JOINS, *_DROPS, "setdefault") and not _text(value):
         return run.widen("the event itself is changed", where)
+    if name == "join" and len(arguments) == 1 and isinstance(value, Const) and isinstance(arguments[0], Items):
+        text = _joined(value, arguments[0])
+        if text is not None:
+            return text
     if is_plain(value):
         for argument in arguments:
             ask(run, argument, where)
@@ -63,6 +69,19 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
             return Data(f"what {name} returns")
         return compute(f"str.{name}" if _text(value) else name, _method(name), [value, *arguments])
     return run.widen(f"method {name} of what is not known", where)
+
+
+_PLACES = re.compile(r"[\s(]*(?:\?|%s)(?:[\s,]*(?:\?|%s))*[\s)]*")  # of parameters, in SQL
+
+
+def _joined(separator: Const, parts: Items) -> Value | None:
+    """``separator.join(parts)``; of placeholders without number, two that stand for any number of them."""
+    if parts.known is not None and all(map(is_plain, parts.known)):
+        return compute("join", lambda between, *texts: between.join(texts), [separator, *parts.known])
+    one = parts.element
+    if parts.known is None and isinstance(one, Const) and _PLACES.fullmatch(str(one.value)):
+        return Const(separator.value.join([one.value + SEVERAL] * 2))
+    return None
 
 
 def _text(value: Value) -> bool:

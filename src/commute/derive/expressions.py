@@ -183,6 +183,15 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
         answer = plugin.call(run, Handle("operator", {"name": name}), [left, right], {}, where)
         if answer is not None:
             return answer
+    if kind is ast.Mult:
+        for one, times in ((left, right), (right, left)):
+            if isinstance(one, Items) and is_plain(times):
+                number = times.value if isinstance(times, Const) and isinstance(times.value, int) else None
+                if one.known is not None and number is not None and number <= EACH_MAX:
+                    return Items(one.kind, one.known * number)
+                return Items(one.kind, None, one.any())
+            if isinstance(one, Const) and one.value == "?" and not isinstance(times, Const):
+                return Items("iterator", None, one)  # as many placeholders: what they are joined to
     if isinstance(left, Items | Entries):
         if in_place:
             return extended(run, left, right, where)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from commute.derive import expressions
 from commute.derive.run import Arguments, Named, Run, TableAccess
-from commute.derive.values import Const, Data, Entries, Field, Handle, Items, Live, Value, either, options
+from commute.derive.values import SEVERAL, Const, Data, Entries, Field, Handle, Items, Live, Value, either, options
 from commute.sql.parse import summarize
 from commute.sql.schema import Schema
 from commute.sql.statement import Const as SqlConst
@@ -38,6 +38,8 @@ def statement(
                 "the text of an SQL statement is not known before the event", where,
                 "write the names of tables and columns out, and give values as parameters",
             )  # fmt: skip
+        if SEVERAL in option.value:
+            option, parameters = Const(option.value.replace(SEVERAL, "")), _loose(parameters)
         if DEFINES.match(option.value):
             run.kept.setdefault(DDL, []).append(option.value)
         summary = summarize(option.value, schema, connection.about["version"])
@@ -46,6 +48,13 @@ def statement(
             return run.widen(f"{summary.unknown}: {_short(option.value)}", where, remedy)
         found.append(_touch(run, connection, summary, option.value, parameters, where))
     return either(found) or Data()
+
+
+def _loose(parameters: Value | None) -> Value | None:
+    """Parameters of which no place is known, since there are any number of some."""
+    if isinstance(parameters, Items):
+        return Items(parameters.kind, None, parameters.any())
+    return parameters if parameters is None or isinstance(parameters, Entries) else Data("parameters of any number")
 
 
 def _short(text: str) -> str:

@@ -149,6 +149,7 @@ class Run:
         self.plugins = plugins
         self.effects: dict[str, Effect] = {}  # by signature
         self.active: list[types.CodeType | ast.AST] = []
+        self.recursed: dict[Any, tuple[list[Value], Value | None]] = {}  # of functions inside themselves: given, gives
         self.made: dict[tuple[int, int], Made] = {}
         self.steps = 0
         self.discarded: ast.expr | None = None  # the expression whose value nobody looks at

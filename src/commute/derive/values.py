@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeAlias
 
+SEVERAL = "\0"  # behind a piece of a text that stands there any number of times
 EITHER_MAX = 12  # of what an expression may be; more is not known
 
 

@@ -110,10 +110,14 @@ def _attribute_stores(run: Run, holder: Any, name: str, cls: type | None) -> Val
         for node in stores.attributes[name]:
             owner = stores.owners.get(node)
             own = owner is not None and _only_on_first(node, name)
-            if own and (cls is None or owner not in bases or isinstance(holder, type)):
+            if own and (cls is None or owner not in bases or isinstance(holder, type) is not _of_class(node)):
                 continue
             found.append(_put(run, filename, names, node, Live(holder) if own else None, (id(holder), name)))
     return either([one for one in found if one is not None])
+
+
+def _of_class(node: Node) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "classmethod" for one in node.decorator_list)
 
 
 def _put(
