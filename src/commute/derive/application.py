@@ -14,6 +14,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from commute.derive.definitions import written_schema
 from commute.derive.derivation import Derivation, Key, footprint, key_of, key_of_state
 from commute.derive.interpreter import make_run, run_handler
 from commute.derive.items import enter
@@ -69,6 +70,8 @@ def derive(
     """
     knowledge = Knowledge(frozenset(trusted), dict(declared or {}), Schema())
     knowledge.schema_for = live_schema
+    packages = {handler.function.__module__.partition(".")[0] for handler in handlers}
+    knowledge.written = lambda dialect: written_schema(packages, dialect)
     definitions = [*ddl, *_definitions(knowledge, lifespan, plugins)]
     definitions += _texts(handlers) if not definitions else []
     knowledge.schema = schema_of(definitions)

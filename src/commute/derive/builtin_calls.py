@@ -8,6 +8,7 @@ import builtins
 import contextlib
 import functools
 import inspect
+import threading
 import types
 import uuid
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 from commute.derive import expressions
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.attributes import get, wrap
+from commute.derive.comprehensions import EACH_MAX
 from commute.derive.container_methods import called
 from commute.derive.kept import note_put
 from commute.derive.run import Arguments, Named, Run
@@ -138,6 +140,10 @@ def _collect(kind: str) -> Answer:
 
 
 def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    source = arguments[1] if len(arguments) == 2 else None
+    known = source.known if isinstance(source, Items) and source.again is None else None
+    if known is not None and len(known) <= EACH_MAX:
+        return Items("iterator", [run.call(arguments[0], [one], {}, where) for one in known])
     given = [expressions.element(run, value, where) or Data() for value in arguments[1:]]
     return Items("iterator", None, run.call(arguments[0], given, {}, where))
 
@@ -290,6 +296,7 @@ _TABLE: dict[Any, Answer] = {
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
     _same(0), asyncio.shield: _same(0),
     asyncio.create_task: _same(0), asyncio.ensure_future: _same(0), asyncio.run: _same(0),
+    asyncio.get_running_loop: lambda *_: Handle("loop"), asyncio.get_event_loop: lambda *_: Handle("loop"),
     contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,
     contextlib.nullcontext: _nothing, contextlib.closing: _closing,
     **{getattr(builtins, name): _refuse(name) for name in _REFUSED},
@@ -297,6 +304,13 @@ _TABLE: dict[Any, Answer] = {
 
 
 # -- the library that all apps have: partial functions, contexts, containers of the program -----------------------
+
+
+_LOCKS = (
+    *(type(threading.Lock()), type(threading.RLock()), threading.Semaphore, threading.BoundedSemaphore),
+    *(threading.Condition, asyncio.Lock, asyncio.Semaphore, asyncio.BoundedSemaphore, asyncio.Condition),
+)  # fmt: skip
+_LOOP = ("run_in_executor", "create_task", "time")
 
 
 class Library:
@@ -313,6 +327,14 @@ class Library:
         about = function.about
         if function.kind == "partial":
             return run.call(about["function"], [*about["arguments"], *arguments], {**about["named"], **named}, where)
+        if function.kind == "quiet":
+            return Data("of a lock") if not arguments else Const(None)
+        if function.kind == "loop.run_in_executor":
+            return run.call(arguments[1], list(arguments[2:]), {}, where)
+        if function.kind == "loop.create_task":
+            return _of(0, arguments)
+        if function.kind.startswith("loop."):
+            return Data("the time of a loop")
         if function.kind == "identity":
             return arguments[0] if arguments else Data()
         if function.kind == "context-maker":
@@ -330,6 +352,10 @@ class Library:
         return None
 
     def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
+        if isinstance(value, Live) and type(value.value) in _LOCKS and hasattr(value.value, name):
+            return Handle("quiet")
+        if isinstance(value, Handle) and value.kind == "loop":
+            return Handle(f"loop.{name}") if name in _LOOP else None
         if isinstance(value, Handle) and value.kind == "context":
             if name in ("__enter__", "__aenter__"):
                 return Handle("enter", value.about)
@@ -380,8 +406,9 @@ def _container(run: Run, first: Live, method: Any, arguments: Arguments, where: 
         if name == "values" and isinstance(thing, dict):
             return Items("list", None, either([wrap(run, one) for one in list(thing.values())[:16]]))
         return Items("list", None, found_any) if name in ("keys", "copy", "__iter__") else Data()
-    key = _of(0, arguments) if isinstance(thing, dict) and name in ("pop", "setdefault", "__setitem__") else None
-    for one in arguments if key is None else arguments[1:]:
+    keyed = ("pop", "setdefault", "__setitem__") if isinstance(thing, dict) else ("add", "discard", "remove")
+    key = _of(0, arguments) if name in keyed and not isinstance(thing, list) else None
+    for one in arguments[1:] if key is not None and isinstance(thing, dict) else arguments:
         inside = expressions.element(run, one, where) if name in ("extend", "update") else one
         note_put(run, thing, inside)
     set_live(run, first, key, where)

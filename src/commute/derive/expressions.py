@@ -9,6 +9,7 @@ from typing import Any, get_origin
 
 from commute.derive.asked import HASH, SORT, TEXT, ask
 from commute.derive.attributes import has_method, wrap
+from commute.derive.comprehensions import EACH_MAX, comprehension
 from commute.derive.items import element, enter, escape, item, leave, put
 from commute.derive.run import Frame, Run
 from commute.derive.state import live_read, set_live
@@ -41,7 +42,6 @@ _BINARY: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
     ast.BitAnd: ("and", operator.and_), ast.BitXor: ("xor", operator.xor), ast.LShift: ("lshift", operator.lshift),
     ast.RShift: ("rshift", operator.rshift), ast.MatMult: ("matmul", operator.matmul),
 }  # fmt: skip
-EACH_MAX = 16  # elements of a comprehension that are told apart
 _COMPARED = {
     ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.In: "contains",
     ast.NotIn: "contains",
@@ -93,6 +93,8 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
             spread = run.evaluate(frame, argument.value)
             if isinstance(spread, Items) and spread.known is not None:
                 arguments += spread.known
+            elif (cells := _cells(run, spread, where)) is not None:
+                arguments += cells
             else:
                 arguments.append(Handle("spread", {"of": element(run, spread, where) or Data()}))
         else:
@@ -109,6 +111,15 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
     run.kept["discarded"] = run.discarded is node
     run.direct = run.awaited is node
     return run.call(function, arguments, named, where)
+
+
+def _cells(run: Run, value: Value, where: str) -> list[Value] | None:
+    """The columns of a row, where it is known how many there are."""
+    rows = [option for option in options(value) if option != Const(None)]
+    if len(rows) != 1 or not isinstance(rows[0], Handle) or rows[0].kind != "row":
+        return None
+    names = rows[0].about["of"].about["of"].names
+    return [item(run, rows[0], Const(at), where) for at in range(len(names))] if names else None
 
 
 def _super(frame: Frame, where: str, run: Run) -> Value:
@@ -398,45 +409,6 @@ def _dictionary(run: Run, frame: Frame, node: ast.Dict, where: str) -> Value:
     return made
 
 
-def _comprehension(run: Run, frame: Frame, node: Any, where: str) -> Value:
-    inner = Frame(node, frame.file, frame.line, frame.globals, {}, frame, {}, None)
-    inner.yielded = frame.yielded
-    one_by_one = _each(run, inner, node)
-    if one_by_one is not None:
-        return one_by_one
-    for generator in node.generators:
-        values = element(run, run.evaluate(inner, generator.iter), where)
-        if values is None:
-            return Entries() if isinstance(node, ast.DictComp) else Items("list", [])
-        from commute.derive.statements import assign
-
-        assign(run, inner, generator.target, values)
-        for condition in generator.ifs:
-            truth(run, run.evaluate(inner, condition), where, condition)
-    if isinstance(node, ast.DictComp):
-        key, value = run.evaluate(inner, node.key), run.evaluate(inner, node.value)
-        return Entries({}, value, key)
-    kinds = {ast.ListComp: "list", ast.SetComp: "set", ast.GeneratorExp: "iterator"}
-    return Items(kinds[type(node)], None, run.evaluate(inner, node.elt))
-
-
-def _each(run: Run, inner: Frame, node: Any) -> Value | None:
-    """A comprehension over a few known elements, one by one; None for another one."""
-    generator = node.generators[0]
-    if isinstance(node, ast.DictComp) or len(node.generators) > 1 or generator.ifs:
-        return None
-    values = run.evaluate(inner, generator.iter)
-    if not isinstance(values, Items) or values.known is None or len(values.known) > EACH_MAX:
-        return None
-    from commute.derive.statements import assign
-
-    found = []
-    for value in values.known:
-        assign(run, inner, generator.target, value)
-        found.append(run.evaluate(inner, node.elt))
-    return Items("set" if isinstance(node, ast.SetComp) else "list", found)
-
-
 def _lambda(run: Run, frame: Frame, node: ast.Lambda, _where: str) -> Value:
     return Closure(node, frame, defaults(run, frame, node.args))
 
@@ -485,7 +457,7 @@ _EXPRESSIONS: dict[type, Callable[[Run, Frame, Any, str], Value]] = {
     ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Call: _call, ast.JoinedStr: _joined_text,
     ast.BinOp: _binary, ast.UnaryOp: _unary, ast.BoolOp: _boolean, ast.Compare: _compare, ast.IfExp: _conditional,
     ast.Subscript: _subscript, ast.List: _display, ast.Tuple: _display, ast.Set: _display, ast.Dict: _dictionary,
-    ast.ListComp: _comprehension, ast.SetComp: _comprehension, ast.DictComp: _comprehension,
-    ast.GeneratorExp: _comprehension, ast.Lambda: _lambda, ast.Await: _await, ast.Yield: _yield,
+    ast.ListComp: comprehension, ast.SetComp: comprehension, ast.DictComp: comprehension,
+    ast.GeneratorExp: comprehension, ast.Lambda: _lambda, ast.Await: _await, ast.Yield: _yield,
     ast.YieldFrom: _yield_from, ast.NamedExpr: _walrus,
 }  # fmt: skip

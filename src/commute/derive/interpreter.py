@@ -12,9 +12,10 @@ from commute.derive.context import Commute, context
 from commute.derive.knowledge import Knowledge
 from commute.derive.rawsql import RawSql
 from commute.derive.run import Plugin, Run
+from commute.derive.services import Services
 from commute.derive.values import Field, Live, Value
 
-BUILT_IN: tuple[type[Plugin], ...] = (Library, Commute, RawSql)
+BUILT_IN: tuple[type[Plugin], ...] = (Library, Commute, RawSql, Services)
 
 
 def make_run(knowledge: Knowledge, plugins: Sequence[Plugin] = ()) -> Run:

@@ -59,7 +59,8 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
         if answer is not None:
             return answer
     if isinstance(value, Either):
-        return either([item(run, option, key, where) for option in value.options]) or Data()
+        there = [option for option in value.options if option != Const(None)]  # an item of None raises
+        return either([item(run, option, key, where) for option in there]) or Data()
     if isinstance(value, Items | Entries):
         touch(run, "read", value, key if isinstance(value, Entries) else None, where)
     if isinstance(value, Items):
@@ -159,7 +160,8 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
 def element(run: Run, value: Value, where: str) -> Value | None:
     """What a loop over the value binds; None where there is certainly nothing."""
     if isinstance(value, Either):
-        return either([found for option in value.options if (found := element(run, option, where)) is not None])
+        there = [option for option in value.options if option != Const(None)]
+        return either([found for option in there if (found := element(run, option, where)) is not None])
     for plugin in run.plugins:
         answer = plugin.call(run, Handle("iterate"), [value], {}, where)
         if answer is not None:

@@ -31,6 +31,7 @@ class Knowledge:
     names: dict[int, str] = field(default_factory=dict)
     kept: list[object] = field(default_factory=list)  # what has a name, so that no other object gets its id
     schemas: dict[int, Schema] = field(default_factory=dict)
+    written: Callable[[str], Schema] = lambda dialect: Schema({}, dialect)  # what the code itself defines
     later: dict[tuple[str, int, str], Value | None] = field(default_factory=dict)  # what `writers` found
     state: Value | None = None  # what the lifespan yields
     stored: frozenset[str] | None = None  # the attributes that any function of the application sets

@@ -21,6 +21,13 @@ from commute.sql.statement import Many, Operand, Param, Statement
 from commute.sql.text import prepare
 
 DEFINES = re.compile(r"\s*CREATE\b", re.IGNORECASE)
+# What concerns the connection, or its transaction, and no row.
+_SETS = re.compile(
+    r"\s*(?:PRAGMA\s+(?:\w+\.)?(?:foreign_keys|journal_mode|synchronous|busy_timeout|cache_size|temp_store|mmap_size"
+    r"|wal_autocheckpoint|read_uncommitted|journal_size_limit)\b(?!.*;.*\S)"
+    r"|SET\s+(?:LOCAL\s+|SESSION\s+)?(?:statement_timeout|lock_timeout|TIME\s+ZONE|TRANSACTION)\b[^;]*;?\s*$)",
+    re.IGNORECASE,
+)
 DDL = "ddl"  # under which a run keeps the definitions that it came by
 
 
@@ -40,6 +47,9 @@ def statement(
             )  # fmt: skip
         if SEVERAL in option.value:
             option, parameters = Const(option.value.replace(SEVERAL, "")), _loose(parameters)
+        if _SETS.match(option.value):
+            found.append(Data("what is set for a connection"))
+            continue
         if DEFINES.match(option.value):
             run.kept.setdefault(DDL, []).append(option.value)
         summary = summarize(option.value, schema, connection.about["version"])
@@ -142,6 +152,13 @@ def cell(rows: Handle, name: str) -> Value:
     return Data(f"column {name}")
 
 
+def _known(run: Run, thing: object, dialect: str) -> Schema:
+    """The tables behind a connection: of its catalogue, and those that the code defines and the catalogue lacks yet."""
+    written = run.knowledge.written(dialect)
+    live = None if thing is None else run.knowledge.schema_for(thing)
+    return written if live is None else written.with_tables(live.tables)
+
+
 def connection_of(thing: object, schema: Schema | None, dialect: str) -> Handle:
     """A connection whose tables are known, or not."""
     known = schema if schema is not None else Schema({}, dialect)
@@ -169,18 +186,19 @@ class RawSql:
     def wrap(self, run: Run, thing: object) -> Value | None:
         module = type(thing).__module__.split(".")[0]
         if module in ("sqlite3", "_sqlite3", "apsw") and type(thing).__name__ in ("Connection", "Cursor"):
-            made = connection_of(thing, run.knowledge.schema_for(thing), "sqlite")
+            made = connection_of(thing, _known(run, thing, "sqlite"), "sqlite")
             known: Value = run.kept.setdefault(("connection", id(thing)), made)
             return known
         if module in ("psycopg", "psycopg_pool", "asyncpg", "psycopg2") and "Connection" in type(thing).__name__:
-            return connection_of(thing, run.knowledge.schema_for(thing), "postgres")
+            return connection_of(thing, _known(run, thing, "postgres"), "postgres")
         return None
 
     def instance(self, run: Run, cls: type) -> Value | None:
         """What is annotated so: a connection, or a pool of them, of which no more is known."""
         module = cls.__module__.split(".")[0]
         if module in _MODULES and any(word in cls.__name__ for word in ("Connection", "Pool", "Cursor")):
-            made = connection_of(None, None, "sqlite" if module in _SQLITE else "postgres")
+            dialect = "sqlite" if module in _SQLITE else "postgres"
+            made = connection_of(None, _known(run, None, dialect), dialect)
             known: Value = run.kept.setdefault(("connection", cls), made)
             return known
         return None
@@ -189,7 +207,8 @@ class RawSql:
         if isinstance(function, Live) and getattr(function.value, "__name__", "") == "connect":
             module = str(getattr(function.value, "__module__", "") or "").split(".")[0]
             if module in ("sqlite3", "_sqlite3", "psycopg", "psycopg2", "asyncpg"):
-                return connection_of(None, None, "sqlite" if "sqlite" in module else "postgres")
+                dialect = "sqlite" if "sqlite" in module else "postgres"
+                return connection_of(None, _known(run, None, dialect), dialect)
         if not isinstance(function, Handle):
             return None
         if function.kind == "sql-method":

@@ -47,6 +47,22 @@ MODULES = frozenset(
         *("commute.errors", "commute.event", "commute.ids", "re._parser", "_sre", "_hashlib", "_blake2", "_md5"),
     ]
 )
+# Of modules that act otherwise: what reads the process or computes with names.
+FUNCTIONS = frozenset(
+    [
+        *("os.getenv", "os.getpid", "os.cpu_count", "os.fspath", "os.urandom", "posix.urandom", "posix.getpid"),
+        *("posixpath.join", "posixpath.basename", "posixpath.dirname", "posixpath.splitext", "posix.fspath"),
+        *("socket.gethostname", "_socket.gethostname", "platform.node", "threading.get_ident", "_thread.get_ident"),
+        *(
+            "threading.current_thread",
+            "sys.getsizeof",
+            "sys.exc_info",
+            "sys.intern",
+            "shlex.quote",
+            "mimetypes.guess_type",
+        ),
+    ]
+)
 SINKS = frozenset(["json", "msgspec", "pprint", "reprlib", "copy", "dataclasses", "pydantic", "json.encoder"])
 BUILTINS = frozenset(
     [
@@ -101,6 +117,8 @@ def touches_nothing(function: object) -> bool:
     """Whether the function is of a module above, or a builtin there."""
     dotted = names_of(function)[0]
     parts = dotted.split(".")
+    if dotted in FUNCTIONS:
+        return True
     if parts[0] == "builtins":
         return parts[1] in BUILTINS if len(parts) == 2 else True
     return any(".".join(parts[:length]) in MODULES for length in range(1, len(parts)))

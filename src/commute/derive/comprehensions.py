@@ -1,0 +1,52 @@
+"""Comprehensions: over a few known elements one by one, over others as one pass for any of them."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from commute.derive.items import element
+from commute.derive.run import Frame, Run
+from commute.derive.values import Entries, Items, Value
+
+EACH_MAX = 16  # elements of a comprehension that are told apart
+
+
+def comprehension(run: Run, frame: Frame, node: Any, where: str) -> Value:
+    from commute.derive.expressions import truth
+    from commute.derive.statements import assign
+
+    inner = Frame(node, frame.file, frame.line, frame.globals, {}, frame, {}, None)
+    inner.yielded = frame.yielded
+    one_by_one = _each(run, inner, node)
+    if one_by_one is not None:
+        return one_by_one
+    for generator in node.generators:
+        values = element(run, run.evaluate(inner, generator.iter), where)
+        if values is None:
+            return Entries() if isinstance(node, ast.DictComp) else Items("list", [])
+        assign(run, inner, generator.target, values)
+        for condition in generator.ifs:
+            truth(run, run.evaluate(inner, condition), where, condition)
+    if isinstance(node, ast.DictComp):
+        key, value = run.evaluate(inner, node.key), run.evaluate(inner, node.value)
+        return Entries({}, value, key)
+    kinds = {ast.ListComp: "list", ast.SetComp: "set", ast.GeneratorExp: "iterator"}
+    return Items(kinds[type(node)], None, run.evaluate(inner, node.elt))
+
+
+def _each(run: Run, inner: Frame, node: Any) -> Value | None:
+    """A comprehension over a few known elements, one by one; None for another one."""
+    generator = node.generators[0]
+    if isinstance(node, ast.DictComp) or len(node.generators) > 1 or generator.ifs:
+        return None
+    values = run.evaluate(inner, generator.iter)
+    if not isinstance(values, Items) or values.known is None or len(values.known) > EACH_MAX:
+        return None
+    from commute.derive.statements import assign
+
+    found = []
+    for value in values.known:
+        assign(run, inner, generator.target, value)
+        found.append(run.evaluate(inner, node.elt))
+    return Items("set" if isinstance(node, ast.SetComp) else "list", found)
