@@ -64,7 +64,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "cli": (*ALL, "analysis", "bridge", "demo", "replay", "measure", "report", "rehearsal", "verify"),
     "demo": (*ALL, "replay"),
     "replay": (*ALL, "report"),
-    "report": PURE,
+    "report": (*PURE, "analysis"),
     "rehearsal": ALL,
     "verify": (*ALL, "rehearsal"),
     "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure", "report", "rehearsal", "verify"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from commute.cli import main
 from tests.cli.test_demo import demo
+from tests.house.tree import ROOT
 from tests.report.browser import check, views
 
 
@@ -34,3 +37,12 @@ def test_a_faint_page_that_loads_something_is_found(tmp_path: Path) -> None:
     page.write_text("<body><p style='color:#eee'>faint</p><img src='http://127.0.0.1:9/x.png'><svg></svg></body>")
     with pytest.raises(AssertionError):
         check(page, pictures=1)
+
+
+@pytest.mark.parametrize(("command", "pictures"), [("analyze", 4), ("advise", 2)])
+def test_the_pages_of_a_log_fit_and_read_well(tmp_path: Path, command: str, pictures: int) -> None:
+    page = tmp_path / "log.html"
+    log = ROOT / "examples" / "logs" / "orders.csv"
+    result = CliRunner().invoke(main, [command, str(log), "--picture", str(page)])
+    assert f"picture: {page}" in result.output, result.output
+    check(page, pictures=pictures)

@@ -381,6 +381,35 @@ def test_a_file_that_stays_locked_is_an_error(tmp_path: Path) -> None:
     writer.close()
 
 
+_HOLDER = """
+import apsw, sys
+connection = apsw.Connection(sys.argv[1])
+connection.execute("begin immediate")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_has_written_nothing_closes_beside_one_that_holds_the_lock(tmp_path: Path) -> None:
+    make(str(tmp_path / "w.db")).close()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(tmp_path / "w.db")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        errors: dict[bool, list[StoreError]] = {False: [], True: []}
+        for woken, told in errors.items():
+            writer = Writer(str(tmp_path / "w.db"), commit_s_max=60, transaction_s_max=5, busy_s_max=0.05)
+            writer.on_failure(told.append)
+            if woken:
+                writer.wake()
+            writer.close()
+        assert errors[False] == []  # it has not asked for the lock: that would have been an error
+        assert [error.slug for error in errors[True]] == ["database-locked"]
+    finally:
+        holder.communicate()
+
+
 _BUSY_NEIGHBOUR = """
 import sys, threading
 from commute.embedded.writer import Writer

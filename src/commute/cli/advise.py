@@ -16,12 +16,14 @@ from commute.analysis.prediction import LOOKAHEAD, Services
 from commute.analysis.workload import family_name
 from commute.cli.changes import changes_of
 from commute.cli.output import clean, plural, say, say_json, table
+from commute.cli.picture import draw_asked, picture_option
 from commute.cli.place import app_options, json_option, open_place
 from commute.cli.reading import Bar, assumption_options, log_options, taken_as
 from commute.cli.target import is_target, is_url, load
 from commute.cli.workloads import Source, measured, of_app_log, of_broker, of_log
 from commute.errors import UsageError
 from commute.logs import LogOptions
+from commute.report.analysis import advice_page
 
 if TYPE_CHECKING:
     from commute.app import App
@@ -89,12 +91,13 @@ Examples:
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of those draws.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Remedies shown.")
 @app_options
+@picture_option("commute-advise.html")
 @json_option
 def advise(
     subject: str, read: tuple[str, ...], add: tuple[str, ...], said: LogOptions, log: str | None, at_once: int,
     partitions: int, service_field: str | None, service: str | None, prepare_share: float, lookahead: int, pairs: int,
     repeats: int, seed: int, top: int, app_dir: str | None, broker: str | None, db: str | None, group: str | None,
-    as_json: bool,
+    picture: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """What more workers would bring, how to part the events, and which change is worth most.
 
@@ -119,10 +122,14 @@ def advise(
     )  # fmt: skip
     bar.end()
     assumed = "the footprints of its handlers" if app else taken_as(source.log, read, add) if source.log else ""
+    title = f"Advice for {subject if app else Path(subject).name}"
+    drawn = draw_asked(picture, lambda: advice_page(found, title, f"taken as {assumed}"), as_json=as_json)
     if as_json:
         say_json({"subject": subject, "taken_as": assumed, **_document(found, source, app, top)})
     else:
         _say(found, source, app, assumed, top)
+        if drawn:
+            say(f"picture: {clean(drawn)}")
 
 
 def _of_app(

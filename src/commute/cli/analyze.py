@@ -17,6 +17,7 @@ from commute.analysis.conclusions import ratio, remedies, sentences
 from commute.analysis.relation import Related
 from commute.analysis.workload import family_name, workload_of
 from commute.cli.output import clean, note, plural, say, say_json, table
+from commute.cli.picture import draw_asked, picture_option
 from commute.cli.place import json_option
 from commute.cli.reading import (
     PROBLEMS_SHOWN_MAX,
@@ -30,6 +31,7 @@ from commute.cli.reading import (
 )
 from commute.errors import UsageError
 from commute.logs import Log, LogOptions, read_log
+from commute.report.analysis import analysis_page
 
 TYPES_SHOWN_MAX = 12
 RELATED_SHOWN_MAX = 8
@@ -80,10 +82,11 @@ Examples:
     help="Events whose pairs are compared for the relation of types.",
 )
 @click.option("--csv", "folder", type=click.Path(), metavar="DIR", help="Write the tables there, as CSV.")
+@picture_option("commute-analyze.html")
 @json_option
 def analyze(
     log: str, read: tuple[str, ...], add: tuple[str, ...], said: LogOptions, lookahead: tuple[int, ...],
-    hub_types: int, hub_pairs: int, sample: int, folder: str | None, as_json: bool,
+    hub_types: int, hub_pairs: int, sample: int, folder: str | None, picture: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """What of an event log depends on what, how fast it could go, and what is in the way.
 
@@ -108,14 +111,19 @@ def analyze(
         progress=bar,
     )  # fmt: skip
     bar.end()
+    assumed = taken_as(known, read, add)
+    lead = f"{known.format}; {assumed}"
+    drawn = draw_asked(picture, lambda: analysis_page(found, f"Analysis of {Path(log).name}", lead), as_json=as_json)
     if folder is not None:
         _write_tables(Path(folder), found)
     if as_json:
-        said_by = {"log": log, "format": known.format, "taken_as": taken_as(known, read, add), "notes": known.notes}
+        said_by = {"log": log, "format": known.format, "taken_as": assumed, "notes": known.notes}
         problems = [str(problem) for problem in known.problems]
         say_json({**said_by, "problems": problems, **rows.document(found)})
     else:
-        _say(log, known, found, taken_as(known, read, add))
+        _say(log, known, found, assumed)
+        if drawn:
+            say(f"picture: {clean(drawn)}")
 
 
 def _say(log: str, known: Log, found: Analysis, assumed: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from commute.cli.commands import NO, YES
 from commute.cli.output import clean, paint, plural, say, say_json
-from commute.cli.picture import PICTURE, asked, cell, draw, picture_option
+from commute.cli.picture import cell, draw_asked, picture_option
 from commute.demo.compare import (
     LEGEND,
     SHORT,
@@ -90,7 +90,7 @@ def demo(
     serial, parallel = run_both(options, bar)
     bar.wipe()
     found = compare(serial, parallel, concurrency)
-    drawn = None if as_json and not asked(PICTURE) else draw(picture, lambda: _page(options, parallel, found))
+    drawn = draw_asked(picture, lambda: _page(options, parallel, found), as_json=as_json)
     if as_json:
         say_json(msgspec.to_builtins(found.report))
     else:

@@ -38,6 +38,11 @@ def asked(parameter: str) -> bool:
     return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
+def draw_asked(path: str | None, make: Callable[[], Page], *, as_json: bool) -> str | None:
+    """`draw`, but with ``--json`` only where a file was named."""
+    return None if as_json and not asked(PICTURE) else draw(path, make)
+
+
 def draw(path: str | None, make: Callable[[], Page]) -> str | None:
     """Write the page and return its path; None where none is wanted or it cannot be written."""
     if not path:

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from commute.cli.commands import NO, YES
 from commute.cli.dependence import related
 from commute.cli.output import clean, note, paint, plural, say, say_json
-from commute.cli.picture import PICTURE, asked, cell, draw, picture_option
+from commute.cli.picture import cell, draw_asked, picture_option
 from commute.cli.reading import (
     PROBLEMS_SHOWN_MAX,
     Bar,
@@ -120,7 +120,7 @@ def replay(
         note(f"not run: the last {plural(replayed.left, 'event')}. The intake paused: {clean(replayed.pause)}")
     report = replayed.report
     assumed = f"footprints of {clean(target)}" if target else taken_as(known, read, add)
-    drawn = None if as_json and not asked(PICTURE) else draw(picture, lambda: _page(log, assumed, replayed, app))
+    drawn = draw_asked(picture, lambda: _page(log, assumed, replayed, app), as_json=as_json)
     if as_json:
         say_json(msgspec.to_builtins(report))
     else:

@@ -195,7 +195,8 @@ class Writer:
         return None if self._inline is None else self._inline.loop_elsewhere()
 
     def close(self) -> None:
-        """Commit what is queued and close; blocks the calling thread for that time. Idempotent."""
+        """Commit what is queued, if anything ever was, and close; blocks the calling thread for that time.
+        Idempotent."""
         if self._inline is not None:
             if self._closed is None:
                 self._inline.commit()
@@ -466,7 +467,9 @@ class Writer:
                 after()
 
     def _finish(self) -> None:
-        afters = self.commit_group()
+        # Opened only to read: no write lock is asked for. Whoever gathers state has committed once, or woken us.
+        unused = not (self.commits or self._jobs or self.connection.in_transaction) and self._due_s == _NEVER
+        afters = [] if unused else self.commit_group()
         with self._lock:
             self._closed = "closed"
             late, self._jobs = self._jobs, []

@@ -21,10 +21,16 @@ def knee(speedup_at: Mapping[int, float]) -> int | None:
 
 
 def curve(
-    speedup_at: Mapping[int, float], *, bound: float, partitions: float | None, measured: tuple[int, float] | None
+    speedup_at: Mapping[int, float],
+    *,
+    bound: float,
+    partitions: float | None,
+    measured: tuple[int, float] | None,
+    bend: int | None = None,
 ) -> str:
     """Markup of the curve. `speedup_at` maps numbers of workers, at least one, to speed-ups; `bound` is what no number
-    exceeds, `partitions` what fixed ones reach; `measured` a run: workers and speed-up."""
+    exceeds, `partitions` what fixed ones reach; `measured` a run: workers and speed-up; `bend` the knee,
+    found here if None."""
     known = sorted(speedup_at)
     lowest, highest = math.log2(known[0]), math.log2(known[-1])
     peak = max([*speedup_at.values(), partitions or 0.0, measured[1] if measured else 0.0])
@@ -50,7 +56,7 @@ def curve(
         drawn.append(_level(y(partitions), "", "--muted", f"partitions {count(partitions)}"))
     path = " ".join(f"{'M' if at == 0 else 'L'}{x(w):.1f} {y(speedup_at[w]):.1f}" for at, w in enumerate(known))
     drawn.append(element("path", d=path, fill="none", stroke="var(--one)", stroke_width=2.5))
-    bend = knee(speedup_at)
+    bend = bend or knee(speedup_at)
     for workers in known:
         here = (x(workers), y(speedup_at[workers]))
         drawn.append(
