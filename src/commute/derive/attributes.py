@@ -138,7 +138,7 @@ def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
     if method is not None:
         return run.call(Live(method), [made, Const(name)], {}, where)
     if made.complete:
-        return Data(f"{made.cls.__name__} has no {name}")
+        return Unknown(f"{made.cls.__name__} has no {name} that is known")
     return run.widen(f"{made.cls.__name__}.{name} is not known", where)
 
 

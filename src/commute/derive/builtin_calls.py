@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import bisect
 import builtins
+import collections
 import contextlib
+import copy
+import dataclasses
 import functools
+import heapq
 import inspect
+import itertools
+import random
 import threading
 import types
+import typing
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 from commute.derive import expressions
 from commute.derive.asked import HASH, SORT, ask
-from commute.derive.attributes import get, wrap
+from commute.derive.attributes import class_attribute, get, has_method, wrap
 from commute.derive.comprehensions import EACH_MAX
-from commute.derive.container_methods import called
+from commute.derive.container_methods import called, method_call
 from commute.derive.kept import note_put
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.source import source_of
-from commute.derive.state import live_item, live_read, set_live
+from commute.derive.state import live_item, live_read, live_values, set_live
 from commute.derive.values import (
     Bound,
     Computed,
@@ -35,6 +43,7 @@ from commute.derive.values import (
     Live,
     Made,
     Own,
+    Unknown,
     Value,
     either,
     is_plain,
@@ -106,6 +115,10 @@ def _type(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
 
 def _getattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     name = _of(1, arguments)
+    if len(arguments) > 2 and isinstance(arguments[0], Made) and isinstance(name, Const):
+        there = name.value in arguments[0].attributes or class_attribute(arguments[0].cls, name.value) is not None
+        if not there and arguments[0].complete and has_method(arguments[0].cls, "__getattr__") is None:
+            return arguments[2]
     if not all(isinstance(option, Const) and isinstance(option.value, str) for option in options(name)):
         return run.widen("getattr with a computed name is not followed", where, "write the attribute out")
     found = [get(run, arguments[0], str(option.value), where) for option in options(name) if isinstance(option, Const)]
@@ -261,6 +274,41 @@ def _nothing(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Val
     return Handle("context", {"value": _of(0, arguments)})
 
 
+def _replaced(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    """dataclasses.replace: another object with some fields of its own."""
+    found: list[Value] = []
+    for option in options(_of(0, arguments)):
+        if not isinstance(option, Made):
+            return Data("a changed part of the event") if is_plain(option) else Unknown("a changed copy of an object")
+        found.append(Made(option.cls, {**option.attributes, **named}))
+    return either(found) or Data()
+
+
+def _chained(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    found = [expressions.element(run, one, where) for one in arguments]
+    return Items("iterator", None, either([one for one in found if one is not None]))
+
+
+def _flat(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    inside = expressions.element(run, _of(0, arguments), where)
+    return Items("iterator", None, None if inside is None else expressions.element(run, inside, where))
+
+
+def _starred(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    inside = expressions.element(run, _of(1, arguments), where)
+    if inside is None:
+        return Items("iterator", [])
+    given = inside.known if isinstance(inside, Items) and inside.known is not None else None
+    if given is None:
+        return run.widen("starmap over what is not known", where)
+    return Items("iterator", None, run.call(arguments[0], given, {}, where))
+
+
+def _pushed(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    """A function that puts its second argument into the list that is its first."""
+    return method_call(run, _of(0, arguments), "append", [_of(1, arguments)], {}, where)
+
+
 def _suppress(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:
     return Handle("context", {"value": Const(None), "swallows": True})
 
@@ -297,6 +345,11 @@ _TABLE: dict[Any, Answer] = {
     _same(0), asyncio.shield: _same(0),
     asyncio.create_task: _same(0), asyncio.ensure_future: _same(0), asyncio.run: _same(0),
     asyncio.get_running_loop: lambda *_: Handle("loop"), asyncio.get_event_loop: lambda *_: Handle("loop"),
+    copy.copy: _same(0), copy.deepcopy: _same(0), typing.cast: _same(1), dataclasses.replace: _replaced,
+    itertools.chain: _chained, itertools.chain.from_iterable: _flat, itertools.islice: _collect("iterator"),
+    itertools.cycle: _collect("iterator"), itertools.starmap: _starred, itertools.product: _zip,
+    itertools.zip_longest: _zip, heapq.heappush: _pushed, heapq.heappop: _one_of, bisect.insort: _pushed,
+    random.choice: _one_of, collections.deque: _collect("list"),
     contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,
     contextlib.nullcontext: _nothing, contextlib.closing: _closing,
     **{getattr(builtins, name): _refuse(name) for name in _REFUSED},
@@ -398,13 +451,9 @@ def _container(run: Run, first: Live, method: Any, arguments: Arguments, where: 
         return either([found, *(arguments[1:] or [Const(None)])]) or found
     if name in _READS:
         found_any = live_read(run, first, None, where)
-        if name == "items":
-            value = (
-                either([wrap(run, one) for one in list(thing.values())[:16]]) if isinstance(thing, dict) else found_any
-            )
-            return Items("list", None, Items("tuple", [Data("a key"), value or Data()]))
-        if name == "values" and isinstance(thing, dict):
-            return Items("list", None, either([wrap(run, one) for one in list(thing.values())[:16]]))
+        if isinstance(thing, dict) and name in ("items", "values"):
+            one_of = live_values(run, thing)
+            return Items("list", None, one_of if name == "values" else Items("tuple", [Data("a key"), one_of]))
         return Items("list", None, found_any) if name in ("keys", "copy", "__iter__") else Data()
     keyed = ("pop", "setdefault", "__setitem__") if isinstance(thing, dict) else ("add", "discard", "remove")
     key = _of(0, arguments) if name in keyed and not isinstance(thing, list) else None

@@ -20,7 +20,7 @@ from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, signature
 from commute.derive.source import source_of
-from commute.derive.trusted import SINKS, is_pure, module_of, names_of, touches_nothing
+from commute.derive.trusted import HANDS_BACK, SINKS, is_pure, module_of, names_of, touches_nothing
 from commute.derive.values import (
     Bound,
     Closure,
@@ -121,7 +121,25 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     if any(isinstance(value, Handle) and value.kind != "method" for value in values):
         for value in values:
             expressions.escape(run, value, where)
-    return Data(f"what {names_of(thing)[0]} returns")
+    name = names_of(thing)[0]
+    if name.split(".")[0].lstrip("_") in HANDS_BACK and not all(map(_harmless, values)):
+        return Unknown(f"what {name} returns")
+    return Data(f"what {name} returns")
+
+
+def _harmless(value: Value) -> bool:
+    """Whether there is nothing of the application's in it that could be handed back."""
+    for option in options(value):
+        if isinstance(option, Items | Entries):
+            inside = option.any()
+            if inside is not None and not _harmless(inside):
+                return False
+        elif isinstance(option, Live):
+            if not touches_nothing(option.value if callable(option.value) else type(option.value)):
+                return False
+        elif not is_plain(option) and not (isinstance(option, Handle) and option.kind == "method"):
+            return False
+    return True
 
 
 def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
@@ -191,7 +209,8 @@ def _activate(
     if run.active.count(identity) >= SAME_MAX:
         return _inside_itself(run, frame, identity, defaults, arguments, named, where)
     if not _bind(run, frame, node.args, defaults, arguments, named):
-        return Data("a call with other arguments fails")
+        name = getattr(node, "name", "a lambda")
+        return run.widen(f"{name} is called with arguments that are not followed", where)
     return _entered(run, frame, identity, again=(defaults, arguments, named, where))
 
 

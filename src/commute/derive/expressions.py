@@ -216,7 +216,7 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
         return compute(name, function, [left, right])
     for one in (left, right):
         ask(run, one, where)
-    return Data(f"{name} of objects")
+    return Unknown(f"{name} of objects")
 
 
 def extended(run: Run, left: Items | Entries, right: Value, where: str) -> Value:

@@ -67,12 +67,12 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
         at = key.value if isinstance(key, Const) and isinstance(key.value, int) else None
         if value.known is not None and at is not None and -len(value.known) <= at < len(value.known):
             return value.known[at]
-        return value.any() or Data("an element of an empty list")
+        return value.any() or Unknown("an element of an empty list")
     if isinstance(value, Entries):
         if isinstance(key, Const) and _hashable(key.value) and key.value in value.known:
             found = [value.known[key.value]] + ([value.other] if value.other is not None else [])
             return drawn(either(found) or Data(), None)
-        return drawn(value.any() or Data("an entry that is not there"), None)
+        return drawn(value.any() or Unknown("an entry that is not there"), None)
     if isinstance(value, Field):
         return field_item(value, key)
     if isinstance(value, Handle) and value.kind == "method" and is_plain(value.about["of"]):
@@ -81,6 +81,8 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
         return compute("item", operator.getitem, [value, key]) if is_plain(key) else wrap_any(run, value.value)
     if isinstance(value, Live):
         return live_item(run, value, key, where)
+    if isinstance(value, Made) and hasattr(value.cls, "_fields"):
+        return item(run, _as_tuple(value), key, where)
     if isinstance(value, Made):
         method = has_method(value.cls, "__getitem__")
         if method is not None:
@@ -88,6 +90,12 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
     if isinstance(value, Data | Computed | Own):
         return compute("item", operator.getitem, [value, key])
     return run.widen("an item of what is not known", where)
+
+
+def _as_tuple(value: Made) -> Items:
+    """A named tuple as the tuple that it is."""
+    fields: Any = value.cls
+    return Items("tuple", [value.attributes.get(name, Data()) for name in fields._fields])
 
 
 def wrap_any(run: Run, values: Any) -> Value:
@@ -190,6 +198,8 @@ def element(run: Run, value: Value, where: str) -> Value | None:
             return Data()
     if isinstance(value, Live):
         return live_read(run, value, None, where)
+    if isinstance(value, Made) and hasattr(value.cls, "_fields"):
+        return element(run, _as_tuple(value), where)
     if isinstance(value, Made):
         method = has_method(value.cls, "__iter__") or has_method(value.cls, "__aiter__")
         if method is not None:

@@ -59,7 +59,7 @@ def touch(run: Run, mode: str, value: Made | Items | Entries, key: Value | None,
 
 def note_put(run: Run, holder: object, value: Value | None) -> None:
     """`value` is put into a live container; None: nothing is."""
-    if value is None:
+    if value is None or (isinstance(value, Unknown) and value.why.startswith("parameter ")):
         return
     known = run.knowledge.put.get(id(holder))
     new = later(value)

@@ -16,7 +16,7 @@ from typing import Any
 
 from commute.derive.run import Frame, KeyAccess, Run
 from commute.derive.values import Closure, Const, Data, Live, Unknown, Value, either, is_plain, options
-from commute.derive.writers import attribute_later, global_later
+from commute.derive.writers import attribute_later, fill, global_later
 
 STATE = "state"
 VALUES_MAX = 16  # of a live container, any of which may be meant
@@ -110,8 +110,29 @@ def live_read(run: Run, value: Live, key: Value | None, where: str) -> Value | N
     inside = list(thing) if not isinstance(thing, Mapping) else list(thing.values() if key is not None else thing)
     if len(inside) > VALUES_MAX:
         return Data() if all(isinstance(one, _PLAIN) for one in inside) else Unknown("one of too many objects")
-    found = either([wrap(run, inner) for inner in inside])
-    return found if found is not None or isinstance(thing, tuple | frozenset) else Data("it is empty now")
+    if isinstance(thing, MUTABLE):
+        fill(run, thing)
+    put = run.knowledge.put.get(id(thing)) if key is not None or not isinstance(thing, Mapping) else None
+    found = either([*(wrap(run, inner) for inner in inside), *([] if put is None else [put])])
+    return found if found is not None or isinstance(thing, tuple | frozenset) else _not_yet(run, thing)
+
+
+def live_values(run: Run, thing: Mapping[Any, Any]) -> Value:
+    """Any value of a live dict."""
+    from commute.derive.attributes import wrap
+
+    inside = list(thing.values())
+    if run.knowledge.changes(path_of(run, thing)) or len(inside) > VALUES_MAX:
+        return changing(run, thing, inside)
+    fill(run, thing)
+    put = run.knowledge.put.get(id(thing))
+    return either([*(wrap(run, one) for one in inside), *([] if put is None else [put])]) or _not_yet(run, thing)
+
+
+def _not_yet(run: Run, thing: object) -> Value:
+    """What a live container does not hold now: what handlers put there, or what the program does before they run."""
+    fill(run, thing)
+    return run.knowledge.put.get(id(thing)) or Unknown("what is put there before the handlers run")
 
 
 def changing(run: Run, thing: object, inside: Sequence[object]) -> Value:
@@ -149,14 +170,14 @@ def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
         try:
             return wrap(run, thing[run_key])
         except (KeyError, TypeError):
-            return Data("it is not there now")
+            return _not_yet(run, thing)
     if isinstance(thing, list | tuple) and isinstance(key, Const) and isinstance(key.value, int):
         live_read(run, value, key, where)
         try:
             inner = thing[key.value]
             return Data("it may change") if isinstance(inner, _PLAIN) and isinstance(thing, list) else wrap(run, inner)
         except IndexError:
-            return Data("it is not there now")
+            return _not_yet(run, thing)
     found = live_read(run, value, key, where)
     if isinstance(thing, MUTABLE) and found is not None and is_plain(found):
         return Data("it may change")

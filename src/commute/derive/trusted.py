@@ -63,6 +63,13 @@ FUNCTIONS = frozenset(
         ),
     ]
 )
+# Modules whose functions may give back what they are given.
+HANDS_BACK = frozenset(
+    [
+        *("copy", "operator", "itertools", "functools", "collections", "random", "heapq", "bisect", "types", "weakref"),
+        *("asyncio", "dataclasses", "enum", "typing", "contextlib", "inspect", "typing_extensions", "attr", "attrs"),
+    ]
+)
 SINKS = frozenset(["json", "msgspec", "pprint", "reprlib", "copy", "dataclasses", "pydantic", "json.encoder"])
 BUILTINS = frozenset(
     [

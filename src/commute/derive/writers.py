@@ -37,6 +37,7 @@ class Stores:
     attributes: dict[str, list[Node]]
     owners: dict[Node, str]
     inner: frozenset[Node]  # functions inside functions
+    functions: tuple[Node, ...] = ()  # all others
 
 
 def global_later(run: Run, names: Mapping[str, Any], name: str) -> Value | None:
@@ -189,6 +190,59 @@ def live_function(filename: str, names: Mapping[str, Any], node: Node) -> types.
     return None
 
 
+def fill(run: Run, thing: object) -> None:
+    """Runs the functions that fill a live container by its name (``FOUND[key] = x``, ``FOUND.append(x)``), once; what
+    they put there is noted (`kept`). What one puts there that it was itself given was registered at import, and is
+    there already."""
+    key = ("filled", id(thing), "")
+    if key in run.knowledge.later:
+        return
+    run.knowledge.later[key] = None
+    run.knowledge.kept.append(thing)
+    for filename, names in application_modules():
+        for node, base in _fills(filename):
+            if _stands_for(base, names) is thing:
+                _put(run, filename, names, node, None, (0, ""))
+
+
+def _stands_for(base: ast.expr, names: Mapping[str, Any]) -> object:
+    """The live object that an expression of global names stands for, None if it is none."""
+    if isinstance(base, ast.Name):
+        return names.get(base.id)
+    if isinstance(base, ast.Attribute):
+        holder = _stands_for(base.value, names)
+        held: object = getattr(type(holder), "__dict__", {}).get(base.attr) if holder is not None else None
+        found = getattr(holder, "__dict__", {}).get(base.attr, held)
+        if found is None and isinstance(holder, type):
+            found = next((cls.__dict__[base.attr] for cls in holder.__mro__ if base.attr in cls.__dict__), None)
+        return found
+    return None
+
+
+_FILLS = ("append", "add", "update", "setdefault", "extend", "insert", "appendleft")
+
+
+@lru_cache(4_096)
+def _fills(filename: str) -> tuple[tuple[Node, ast.expr], ...]:
+    """The functions at the top of a file that fill a container, and the expressions that stand for it."""
+    stores = stores_of(filename)
+    found: list[tuple[Node, ast.expr]] = []
+    for node in stores.functions:
+        own = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+        for part in ast.walk(node):
+            base: ast.expr | None = None
+            if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store):
+                base = part.value
+            elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in _FILLS:
+                base = part.func.value
+            root = base
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            if base is not None and isinstance(root, ast.Name) and root.id not in own:
+                found.append((node, base))
+    return tuple(found)
+
+
 # -- the modules of the application -------------------------------------------------------------------------------
 
 
@@ -248,7 +302,9 @@ def stores_of(filename: str) -> Stores:
                     _note(found.globals, name, node)
             elif isinstance(part, ast.Attribute) and not isinstance(part.ctx, ast.Load):
                 _note_attribute(found, node, part)
-    return Stores(found.globals, found.attributes, found.owners, frozenset(inner))
+    every = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = tuple(node for node in every if node not in inner)
+    return Stores(found.globals, found.attributes, found.owners, frozenset(inner), functions)
 
 
 def _note_attribute(found: Stores, node: Node, part: ast.Attribute) -> None:
