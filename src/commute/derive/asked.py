@@ -17,8 +17,21 @@ from commute.derive.values import Const, Data, Entries, Items, Live, Made, Value
 TEXT = ("__str__", "__repr__", "__format__")
 HASH = ("__hash__", "__eq__")
 SORT = ("__lt__", "__gt__", "__le__", "__ge__", "__eq__")
-ALL = (*TEXT, *HASH, *SORT, "__len__", "__bool__", "__iter__", "__contains__", "__int__", "__float__", "__index__",
-       "__bytes__", "__fspath__", "__getitem__")  # fmt: skip
+ALL = (
+    *(*TEXT, *HASH, *SORT, "__len__", "__bool__", "__iter__", "__contains__", "__int__", "__float__", "__index__"),
+    *(
+        "__bytes__",
+        "__fspath__",
+        "__getitem__",
+        "__round__",
+        "__abs__",
+        "__neg__",
+        "__trunc__",
+        "__floor__",
+        "__ceil__",
+    ),
+    *("__divmod__", "__reversed__", "__complex__", "__copy__", "__deepcopy__"),
+)
 
 
 def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: set[int] | None = None) -> None:

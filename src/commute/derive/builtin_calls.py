@@ -195,7 +195,7 @@ def _zip(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     return Items("iterator", None, Items("tuple", known) if len(known) == len(parts) else None)
 
 
-def _reading(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+def _reading(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     """len, sum, any, all, bool, print …: all of it is read, methods for it are called."""
     for value in arguments:
         for option in options(value):
@@ -210,6 +210,8 @@ def _reading(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
                 expressions.escape(run, option, where)
                 ask(run, option, where)
                 _ = found
+    for value in named.values():  # print(..., file=value)
+        ask(run, value, where, ("write", "flush"))
     if len(arguments) == 1 and isinstance(arguments[0], Const | Computed | Field) and is_plain(arguments[0]):
         return Data("a measure of it")
     return Data("what was read of it")
@@ -344,6 +346,7 @@ _TABLE: dict[Any, Answer] = {
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
     _same(0), asyncio.shield: _same(0),
     asyncio.create_task: _same(0), asyncio.ensure_future: _same(0), asyncio.run: _same(0),
+    asyncio.TaskGroup: lambda *_: Handle("context", {"value": Handle("loop")}),
     asyncio.get_running_loop: lambda *_: Handle("loop"), asyncio.get_event_loop: lambda *_: Handle("loop"),
     copy.copy: _same(0), copy.deepcopy: _same(0), typing.cast: _same(1), dataclasses.replace: _replaced,
     itertools.chain: _chained, itertools.chain.from_iterable: _flat, itertools.islice: _collect("iterator"),
