@@ -23,7 +23,7 @@ from commute.link import discard, parse_url, with_stream
 from tests.brokers import broker_url
 from tests.house.tree import ROOT
 from tests.postgres.server import Server, until, wait_for
-from tests.runtime.shop import Child, Step
+from tests.runtime.shop import QUICK, Child, Step, state_of
 from tests.transports.zeromq_rig import Rig
 
 TABLES = """
@@ -233,7 +233,7 @@ async def test_both_laws_over_a_journal_in_postgresql(server: Server) -> None:
 DIES = """
 import os, sys
 from commute import App, Context, Limits
-from tests.runtime.shop import Child, Step
+from tests.runtime.shop import QUICK, Child, Step, state_of
 app = App("shop", sys.argv[1], db=sys.argv[2], limits=Limits(commit_s_max=float(sys.argv[3])))
 
 @app.on(Step, writes="key/{key}")
@@ -370,3 +370,24 @@ async def test_a_block_that_takes_too_long_is_undone_and_only_that_one(server: S
             outcome = await receipt.outcome(timeout_s=30)
             assert outcome is not None and outcome.status == "processed"
     assert sorted(server.rows("select n from {s}.effect")) == [(1,), (2,), (3,)]
+
+
+async def test_a_constraint_that_only_the_commit_looks_at_is_the_handlers_own_failure(
+    server: Server, tmp_path: Path
+) -> None:
+    server.run("create table {s}.once (n bigint unique deferrable initially deferred)")
+    app: App[None] = App("shop", f"sqlite:///{tmp_path}/log.db", db=server.own_tables)
+    runs: list[int] = []
+
+    @app.on(Step, writes="key/{key}", retry=QUICK)
+    async def step(event: Step, ctx: Context[None]) -> None:
+        runs.append(event.n)
+        async with ctx.transaction() as block:
+            block.execute("insert into once values (?)", (event.n,))
+
+    async with app, app.running():
+        assert await (await app.publish(Step(key="a", n=1))).outcome(timeout_s=30) is not None
+        receipt = await app.publish(Step(key="b", n=1))
+        await until(lambda: server.rows("select status from {s}.dead") == [("parked",)])
+        assert await state_of(app, receipt.event_id) == "parked"
+    assert len(runs) == 1 + QUICK.attempts

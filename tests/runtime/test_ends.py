@@ -146,6 +146,53 @@ async def test_a_worker_begins_again_when_the_store_fails_twice_and_others_can_p
         assert (await until_published(app, Step(key="a", n=2))).position == 2
 
 
+async def test_a_store_that_fails_in_a_block_uses_no_attempt_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app: App[None] = App("shop", f"sqlite:///{tmp_path}/shop.db")
+    errors: list[StoreError] = []
+
+    @app.on(Step, writes="key/{key}", retry=Retry(attempts=1))
+    async def step(event: Step, ctx: Context[None]) -> None:
+        async with ctx.transaction() as block:
+            try:
+                block.execute("insert into effect values (zeroblob(?))", (1 if errors else 1_000_000,))
+            except StoreError as error:
+                errors.append(error)
+                raise
+
+    def no_room(connection: Connection) -> None:
+        pages = connection.execute("pragma page_count").fetchall()[0][0]
+        connection.execute(f"pragma max_page_count = {pages + 100}")
+
+    async with app:
+        file = app.connect().file
+        file.schema("create table effect (x)")
+        async with app.running():
+            await asyncio.wrap_future(file.writer.submit(no_room))
+            receipt = await app.publish(Step(key="a", n=1))
+            outcome = await receipt.outcome(timeout_s=15)
+        assert outcome is not None and outcome.status == "processed"
+        assert [error.slug for error in errors] == ["database-full"]
+        assert file.read(lambda c: c.execute("select length(x) from effect").fetchall()) == [(1,)]
+    assert "parked" not in caplog.text
+
+
+async def test_the_failure_of_another_store_is_the_handlers_own(url: str) -> None:
+    app: App[None] = App("shop", url)
+    runs: list[int] = []
+
+    @app.on(Step, writes="key/{key}", retry=QUICK)
+    async def step(event: Step) -> None:
+        runs.append(event.n)
+        raise StoreError("elsewhere.db: another process has held its write lock for 5 s", slug="database-locked")
+
+    async with app, app.running():
+        receipt = await app.publish(Step(key="a", n=1))
+        await until(lambda: is_(app, receipt.event_id, "parked"))
+    assert len(runs) == QUICK.attempts
+
+
 async def until_published(app: App[None], event: Step):  # type: ignore[no-untyped-def]
     async with asyncio.timeout(5):
         while True:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("commute")
 
-STORE_RETRY_S = 0.5  # after a block failed for the store's reasons, which are nobody's attempt
+POOL_RETRY_S = 0.5  # after a handler could not be run where it should, which is nobody's attempt
 
 
 class Failing:
@@ -48,11 +48,10 @@ class Failing:
         if isinstance(error, OwnershipLostError):
             engine.fail(error)  # no block of ours will ever commit again
             return
-        if isinstance(error, StoreError) and error.slug != "transaction-too-long":
-            self._again(job, STORE_RETRY_S)
-            return
+        if isinstance(error, StoreError) and engine.writer.failure is not None:
+            return  # nobody's attempt: the session is about to end, and the next one runs this again
         if isinstance(error, NotReachableError) and bound.pool is not None:
-            self._again(job, STORE_RETRY_S)  # where it was to run is gone: what the handler itself raises is remote
+            self._again(job, POOL_RETRY_S)  # where it was to run is gone: what the handler itself raises is remote
             return
         past = entry.remember()
         if entry.kind.single is not None and not past.active:
