@@ -10,6 +10,7 @@ from sqlalchemy.orm import RelationshipProperty
 
 from commute.derive.attributes import bind, class_attribute
 from commute.derive.expressions import element
+from commute.derive.rawsql import spelled_alike
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_session import entity, learn, listeners, look_up, mapper_listens, metadata_of
@@ -100,7 +101,7 @@ def column_value(value: Handle, column: Any) -> Value:
         return Data(key)
     if access.rows is not None and len(access.rows) == 1 and key in access.rows[0]:
         found = either(access.rows[0][key])
-        if found is not None and all(is_known(option) for option in options(found)):
+        if found is not None and all(is_known(option) for option in options(found)) and spelled_alike(access, key):
             return found
     return Handle("cell", {"access": access, "column": key})
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapper, Query
 from sqlalchemy.orm.events import MapperEvents, SessionEvents
 
 from commute.derive.expressions import element
-from commute.derive.rawsql import cell, statement, used
+from commute.derive.rawsql import access_of, cell, statement, used
 from commute.derive.run import Run
 from commute.derive.sqlalchemy_marshal import CannotBuildError, compiled, real
 from commute.derive.sqlalchemy_schema import schema_of_metadata
@@ -232,7 +232,7 @@ def entity(run: Run, handle: Handle, cls: Any, accesses: list[Any], where: str) 
     from commute.derive.sqlalchemy_schema import name
 
     table = name(mapper.local_table) if isinstance(mapper.local_table, sa.Table) else ""
-    access = next((one for one in accesses if one.touch.table == table), None)
+    access = access_of(accesses, table)
     signature = access.signature if access is not None else where
     # Rows that are not told apart are one object, so that a walk from row to row comes to an end.
     known = ("entity", mapper.class_, signature if access is not None and access.rows is not None else "any")
