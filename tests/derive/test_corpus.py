@@ -22,6 +22,7 @@ FAR = {
     "unknown-function-that-gets-an-id",
     "computed-attribute",
     "session-listener",
+    "listener-of-a-mapped-class",
     "walk-to-a-shared-parent",
 }
 # Which rows meet is known to the database alone: the table is the best.

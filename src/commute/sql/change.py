@@ -37,6 +37,9 @@ def insert(node: exp.Insert, name: str, schema: Schema) -> Iterator[Touch]:
         yield from _unique(table, row, known=rows is not None)
         for key in table.foreign_keys:
             given = [row.get(column, (Opaque("?"),)) for column in key.columns]
+            absent = [one for one in key.columns if one not in row and one in table.columns]
+            if rows is not None and any(not table.columns[one].default for one in absent):
+                continue  # it has no parent
             yield _parent(key.table, key.parents, schema, given if rows is not None else None)
     if conflict is not None and conflict.expressions:
         changed = {name_of(each.this, schema.dialect) for each in conflict.expressions if isinstance(each, exp.EQ)}
