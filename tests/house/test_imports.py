@@ -105,6 +105,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_marshal",
         "derive.sqlalchemy_session",
         "derive.sqlalchemy_objects",
+        "derive.sqlalchemy_shapes",
         "derive.sqlalchemy_plugin",
     ),
     "psycopg": ("postgres",),

@@ -142,14 +142,29 @@ def cell(rows: Handle, name: str) -> Value:
     if origin is None:
         return Data(f"column {name}")
     table, column = origin
-    for access in rows.about["accesses"]:
-        if access.touch.table == table:
-            if access.rows is not None and len(access.rows) == 1 and column in access.rows[0]:
-                known = either(access.rows[0][column])
-                if known is not None and not isinstance(known, Data):
-                    return known
-            return Handle("cell", {"access": access, "column": column})
-    return Data(f"column {name}")
+    access = access_of(rows.about["accesses"], table)
+    if access is None:
+        return Data(f"column {name}")
+    if access.rows is not None and len(access.rows) == 1 and column in access.rows[0]:
+        known = either(access.rows[0][column])
+        if known is not None and not isinstance(known, Data) and spelled_alike(access, column):
+            return known
+    return Handle("cell", {"access": access, "column": column})
+
+
+def access_of(accesses: Sequence[TableAccess], table: str) -> TableAccess | None:
+    """The access by which a statement's rows of a table were found; None where several may have."""
+    found = [
+        one for one in accesses if one.touch.table == table and one.touch.kind not in ("unique", "parent", "child")
+    ]
+    return found[0] if len({one.signature for one in found}) == 1 else None
+
+
+def spelled_alike(access: TableAccess, column: str) -> bool:
+    """Whether what a row was found by is what the row has: not where A finds a."""
+    table = access.schema.table(access.touch.table)
+    known = None if table is None else table.columns.get(column)
+    return known is None or known.kind != "text" or known.collation == "binary"
 
 
 def _known(run: Run, thing: object, dialect: str) -> Schema:

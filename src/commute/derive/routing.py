@@ -57,7 +57,8 @@ class TableKey:
 def resolved(access: TableAccess, depth: int = 0) -> list[Row] | None:
     """The alternatives of an access with values known from the event alone; None for any row.
 
-    A value that was read from a row of this table by the same column is that row: its alternatives take its place.
+    A value that was read from a row of this table by the same column is that row, where no two rows have the same: its
+    alternatives take its place.
     """
     if access.rows is None or depth > 8:
         return None
@@ -79,7 +80,9 @@ def resolved(access: TableAccess, depth: int = 0) -> list[Row] | None:
 
 
 def _same_row(cell: Handle, access: TableAccess, column: str) -> bool:
-    return bool(cell.about["access"].touch.table == access.touch.table and cell.about["column"] == column)
+    table = access.schema.table(access.touch.table)
+    alone = table is not None and (column,) in table.uniques
+    return bool(alone and cell.about["access"].touch.table == access.touch.table and cell.about["column"] == column)
 
 
 def choose(accesses: Iterable[TableAccess], names: dict[str, str], pinned: Collection[str] = ()) -> dict[str, Route]:

@@ -15,7 +15,21 @@ from sqlalchemy.orm.attributes import QueryableAttribute
 
 from commute.derive.expressions import element
 from commute.derive.run import Run
-from commute.derive.values import Bound, Closure, Const, Data, Entries, Field, Handle, Items, Live, Made, Value, options
+from commute.derive.values import (
+    Bound,
+    Closure,
+    Const,
+    Data,
+    Entries,
+    Field,
+    Handle,
+    Items,
+    Live,
+    Made,
+    Own,
+    Value,
+    options,
+)
 
 BINDS = "sqlalchemy binds"
 _POSTCOMPILE = re.compile(r"\(__\[POSTCOMPILE_(\w+)(?:~~[^\]]*)?\]\)")
@@ -103,8 +117,24 @@ def compiled(run: Run, statement: Any, dialect: Any) -> tuple[str, Entries]:
     parameters = Entries()
     for name, value in made.params.items():
         parameters.known[name] = binds.get(name) or _constant(value)
+    for column in (*(getattr(made, "insert_prefetch", None) or ()), *(getattr(made, "update_prefetch", None) or ())):
+        for name in parameters.known:
+            if name == column.key or name.startswith(f"{column.key}_m"):
+                parameters.known[name] = _prefetched(run, column)
     text = _POSTCOMPILE.sub(r"(:\1)", text)
     return _LITERAL.sub(r":\1", text), parameters
+
+
+def _prefetched(run: Run, column: Any) -> Value:
+    """A default that SQLAlchemy makes before it sends the statement."""
+    default = column.default
+    if default is None or default.is_sequence:
+        return Data("a default")
+    if default.is_scalar:
+        return Const(default.arg)
+    function = getattr(default.arg, "__wrapped__", default.arg)
+    found: Value = run.call(Live(function), [], {}, str(column))
+    return found if isinstance(found, Own) else Data("a default")
 
 
 def _constant(value: Any) -> Value:

@@ -12,7 +12,22 @@ from commute.derive.attributes import bind, class_attribute
 from commute.derive.expressions import element
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_schema import name as table_name
-from commute.derive.sqlalchemy_session import entity, learn, listeners, look_up, mapper_listens, metadata_of
+from commute.derive.sqlalchemy_session import entity, learn, mapper_listens, metadata_of
+from commute.derive.sqlalchemy_shapes import (
+    Row,
+    column_value,
+    columns_of,
+    default_of,
+    is_wide,
+    meant,
+    proxy,
+    read_of,
+    relation_of,
+    rows_in,
+    subclasses,
+    touch,
+    validated,
+)
 from commute.derive.values import (
     Const,
     Data,
@@ -22,52 +37,37 @@ from commute.derive.values import (
     Live,
     Value,
     either,
-    is_known,
     options,
 )
 from commute.sql.change import delete as delete_touches
-from commute.sql.parse import triggered
 from commute.sql.schema import Table
-from commute.sql.statement import Touch
 
-Row = dict[str, tuple[Value, ...]]
-__all__ = ["entity", "table_name"]
-
-
-def touch(run: Run, handle: Handle, table: str, mode: str, kind: str, rows: list[Row] | None, where: str,
-          columns: frozenset[str] | None = None) -> TableAccess:  # fmt: skip
-    """Note an access to rows of a table, and what its triggers touch."""
-    listeners(run, handle, where)
-    look_up(handle)
-    known = handle.about["schema"].table(table)
-    if mode != "read" and known is not None and known.triggers:
-        for dragged in triggered(known, handle.about["schema"]):
-            if dragged is None:
-                run.widen(f"a trigger of {table} is not followed", where)
-            else:
-                run.add(TableAccess(dragged, None, handle.about["schema"], where))
-    made = Touch(table, mode, kind, None if rows is None else (), columns)  # type: ignore[arg-type]
-    return run.add(TableAccess(made, None if rows is None else tuple(rows), handle.about["schema"], where))
-
-
-def columns_of(mapper: Any, key: str) -> list[Any]:
-    """The columns of an attribute, none for a relation."""
-    found = mapper.attrs.get(key)
-    return list(getattr(found, "columns", ()))
-
-
-def relation_of(mapper: Any, key: str) -> RelationshipProperty[Any] | None:
-    found = mapper.attrs.get(key)
-    return found if isinstance(found, RelationshipProperty) else None
+__all__ = ["Row", "entity", "is_wide", "table_name", "touch"]
 
 
 def get(run: Run, value: Handle, name: str, where: str) -> Value | None:
     """An attribute of a mapped object; None for what only its class knows."""
     mapper = value.about["mapper"]
+    if name == "awaitable_attrs":
+        return value
+    name = meant(mapper, name)
+    more = subclasses(run, value, name, where)
+    if more:
+        own = [value] if class_attribute(value.about["class"], name) is not None else []
+        return either([found for one in (*own, *more) if (found := _get(run, one, name, where)) is not None])
+    return _get(run, value, name, where)
+
+
+def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
+    mapper = value.about["mapper"]
     if name in value.about.get("values", {}):
         return value.about["values"][name]  # type: ignore[no-any-return]
     columns = columns_of(mapper, name)
     if columns:
+        if not isinstance(columns[0], sa.Column):
+            if not value.about.get("whole"):
+                read_of(run, value.about.get("session"), columns[0], where)
+            return Data(name)
         if value.kind == "new":
             return Data(f"{name} by default")
         return column_value(value, columns[0])
@@ -82,6 +82,9 @@ def get(run: Run, value: Handle, name: str, where: str) -> Value | None:
     inner = getattr(known, "fget", None)
     if inner is not None:  # a hybrid property
         return run.call(Live(inner), [value], {}, where)
+    through = proxy(value.about["class"], name)
+    if through is not None:
+        return _through(run, value, through, where)
     if name in ("__class__",):
         return Live(value.about["class"])
     if name in ("__dict__", "metadata", "registry") or known is None:
@@ -92,17 +95,24 @@ def get(run: Run, value: Handle, name: str, where: str) -> Value | None:
     return Data(name)
 
 
-def column_value(value: Handle, column: Any) -> Value:
-    """The value of a column of a loaded object: known where the object was found by it."""
-    access = value.about["access"]
-    key = column.name.lower()
-    if access is None:
-        return Data(key)
-    if access.rows is not None and len(access.rows) == 1 and key in access.rows[0]:
-        found = either(access.rows[0][key])
-        if found is not None and all(is_known(option) for option in options(found)):
-            return found
-    return Handle("cell", {"access": access, "column": key})
+def _through(run: Run, value: Handle, through: Any, where: str) -> Value | None:
+    """An association proxy: an attribute of the objects at the other end of a relation."""
+    relation = relation_of(value.about["mapper"], through.target_collection)
+    inside = None if relation is None else load(run, value, relation, where)
+    if relation is None or not relation.uselist or not isinstance(inside, Handle):
+        return run.widen(f"the association proxy of {through.target_collection} is not followed", where)
+    element_ = inside.about["element"]
+    found = run.get(element_, through.value_attr, where) if isinstance(element_, Handle) else Data()
+    return Handle("collection", {**inside.about, "element": found, "creator": through.parent.creator})
+
+
+def by_proxy(run: Run, collection: Handle, new: Value, where: str) -> Value:
+    """The object that is made for a value which is put into an association proxy."""
+    inside = (element(run, new, where) or Data()) if isinstance(new, Items) else new
+    creator = collection.about["creator"]
+    if creator is not None:
+        return run.call(Live(creator), [inside], {}, where)
+    return new_object(run, collection.about["relation"].mapper.class_, {}, [inside], where)
 
 
 def load(run: Run, value: Handle, relation: RelationshipProperty[Any], where: str) -> Value:
@@ -137,6 +147,16 @@ def _key(value: Handle, column: Any) -> str:
 
 def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) -> None:
     """``object.name = new``: written at the next flush."""
+    name = meant(value.about["mapper"], name)
+    setter = getattr(class_attribute(value.about["class"], name), "fset", None)
+    if setter is not None and name not in value.about["mapper"].attrs:
+        run.call(Live(setter), [value, new], {}, where)
+        return
+    for one in subclasses(run, value, name, where):
+        set_attribute(run, one, name, new, where)
+    new = validated(run, value, name, new, where)
+    if mapper_listens(value.about["mapper"], name):
+        run.widen(f"a listener of {value.about['class'].__name__} is not followed", where, "do its work in the handler")
     if value.kind == "new":
         values = value.about["values"]
         values[name] = either([values[name], new]) if name in values else new
@@ -146,21 +166,26 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
         if value.about.get("session") is not None:
             insert(run, value.about["session"], value, where)
         return
-    handle, mapper, access = value.about["session"], value.about["mapper"], value.about["access"]
-    if mapper_listens(mapper):
-        run.widen(f"a listener of {mapper.class_.__name__} is not followed", where, "do its work in the handler")
-    rows = None if access is None or access.rows is None else list(access.rows)
+    handle, mapper = value.about["session"], value.about["mapper"]
     columns = columns_of(mapper, name)
     if columns:
+        for column in columns:
+            _note_set(value, column, new)
+        rows = rows_in(value, columns[0].table)
         changed(run, handle, columns[0].table, rows, frozenset(column.name.lower() for column in columns), new, where)
         return
     relation = relation_of(mapper, name)
     if relation is not None:
         rewire(run, value, relation, new, where)
         return
-    known = class_attribute(value.about["class"], name)
-    if isinstance(known, property) and known.fset is not None:
-        run.call(Live(known.fset), [value, new], {}, where)
+    if proxy(value.about["class"], name) is not None:
+        run.widen(f"{name}, which stands for attributes of other objects, is set", where)
+
+
+def _note_set(value: Handle, column: Any, new: Value) -> None:
+    known = value.about.setdefault("set", {})
+    key = column.name.lower()
+    known[key] = either([known[key], new]) if key in known else new
 
 
 def changed(run: Run, handle: Handle, table: Any, rows: list[Row] | None, columns: frozenset[str], new: Value | None,
@@ -193,6 +218,8 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
         access = value.about["access"]
         rows = None if access is None or access.rows is None else list(access.rows)
         columns = frozenset(local.name.lower() for local, _ in relation.local_remote_pairs or ())
+        for local, _ in relation.local_remote_pairs or () if value.kind == "entity" else ():
+            _note_set(value, local, Data("of another object"))
         changed(run, handle, value.about["mapper"].local_table, rows, columns, None, where)
     else:
         target = table_name(relation.mapper.local_table)
@@ -200,7 +227,9 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
         for local, remote in relation.local_remote_pairs or ():
             if value.kind == "entity":
                 row[remote.name.lower()] = (column_value(value, local),)
-        touch(run, handle, target, "write", "update", [row] if row else None, where)
+        orphans = touch(run, handle, target, "write", "update", [row] if row else None, where)
+        if relation.cascade.delete_orphan:
+            _drag(run, handle, relation, orphans, where)
     for option in _inside(run, new, where):
         if isinstance(option, Handle) and option.kind == "new":
             _wire(option, value, relation)
@@ -287,6 +316,7 @@ def insert(run: Run, handle: Handle, value: Handle, where: str) -> None:
                 row[column.name.lower()] = (values[key],)
         _parents(run, value, mapper, row, where)
         name = table_name(table)
+        _defaults(run, handle, table, row, where)
         touch(run, handle, name, "write", "insert", [row] if row else [{}], where)
         known: Table | None = handle.about["schema"].table(name)
         for unique in known.uniques if known is not None else ():
@@ -297,7 +327,8 @@ def insert(run: Run, handle: Handle, value: Handle, where: str) -> None:
                 touch(run, handle, name, "write", "unique", [{one: row[one] for one in unique}], where)
         for key in known.foreign_keys if known is not None else ():
             given = {parent: row[own] for own, parent in zip(key.columns, key.parents, strict=False) if own in row}
-            touch(run, handle, key.table, "read", "parent", [given] if given else None, where)
+            if given or not key.parents:
+                touch(run, handle, key.table, "read", "parent", [given] if given else None, where)
     for relation in mapper.relationships:
         if relation.key in values:
             for option in _inside(run, values[relation.key], where):
@@ -307,6 +338,47 @@ def insert(run: Run, handle: Handle, value: Handle, where: str) -> None:
                 elif isinstance(option, Handle) and option.kind == "entity" and relation.uselist:
                     touch(run, handle, table_name(relation.mapper.local_table), "write", "update", None, where)
     value.about["inserting"] = False
+
+
+def _defaults(run: Run, handle: Handle, table: Any, row: Row, where: str) -> None:
+    """Columns that are not given, where they tell rows apart or name other rows."""
+    known: Table | None = handle.about["schema"].table(table_name(table))
+    asked = {column for one in (known.uniques if known is not None else ()) for column in one}
+    asked |= {column for one in (known.foreign_keys if known is not None else ()) for column in one.columns}
+    for column in table.columns:
+        name = column.name.lower()
+        if name not in row:
+            found = default_of(run, handle, column, where)
+            if found is not None and name in asked:
+                row[name] = (found,)
+
+
+def new_row(cls: type, values: dict[str, Value]) -> Handle:
+    """A row that is inserted without an object."""
+    return Handle("new", {"class": cls, "mapper": sa.inspect(cls), "values": values})
+
+
+def change_row(run: Run, handle: Handle, cls: type, values: dict[str, Value], where: str) -> None:
+    """A row that is changed by its key without an object."""
+    mapper: Any = sa.inspect(cls)
+    learn(handle, metadata_of(cls))
+    for table in mapper.tables:
+        keys = {str(mapper.get_property_by_column(column).key): column.name.lower() for column in table.primary_key}
+        row: Row = {name: (values[key],) for key, name in keys.items() if key in values}
+        for key, new in values.items():
+            columns = frozenset(one.name.lower() for one in columns_of(mapper, key) if one.table is table)
+            if columns and key not in keys:
+                changed(run, handle, table, [row] if row else None, columns, new, where)
+
+
+def _drag(run: Run, handle: Handle, relation: RelationshipProperty[Any], access: TableAccess, where: str) -> None:
+    """Objects at the other end of a relation are deleted too."""
+    target: Any = relation.mapper
+    inner = Handle("entity", {"class": target.class_, "mapper": target, "access": access, "session": handle})
+    if (target, "deleting") not in run.kept:
+        run.kept[target, "deleting"] = True
+        delete(run, handle, inner, where)
+        del run.kept[target, "deleting"]
 
 
 def _parents(run: Run, value: Handle, mapper: Any, row: Row, where: str) -> None:
@@ -328,12 +400,11 @@ def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
     """An object is deleted at the next flush, with what its relations and the database drag along."""
     if value.kind != "entity":
         return
-    mapper, access = value.about["mapper"], value.about["access"]
+    mapper = value.about["mapper"]
     if mapper_listens(mapper):
         run.widen(f"a listener of {mapper.class_.__name__} is not followed", where, "do its work in the handler")
-    rows = None if access is None or access.rows is None else list(access.rows)
-    for table in mapper.tables:
-        touch(run, handle, table_name(table), "write", "delete", rows, where)
+    for table in {one for sub in mapper.self_and_descendants for one in sub.tables}:
+        touch(run, handle, table_name(table), "write", "delete", rows_in(value, table), where)
         for dragged in delete_touches(table_name(table), handle.about["schema"], None):
             if dragged.kind == "child":
                 touch(run, handle, dragged.table, dragged.mode, "child", None, where)
@@ -348,12 +419,10 @@ def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
             }
             access = touch(run, handle, table_name(relation.mapper.local_table), "write", "delete", [row], where)
             if relation.cascade.delete:
-                inner = Handle("entity", {"class": relation.mapper.class_, "mapper": relation.mapper, "access": access,
-                                          "session": handle})  # fmt: skip
-                if (relation.mapper, "deleting") not in run.kept:
-                    run.kept[relation.mapper, "deleting"] = True
-                    delete(run, handle, inner, where)
-                    del run.kept[relation.mapper, "deleting"]
+                _drag(run, handle, relation, access, where)
+        elif relation.direction.name == "MANYTOONE" and relation.cascade.delete:
+            access = touch(run, handle, table_name(relation.mapper.local_table), "write", "delete", None, where)
+            _drag(run, handle, relation, access, where)
 
 
 def escape(run: Run, value: Handle, where: str) -> None:

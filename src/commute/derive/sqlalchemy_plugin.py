@@ -50,7 +50,7 @@ _OPERATORS: dict[str, Any] = {
 _CALLABLE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _QUIET = ("commit", "rollback", "close", "flush", "expire", "expire_all", "expunge", "expunge_all", "invalidate",
           "prepare", "remove", "begin_nested", "get_bind", "in_transaction", "is_active", "close_all", "dispose",
-          "enable_relationship_loading", "run_sync", "aclose", "reset")  # fmt: skip
+          "enable_relationship_loading", "aclose", "reset")  # fmt: skip
 
 
 def _mapped(thing: object) -> bool:
@@ -206,6 +206,8 @@ class SqlAlchemy:
         if owner.kind == "collection":
             if name in ("append", "add", "remove", "discard", "extend", "clear", "insert", "pop", "update", "set"):
                 new = arguments[-1] if arguments else None
+                if "creator" in owner.about and new is not None:
+                    new = objects.by_proxy(run, owner, new, where)
                 objects.rewire(run, owner.about["of"], owner.about["relation"], new, where)
                 inside: Value = owner.about["element"]
                 return inside if name == "pop" else Const(None)
@@ -236,10 +238,26 @@ class SqlAlchemy:
             return Handle("context", {"value": owner}) if name != "connection" else owner
         if name in ("__enter__", "__aenter__"):
             return owner
+        if name == "run_sync":
+            return run.call(first, [owner, *arguments[1:]], dict(named), where)
+        if name in ("bulk_insert_mappings", "bulk_update_mappings") and len(arguments) > 1:
+            return self._mappings(run, owner, name, first, arguments[1], where)
         if name in (*_QUIET, "__exit__", "__aexit__"):
             listeners(run, owner, where)
             return Const(None)
         return run.widen(f"{name} of a session is not followed", where)
+
+    def _mappings(self, run: Run, owner: Handle, name: str, cls: Value, rows: Value, where: str) -> Value:
+        """Rows as dicts: each is inserted, or changed by its key."""
+        for option in options(element(run, rows, where) or Items("list", [])):
+            known = isinstance(cls, Live) and _mapped(cls.value) and isinstance(option, Entries)
+            if not known or not isinstance(option, Entries) or option.other is not None:
+                return run.widen("rows that are not known are written", where)
+            if name == "bulk_insert_mappings":
+                objects.insert(run, owner, objects.new_row(cls.value, dict(option.known)), where)  # type: ignore[union-attr]
+            else:
+                objects.change_row(run, owner, cls.value, dict(option.known), where)  # type: ignore[union-attr]
+        return Const(None)
 
     def _query_of(self, run: Run, arguments: Arguments, where: str) -> Value:
         try:
@@ -254,6 +272,9 @@ class SqlAlchemy:
                 return run.widen("a class that is not known is loaded", where)
             mapper = sa.inspect(option.value)
             learn(owner, metadata_of(option.value))
+            if objects.is_wide(mapper):
+                found.append(self._wide(run, owner, mapper, ident, where))
+                continue
             columns = [one.name.lower() for one in mapper.primary_key]
             values: list[Value] = list(ident.known) if isinstance(ident, Items) and ident.known else [ident]
             if isinstance(ident, Entries):
@@ -263,6 +284,21 @@ class SqlAlchemy:
             access = objects.touch(run, owner, table, "read", "select", [row], where)
             found.append(objects.entity(run, owner, option.value, [access], where))
         return either([*found, *([Const(None)] if maybe else [])]) or Data()
+
+    def _wide(self, run: Run, owner: Handle, mapper: Any, ident: Value, where: str) -> Value:
+        """An object of several tables, or with columns that are computed of others, by its key: the whole query."""
+        keys = [mapper.get_property_by_column(one).key for one in mapper.primary_key]
+        values: list[Value] = list(ident.known) if isinstance(ident, Items) and ident.known else [ident]
+        if isinstance(ident, Entries):
+            values = [ident.known.get(key, Data()) for key in keys]
+        statement = sa.select(mapper.class_)
+        try:
+            for key, value in zip(keys, values, strict=False):
+                statement = statement.where(getattr(mapper.class_, key) == real(run, value, where))
+        except CannotBuildError:
+            statement = sa.select(mapper.class_)
+        result = execute(run, owner, Handle("sa", {"real": statement}), None, where)
+        return fetched(run, result, "scalar_one", where)
 
     def _objects(self, run: Run, owner: Handle, name: str, given: Value, where: str) -> Value:
         if name == "add_all":
@@ -359,6 +395,8 @@ class SqlAlchemy:
             return self._row_attribute(run, value, name, where)
         if value.kind == "result" and name in ("rowcount", "inserted_primary_key", "lastrowid"):
             return fetched(run, value, name, where)
+        if value.kind == "session" and name == "no_autoflush":
+            return Handle("context", {"value": value})
         if value.kind == "session" and name in ("bind", "dialect", "info", "new", "dirty", "deleted", "is_active"):
             return value if name == "bind" else Data(name)
         return Handle("sa-method", {"of": value, "name": name})

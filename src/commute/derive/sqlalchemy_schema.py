@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from commute.sql.ddl import collation_of
+from commute.sql.ddl import collation_of, folded_by, word_in
 from commute.sql.schema import Collation, Column, ForeignKey, Kind, Schema, Table
 
 _FOLDS = ("MySQLdb", "pymysql", "mysql", "aiomysql", "asyncmy")  # drivers of servers that compare text without case
@@ -33,11 +33,10 @@ def _table(table: sa.Table, dialect: str) -> Table:
         for constraint in table.constraints
         if isinstance(constraint, sa.UniqueConstraint)
     ]
-    uniques += [
-        tuple(str(getattr(part, "name", part)).lower() for part in index.expressions)
-        for index in table.indexes
-        if index.unique
-    ]
+    columns = {column.name.lower(): _column(column, table, dialect) for column in table.columns}
+    for index in table.indexes:
+        if index.unique:
+            uniques += _index(index, columns, dialect)
     uniques += [(column.name.lower(),) for column in table.columns if column.unique]
     keys = []
     for constraint in table.foreign_key_constraints:
@@ -48,8 +47,27 @@ def _table(table: sa.Table, dialect: str) -> Table:
             continue
         own = tuple(column.name.lower() for column in constraint.columns)
         keys.append(ForeignKey(own, target, parents, _on(constraint.ondelete), _on(constraint.onupdate)))
-    columns = {column.name.lower(): _column(column, table, dialect) for column in table.columns}
-    return Table(name(table), columns, tuple(dict.fromkeys(uniques)), tuple(keys))
+    checks = [str(one.sqltext) for one in table.constraints if isinstance(one, sa.CheckConstraint)]
+    checked = frozenset(column for column in columns if any(word_in(column, text) for text in checks))
+    return Table(name(table), columns, tuple(dict.fromkeys(uniques)), tuple(keys), checked=checked)
+
+
+def _index(index: sa.Index, columns: dict[str, Column], dialect: str) -> list[tuple[str, ...]]:
+    """The columns that a unique index tells rows apart by, with and without those of its condition. One in an
+    expression compares more coarsely from now on."""
+    found: list[str] = []
+    for part in index.expressions:
+        if isinstance(part, sa.Column):
+            found.append(part.name.lower())
+            continue
+        folds: Collation = "nocase" if getattr(part, "name", "") in ("lower", "upper") else "unknown"
+        for own in [column for column in columns if word_in(column, str(part))]:
+            columns[own] = folded_by(columns[own], folds)
+            found.append(own)
+    options = index.dialect_options[{"postgres": "postgresql"}.get(dialect, dialect)]
+    where = str(options.get("where", ""))
+    partial = dict.fromkeys((*found, *(column for column in columns if word_in(column, where))))
+    return [tuple(found), tuple(partial)]
 
 
 def _on(rule: str | None) -> Any:
@@ -68,7 +86,8 @@ def _column(column: sa.Column[Any], table: sa.Table, dialect: str) -> Column:
     generated = bool(alone and kind == "int" and column.autoincrement in (True, "auto") and not column.foreign_keys)
     if column.default is not None and not column.default.is_scalar:
         generated = generated or (kind in ("uuid", "text") and "uuid" in repr(getattr(column.default, "arg", "")))
-    return Column(column.name.lower(), kind, collation, generated or column.identity is not None)
+    default = column.default is not None or column.server_default is not None
+    return Column(column.name.lower(), kind, collation, generated or column.identity is not None, default)
 
 
 def _kind(type_: Any) -> Kind:

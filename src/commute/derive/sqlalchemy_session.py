@@ -7,10 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper, Query
-from sqlalchemy.orm.events import MapperEvents, SessionEvents
+from sqlalchemy.orm.attributes import QueryableAttribute
+from sqlalchemy.orm.events import AttributeEvents, MapperEvents, SessionEvents
 
 from commute.derive.expressions import element
-from commute.derive.rawsql import cell, statement, used
+from commute.derive.rawsql import access_of, cell, statement, used
 from commute.derive.run import Run
 from commute.derive.sqlalchemy_marshal import CannotBuildError, compiled, real
 from commute.derive.sqlalchemy_schema import schema_of_metadata
@@ -111,14 +112,25 @@ def listened(target: Any, events: Any) -> bool:
         found = getattr(target.dispatch, name, None) if not name.startswith("_") else None
         by_class = getattr(found, "_clslevel", None)
         listening = by_class.get(target, ()) if by_class is not None else found if hasattr(found, "__iter__") else ()
-        if any(not str(getattr(one, "__module__", "")).startswith("sqlalchemy") for one in listening or ()):
+        if any(_foreign(one) for one in listening or ()):
             return True
     return False
 
 
-def mapper_listens(mapper: Any) -> bool:
-    """Whether somebody listens to changes of a mapped class."""
-    return listened(mapper, MapperEvents)
+def _foreign(listener: Any) -> bool:
+    """Whether a listener is not SQLAlchemy's own; its wrappers around others are not."""
+    while getattr(listener, "__qualname__", "").endswith("_listen.<locals>.wrap"):
+        at = listener.__code__.co_freevars.index("fn")
+        listener = listener.__closure__[at].cell_contents
+    return not str(getattr(listener, "__module__", "")).startswith("sqlalchemy")
+
+
+def mapper_listens(mapper: Any, name: str = "") -> bool:
+    """Whether somebody listens to changes of a mapped class, or of its attribute."""
+    attribute = getattr(mapper.class_, name, None) if name else None
+    return listened(mapper, MapperEvents) or (
+        isinstance(attribute, QueryableAttribute) and listened(attribute, AttributeEvents)
+    )
 
 
 def execute(run: Run, handle: Handle, given: Value, parameters: Value | None, where: str) -> Value:
@@ -154,6 +166,9 @@ def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, w
             where,
         )
         return Handle("result", {"rows": rows, "entities": []}) if isinstance(rows, Handle) else rows
+    if isinstance(built, sa.Insert) and isinstance(parameters, Items) and len(parameters.known or ()) > 1:
+        rows_ = [_execute(run, handle, given, one, where) for one in parameters.known or ()]
+        return rows_[-1]
     if isinstance(built, sa.Insert) and parameters is not None:
         single = parameters if isinstance(parameters, Entries) else element(run, parameters, where)
         if not isinstance(single, Entries) or single.other is not None:
@@ -217,7 +232,7 @@ def column(run: Run, result: Handle, at: int, where: str) -> Value:
     """One column of a row: an object, or a value."""
     entities, rows = result.about["entities"], result.about["rows"]
     if at < len(entities) and entities[at] is not None:
-        return entity(run, result.about["session"], entities[at], rows.about["accesses"], where)
+        return entity(run, result.about["session"], entities[at], rows.about["accesses"], where, whole=True)
     if any(one is not None for one in entities):
         return Data("a column beside an object")
     names = rows.about["of"].names
@@ -225,16 +240,18 @@ def column(run: Run, result: Handle, at: int, where: str) -> Value:
     return cell(rows, name) if name else Data("an expression")
 
 
-def entity(run: Run, handle: Handle, cls: Any, accesses: list[Any], where: str) -> Value:
-    """An object that was loaded by one of the accesses; one for each access."""
+def entity(run: Run, handle: Handle, cls: Any, accesses: list[Any], where: str, *, whole: bool = False) -> Value:
+    """An object that was loaded by one of the accesses; one for each access. `whole`: by a query with all that its
+    class computes of other tables."""
     mapper = sa.inspect(cls)
     mapper = getattr(mapper, "mapper", mapper)
     from commute.derive.sqlalchemy_schema import name
 
     table = name(mapper.local_table) if isinstance(mapper.local_table, sa.Table) else ""
-    access = next((one for one in accesses if one.touch.table == table), None)
+    access = access_of(accesses, table)
     signature = access.signature if access is not None else where
     # Rows that are not told apart are one object, so that a walk from row to row comes to an end.
-    known = ("entity", mapper.class_, signature if access is not None and access.rows is not None else "any")
-    made = Handle("entity", {"class": mapper.class_, "mapper": mapper, "access": access, "session": handle})
+    known = ("entity", mapper.class_, signature if access is not None and access.rows is not None else "any", whole)
+    made = Handle("entity", {"class": mapper.class_, "mapper": mapper, "access": access, "session": handle,
+                              "whole": whole})  # fmt: skip
     return run.kept.setdefault(known, made)  # type: ignore[no-any-return]

@@ -23,14 +23,24 @@ def insert(node: exp.Insert, name: str, schema: Schema) -> Iterator[Touch]:
     table = schema.table(name)
     rows = inserted(node, table, schema)
     yield Touch(name, "write", "insert", None if rows is None else tuple(rows))
+    conflict = node.args.get("conflict")
+    target = tuple(name_of(each, schema.dialect) for each in (conflict and conflict.args.get("conflict_keys")) or ())
+    if target and (table is None or target not in table.uniques):
+        for row in rows or [{}]:
+            found = {column: row[column] for column in target if column in row}
+            yield Touch(name, "write", "unique", (found,) if len(found) == len(target) else None)
     if table is None:
         return
+    if str(node.args.get("alternative") or "").upper() == "REPLACE":
+        yield from _children(name, schema, rows if len(table.uniques) == 1 else None, {name})
     for row in rows or [{}]:
         yield from _unique(table, row, known=rows is not None)
         for key in table.foreign_keys:
             given = [row.get(column, (Opaque("?"),)) for column in key.columns]
+            absent = [one for one in key.columns if one not in row and one in table.columns]
+            if rows is not None and any(not table.columns[one].default for one in absent):
+                continue  # it has no parent
             yield _parent(key.table, key.parents, schema, given if rows is not None else None)
-    conflict = node.args.get("conflict")
     if conflict is not None and conflict.expressions:
         changed = {name_of(each.this, schema.dialect) for each in conflict.expressions if isinstance(each, exp.EQ)}
         if any(changed & set(unique) for unique in table.uniques):
@@ -78,9 +88,12 @@ def _unique(table: Table, row: Values, *, known: bool) -> Iterator[Touch]:
         columns = [table.columns.get(column) for column in unique]
         if any(column is not None and column.generated and column.name not in row for column in columns):
             continue  # the database makes up a value that nobody has
-        values = {column: row.get(column, (Const(None),)) for column in unique}
+        values: Values = {
+            column: row.get(column, (Opaque("default") if known_ is not None and known_.default else Const(None),))
+            for column, known_ in zip(unique, columns, strict=True)
+        }
         if any(value == (Const(None),) for value in values.values()):
-            continue  # without a value it equals none; a default is rarely given to a unique column
+            continue  # without a value it equals none
         yield Touch(table.name, "write", "unique", (values,))
 
 
@@ -101,6 +114,7 @@ def update(node: exp.Update, name: str, alias: str, scope: Scope, rows: Rows) ->
     for each in node.expressions:
         if not isinstance(each, exp.EQ) or not isinstance(each.this, exp.Column):
             yield Touch(name, "write", "update", _frozen(rows))
+            yield Touch(name, "write", "unique", None)
             return
         column = name_of(each.this, schema.dialect)
         known = None if table is None else table.columns.get(column)
@@ -113,7 +127,8 @@ def update(node: exp.Update, name: str, alias: str, scope: Scope, rows: Rows) ->
     plain = added == set(values) and not guarded and node.args.get("returning") is None and bool(added)
     keyed = plain and rows is not None and all(asked == set(row) for row in rows)
     columns = frozenset(values)
-    mode = "add" if keyed and table is not None and not table.triggers else "write"
+    plainly = table is not None and not table.triggers and not columns & table.checked
+    mode = "add" if keyed and plainly else "write"
     yield Touch(name, mode, "update", _frozen(rows), columns, guarded)  # type: ignore[arg-type]
     if table is None:
         return

@@ -98,6 +98,7 @@ def _merged(one: Table, other: Table) -> Table:
     return Table(
         one.name, columns, tuple(dict.fromkeys((*one.uniques, *other.uniques))),
         tuple(dict.fromkeys((*one.foreign_keys, *other.foreign_keys))), (*one.triggers, *other.triggers), one.view,
+        one.checked | other.checked,
     )  # fmt: skip
 
 
@@ -106,9 +107,36 @@ def _index(tree: exp.Create, tables: dict[str, Table], dialect: str) -> None:
     if not tree.args.get("unique") or target is None:
         return
     name = name_of(target, dialect)
-    columns = tuple(name_of(column, dialect) for column in tree.find_all(exp.Column))
+    parameters = tree.this.args.get("params")
+    parts = () if parameters is None else parameters.args.get("columns") or ()
+    columns = tuple(name_of(column, dialect) for part in parts for column in part.find_all(exp.Column))
     if name in tables and columns:
-        tables[name] = replace(tables[name], uniques=(*tables[name].uniques, columns))
+        folded = dict(tables[name].columns)
+        for part in parts:
+            for column in part.find_all(exp.Column):
+                own = name_of(column, dialect)
+                if own in folded and part.this is not column:
+                    folded[own] = folded_by(folded[own], _folds(part.this, dialect))
+        where = None if parameters is None else parameters.args.get("where")
+        asked = () if where is None else tuple(name_of(column, dialect) for column in where.find_all(exp.Column))
+        partial = tuple(dict.fromkeys((*columns, *asked)))  # a row that comes under the condition collides as well
+        tables[name] = replace(
+            tables[name], columns=folded, uniques=tuple(dict.fromkeys((*tables[name].uniques, columns, partial)))
+        )
+
+
+def folded_by(column: Column, collation: Collation) -> Column:
+    """A column whose values an index takes for the same where they are not: it compares by the coarser of both."""
+    if column.kind != "text" or column.collation not in ("binary", collation):
+        return replace(column, collation="unknown", kind="text")
+    return replace(column, collation=collation)
+
+
+def _folds(node: exp.Expr, dialect: str) -> Collation:
+    """Which texts an expression of an index takes for the same."""
+    if isinstance(node, exp.Collate):
+        return collation_of(node.expression.name, dialect)
+    return "nocase" if isinstance(node, exp.Lower | exp.Upper) and isinstance(node.this, exp.Column) else "unknown"
 
 
 def _table(node: exp.Schema, dialect: str) -> Table:
@@ -141,7 +169,14 @@ def _table(node: exp.Schema, dialect: str) -> Table:
     if len(primary) == 1 and dialect == "sqlite" and columns[primary[0]].kind == "int":
         columns[primary[0]] = replace(columns[primary[0]], generated=True)  # an alias of the row's number
     all_uniques = ([primary] if primary else []) + [unique for unique in dict.fromkeys(uniques) if unique != primary]
-    return Table(name_of(node.this, dialect), columns, tuple(all_uniques), tuple(dict.fromkeys(keys)))
+    checks = [one.sql().lower() for one in node.find_all(exp.CheckColumnConstraint, exp.Check)]
+    checked = frozenset(column for column in columns if any(word_in(column, text) for text in checks))
+    return Table(name_of(node.this, dialect), columns, tuple(all_uniques), tuple(dict.fromkeys(keys)), checked=checked)
+
+
+def word_in(name: str, text: str) -> bool:
+    """Whether a condition speaks of a column."""
+    return re.search(rf"\b{re.escape(name.lower())}\b", text.lower()) is not None
 
 
 def _names(nodes: Iterable[exp.Expr], dialect: str) -> list[str]:
@@ -157,15 +192,17 @@ def _column(node: exp.ColumnDef, dialect: str) -> Column:
     kind = kind_of("" if node.kind is None else node.kind.sql(dialect=dialect), dialect)
     collation: Collation = "unknown" if dialect == "mysql" and kind == "text" else "binary"
     generated = node.kind is not None and "SERIAL" in node.kind.sql().upper()
+    default = False
     for constraint in node.args.get("constraints") or ():
         inner = constraint.kind
+        default = default or isinstance(inner, exp.DefaultColumnConstraint)
         if isinstance(inner, exp.CollateColumnConstraint):
             collation = collation_of(inner.this.name, dialect)
         elif isinstance(inner, exp.GeneratedAsIdentityColumnConstraint | exp.AutoIncrementColumnConstraint):
             generated = True
         elif isinstance(inner, exp.DefaultColumnConstraint) and isinstance(inner.this, exp.Func):
             generated = generated or "UUID" in inner.this.sql().upper() or "NEXTVAL" in inner.this.sql().upper()
-    return Column(fold(node.name, dialect), kind, collation, generated)
+    return Column(fold(node.name, dialect), kind, collation, generated, default)
 
 
 def kind_of(type_: str, dialect: str) -> Kind:

@@ -75,6 +75,7 @@ PURE = frozenset(
     ]
 )
 _QUIET = (exp.Commit, exp.Rollback, exp.Transaction)
+_REPLACE = re.compile(r"^\s*REPLACE\s+INTO\b", re.IGNORECASE)  # the tokenizer knows only its long form
 _QUIET_TEXT = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|START\s+TRANSACTION)\b", re.IGNORECASE)
 
 
@@ -98,7 +99,7 @@ def summarize(text: str, schema: Schema, version: str) -> Statement:
 
 
 def _summarize(text: str, schema: Schema, depth: int) -> Statement:
-    prepared = prepare(text, schema.dialect).text
+    prepared = _REPLACE.sub("INSERT OR REPLACE INTO", prepare(text, schema.dialect).text)
     if _QUIET_TEXT.match(prepared):
         return Statement()
     try:
@@ -189,11 +190,7 @@ class _Reader:
         for alias, name in scope.sources.items():
             if name:
                 yield from self._read(name, self.rows(node, scope, alias))
-        for table in self._loose(node):
-            name = name_of(table, self.schema.dialect)
-            known = name not in hidden or self.schema.table(name) is not None
-            if known and name not in scope.sources.values():
-                yield from self._read(name, None)
+        yield from self._loose(node, hidden)
 
     def _read(self, name: str, rows: list[dict[str, tuple[object, ...]]] | None) -> Iterator[Touch]:
         table = self.schema.table(name)
@@ -221,11 +218,11 @@ class _Reader:
         """The alternatives of the rows of one source; None: any."""
         found: list[Restriction] = restrictions(node.args.get("where"), scope)
         pairs: list[tuple[Slot, Slot]] = self._pairs(node.args.get("where"), scope)
-        for join in node.args.get("joins") or ():
-            if (
-                not (join.side or join.kind.upper() in ("LEFT", "FULL", "RIGHT", "OUTER"))
-                or fold(join.this.alias_or_name, self.schema.dialect) == alias
-            ):
+        joins = node.args.get("joins") or ()
+        kept = any(join.side.upper() in ("RIGHT", "FULL") for join in joins)  # rows that meet no condition are kept
+        for join in joins:
+            own = fold(join.this.alias_or_name, self.schema.dialect) == alias
+            if not kept and (own or not (join.side or join.kind.upper() == "OUTER")):
                 found = [{**b, **a} for a in restrictions(join.args.get("on"), scope) for b in found]
             pairs += self._pairs(join.args.get("on"), scope)
         around = scope.outer
@@ -233,7 +230,8 @@ class _Reader:
         if around is not None and above is not None:
             outside = restrictions(above.args.get("where"), around)
             if len(outside) == 1:
-                found = [{**outside[0], **a} for a in found]
+                beyond = {slot: values for slot, values in outside[0].items() if slot[0] not in scope.sources}
+                found = [{**beyond, **a} for a in found]
         rows = []
         for restriction in spread(found, pairs):
             mine = {column: values for (owner, column), values in restriction.items() if owner == alias}
@@ -264,20 +262,24 @@ class _Reader:
             at = at.outer
         return None
 
-    @staticmethod
-    def _loose(node: exp.Select) -> Iterator[exp.Table]:
-        """Tables that are no plain source of the query: below a subquery they are met there."""
+    def _loose(self, node: exp.Expr, hidden: set[str]) -> Iterator[Touch]:
+        """Tables that are no plain source, in joins inside of parentheses say: any row of them is read."""
+        plain = {id(source) for source in (*_sources(node), _target(node))}
         for table in node.find_all(exp.Table):
-            if table.find_ancestor(exp.Select) is node and not isinstance(table.parent, exp.From | exp.Join):
-                yield table
+            inside = table.find_ancestor(exp.Select, exp.Insert, exp.Update, exp.Delete, exp.Merge) is node
+            name = name_of(table, self.schema.dialect)
+            known = name and (name not in hidden or self.schema.table(name) is not None)
+            if inside and known and id(table) not in plain and not isinstance(table.parent, exp.Lock):
+                yield from self._read(name, None)
 
     # -- changing -----------------------------------------------------------------------------------------------
 
     def _change(self, node: exp.Expr, hidden: set[str]) -> Iterator[Touch]:
         scope = self.scope(node, hidden)
-        target = node.this.this if isinstance(node.this, exp.Schema) else node.this
+        target = _target(node)
         if not isinstance(target, exp.Table):
             raise _TooDeep
+        yield from self._loose(node, hidden)
         name = name_of(target, self.schema.dialect)
         alias = fold(target.alias_or_name, self.schema.dialect)
         for other, table in scope.sources.items():
@@ -321,6 +323,14 @@ def _compares(column: Column | None) -> tuple[str, str] | None:
     return None if column is None else (column.kind, column.collation)
 
 
+def _target(node: exp.Expr) -> exp.Expr | None:
+    """The table that a change is to."""
+    if not isinstance(node, exp.Insert | exp.Update | exp.Delete):
+        return None
+    inner = node.this
+    return inner.this if isinstance(inner, exp.Schema) else inner  # type: ignore[no-any-return]
+
+
 def _sources(node: exp.Expr) -> Iterator[exp.Expr]:
     """The tables and subqueries that a query or a change names as its sources."""
     if isinstance(node, exp.Update | exp.Delete) and isinstance(node.this, exp.Table):
@@ -346,10 +356,10 @@ def _results(tree: exp.Expr | None, schema: Schema) -> tuple[tuple[str | None, .
         return (), None
     reader = _Reader(schema, 0)
     scope = reader.scope(tree, set())
-    if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
-        target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
-        if isinstance(target, exp.Table):
-            scope.sources = {fold(target.alias_or_name, schema.dialect): name_of(target, schema.dialect)}
+    target = _target(tree)
+    if isinstance(target, exp.Table):
+        scope.sources = {fold(target.alias_or_name, schema.dialect): name_of(target, schema.dialect)}
+    tables = list(scope.sources.values())
     names: list[str | None] = []
     returns: dict[str, tuple[str, str]] = {}
     for item in items:
@@ -364,6 +374,6 @@ def _results(tree: exp.Expr | None, schema: Schema) -> tuple[tuple[str | None, .
         slot = scope.slot(inner) if isinstance(inner, exp.Column) else None
         name = fold(item.alias_or_name, schema.dialect)
         names.append(name or None)
-        if slot is not None and scope.sources[slot[0]]:
+        if slot is not None and tables.count(scope.sources[slot[0]]) == 1:  # of twice the same, nobody knows which
             returns[name] = (scope.sources[slot[0]], slot[1])
     return tuple(names), returns

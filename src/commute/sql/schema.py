@@ -23,6 +23,7 @@ class Column:
     kind: Kind = "other"
     collation: Collation = "binary"
     generated: bool = False  # the database makes the value where a row does not give it
+    default: bool = False  # a row that does not give it has a value all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class ForeignKey:
 class Table:
     """One table. `uniques` are sets of columns that tell rows apart, the primary key first if there is one.
 
-    `triggers` are the bodies of its triggers; `view` the query that it stands for, None for a real table.
+    `triggers` are the bodies of its triggers; `view` the query that it stands for, None for a real table; `checked`
+    the columns that a CHECK looks at: adding to one may be refused.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Table:
     foreign_keys: tuple[ForeignKey, ...] = ()
     triggers: tuple[str, ...] = ()
     view: str | None = None
+    checked: frozenset[str] = frozenset()
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -76,4 +79,11 @@ class Schema:
     @property
     def version(self) -> str:
         """A digest of all that is here."""
-        return hashlib.blake2b(repr((self.dialect, sorted(self.tables.items()))).encode(), digest_size=12).hexdigest()
+        return hashlib.blake2b(
+            repr((self.dialect, [(name, _plain(table)) for name, table in sorted(self.tables.items())])).encode(),
+            digest_size=12,
+        ).hexdigest()
+
+
+def _plain(table: Table) -> tuple[object, ...]:
+    return (table, sorted(table.checked))  # a set has no sequence of its own
