@@ -311,3 +311,63 @@ def listener_of_a_mapped_class(app: App[Any], options: Options) -> None:
     def write(event: Second) -> None:
         with sessions.begin() as session:
             session.get_one(Note, event.a).word = event.s
+
+
+@case("statement-of-one-of-two-classes", **HERE,
+      dependent=[(First(a=1, b=1), Second(a=1, s="x")), (First(a=1, b=0), Second(a=1, s="x"))],
+      independent=[])  # fmt: skip
+def statement_of_one_of_two_classes(app: App[Any], options: Options) -> None:
+    """What is selected is decided by the event, and so is a condition that looks at another table."""
+
+    @app.on(First, **options)
+    def count(event: First) -> None:
+        with sessions.begin() as session:
+            what: Any = Staff.name if event.b else Note.word
+            conditions = [Note.id == 1]
+            if not event.s:
+                conditions.append(Note.word.in_(select(Person.first)))
+            seen = session.scalars(select(what)).all()
+            note(session, event.a, (sorted(seen), session.scalar(select(func.count(Note.id)).where(*conditions))))
+
+    @app.on(Second, **options)
+    def rename(event: Second) -> None:
+        with sessions.begin() as session:
+            session.get_one(Staff, event.a).name = event.s
+            session.get_one(Note, event.a).word = event.s
+
+
+@case("condition-in-a-list", **HERE, dependent=[(First(a=1), Second(a=1, s="-"))], independent=[])
+def condition_in_a_list(app: App[Any], options: Options) -> None:
+    @app.on(First, **options)
+    def count(event: First) -> None:
+        with sessions.begin() as session:
+            conditions = [Note.id == 1]
+            if not event.s:
+                conditions.append(Note.word.in_(select(Person.first)))
+            session.execute(update(Note).where(*conditions).values(word="seen"))
+
+    @app.on(Second, **options)
+    def rename(event: Second) -> None:
+        with sessions.begin() as session:
+            session.get_one(Person, event.a).first = event.s
+
+
+@case("statement-with-a-condition-more", clear=HOME.clear, look=HOME.look,
+      dependent=[(First(a=1, s="x"), Second(a=1, s="y"))],
+      independent=[(First(a=1, s="x"), Second(a=2, s="y"))])  # fmt: skip
+def statement_with_a_condition_more(app: App[Any], options: Options) -> None:
+    @app.on(First, **options)
+    def rename(event: First) -> None:
+        with sessions.begin() as session:
+            query = select(Person).where(Person.id == event.a)
+            if event.b:
+                query = query.where(Person.count > 1)
+            person = session.scalars(query).first()
+            if person is not None:
+                for name, value in {"first": event.s, "count": 3}.items():
+                    setattr(person, name, value)
+
+    @app.on(Second, **options)
+    def name(event: Second) -> None:
+        with sessions.begin() as session:
+            session.get_one(Person, event.a).first = event.s

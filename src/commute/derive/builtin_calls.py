@@ -129,9 +129,11 @@ def _setattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
     from commute.derive.statements import set_attribute
 
     name = _of(1, arguments)
-    if not isinstance(name, Const):
+    if not all(isinstance(option, Const) for option in options(name)):
         return run.widen("setattr with a computed name is not followed", where, "write the attribute out")
-    set_attribute(run, arguments[0], str(name.value), _of(2, arguments), where)
+    for option in options(name):
+        if isinstance(option, Const):
+            set_attribute(run, arguments[0], str(option.value), _of(2, arguments), where)
     return Const(None)
 
 

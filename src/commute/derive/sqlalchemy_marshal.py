@@ -7,6 +7,9 @@ other.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,10 +19,12 @@ from sqlalchemy.orm.attributes import QueryableAttribute
 from commute.derive.expressions import element
 from commute.derive.run import Run
 from commute.derive.values import (
+    EITHER_MAX,
     Bound,
     Closure,
     Const,
     Data,
+    Either,
     Entries,
     Field,
     Handle,
@@ -72,7 +77,11 @@ def real(run: Run, value: Value, where: str) -> Any:
         inside = element(run, value, where)
         if isinstance(inside, Entries):
             return [real(run, inside, where)]
+        if inside is not None and _has_parts(inside):
+            return [_mixture(run, inside, where)]
         return _bind(run, inside or Data(), expanding=True)
+    if isinstance(value, Either) and _has_parts(value):
+        return _mixture(run, value, where)
     if isinstance(value, Entries) and value.other is None:
         return {
             key.about["real"] if isinstance(key, Handle) else key: real(run, inner, where)
@@ -83,6 +92,30 @@ def real(run: Run, value: Value, where: str) -> Any:
     if isinstance(value, Field) and _is_list(value):
         return _bind(run, element(run, value, where) or Data(), expanding=True)
     return _bind(run, value, expanding=False)
+
+
+def _has_parts(value: Value) -> bool:
+    return any(isinstance(one, Live) or (isinstance(one, Handle) and one.kind == "sa") for one in options(value))
+
+
+def _mixture(run: Run, value: Value, where: str) -> Any:
+    """Nobody knows which of several parts stands there: a condition that holds for any row, and has them all in it, so
+    that the tables they look at are seen."""
+    parts = [real(run, one, where) for one in options(value) if _has_parts(one)]
+    try:
+        return sa.or_(*parts, _bind(run, Data("a condition or none"), expanding=False))
+    except sa.exc.SQLAlchemyError as error:
+        raise CannotBuildError("one of several parts stands in a statement") from error
+
+
+def variants(arguments: Sequence[Value], named: Mapping[str, Value]) -> Iterator[tuple[list[Value], dict[str, Value]]]:
+    """The same arguments with one part each where one of several may stand. Raises CannotBuildError for too many."""
+    sides = [options(one) if _has_parts(one) else (one,) for one in (*arguments, *named.values())]
+    combinations = list(product(*sides)) if prod(map(len, sides)) <= EITHER_MAX else None
+    if combinations is None:
+        raise CannotBuildError("one of too many parts stands in a statement")
+    for one in combinations:
+        yield list(one[: len(arguments)]), dict(zip(named, one[len(arguments) :], strict=True))
 
 
 def _is_list(value: Field) -> bool:

@@ -13,7 +13,7 @@ from commute.derive import sqlalchemy_objects as objects
 from commute.derive.expressions import element
 from commute.derive.rawsql import used
 from commute.derive.run import Arguments, Named, Run
-from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, wrapped
+from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, variants, wrapped
 from commute.derive.sqlalchemy_session import (
     ALL,
     ONE,
@@ -127,7 +127,7 @@ class SqlAlchemy:
         if isinstance(thing, _CALLABLE) and _builds(thing):
             make: Any = thing
             try:
-                return wrapped(run, make(*_reals(run, arguments, where), **_named(run, named, where)))
+                return _made(run, make, arguments, named, where)
             except CannotBuildError as error:
                 return run.widen(str(error), where)
             except Exception as error:  # noqa: BLE001 - it fails in the run too
@@ -180,8 +180,7 @@ class SqlAlchemy:
 
     def _built(self, run: Run, name: str, owner: Handle, arguments: Arguments, named: Named, where: str) -> Value:
         try:
-            method = getattr(owner.about["real"], name)
-            return wrapped(run, method(*_reals(run, arguments, where), **_named(run, named, where)))
+            return _made(run, getattr(owner.about["real"], name), arguments, named, where)
         except CannotBuildError as error:
             return run.widen(str(error), where)
         except Exception as error:  # noqa: BLE001
@@ -221,8 +220,10 @@ class SqlAlchemy:
         if name in ("execute", "scalars", "scalar", "exec", "stream", "stream_scalars", "exec_driver_sql"):
             given = arguments[1] if len(arguments) > 1 else named.get("params", named.get("parameters"))
             result = execute(run, owner, first, given, where)
-            if name in ("scalar", "scalars", "stream_scalars") and isinstance(result, Handle):
-                return fetched(run, result, "scalars" if name != "scalar" else "scalar", where)
+            if name in ("scalar", "scalars", "stream_scalars"):
+                how = "scalars" if name != "scalar" else "scalar"
+                found = [fetched(run, one, how, where) if isinstance(one, Handle) else one for one in options(result)]
+                return either(found) or Data()
             return result
         if name in ("get", "get_one"):
             return self._get(run, owner, first, arguments[1] if len(arguments) > 1 else named.get("ident", Data()),
@@ -453,6 +454,14 @@ def _reals(run: Run, arguments: Arguments, where: str) -> list[Any]:
         else:
             found.append(real(run, value, where))
     return found
+
+
+def _made(run: Run, make: Any, arguments: Arguments, named: Named, where: str) -> Value:
+    found = [
+        wrapped(run, make(*_reals(run, given, where), **_named(run, by_name, where)))
+        for given, by_name in variants(arguments, named)
+    ]
+    return either(found) or Data()
 
 
 def _named(run: Run, named: Named, where: str) -> dict[str, Any]:

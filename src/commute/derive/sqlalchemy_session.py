@@ -13,7 +13,7 @@ from sqlalchemy.orm.events import AttributeEvents, MapperEvents, SessionEvents
 from commute.derive.expressions import element
 from commute.derive.rawsql import access_of, cell, statement, used
 from commute.derive.run import Run
-from commute.derive.sqlalchemy_marshal import CannotBuildError, compiled, real
+from commute.derive.sqlalchemy_marshal import BINDS, CannotBuildError, compiled, real
 from commute.derive.sqlalchemy_schema import schema_of_metadata
 from commute.derive.values import Const, Data, Entries, Handle, Items, Value, either, options
 from commute.sql.ddl import schema_of
@@ -155,7 +155,12 @@ def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, w
     if not isinstance(built, sa.sql.ClauseElement):
         raise CannotBuildError("what is executed is no statement")
     if isinstance(built, sa.TextClause):
-        bound = Entries({name: Const(bind.value) for name, bind in built._bindparams.items() if bind.value is not None})
+        binds: dict[str, Value] = run.kept.get(BINDS, {})
+        bound = Entries()
+        for name, bind in built._bindparams.items():
+            inner = bind.value.key if isinstance(bind.value, sa.BindParameter) else ""
+            if bind.value is not None:
+                bound.known[name] = binds[inner] if inner in binds else Const(bind.value)
         if isinstance(parameters, Entries):
             bound = Entries({**bound.known, **parameters.known}, parameters.other, parameters.key)
         rows = statement(
