@@ -327,7 +327,8 @@ def statement_of_one_of_two_classes(app: App[Any], options: Options) -> None:
             if not event.s:
                 conditions.append(Note.word.in_(select(Person.first)))
             seen = session.scalars(select(what)).all()
-            note(session, event.a, (sorted(seen), session.scalar(select(func.count(Note.id)).where(*conditions))))
+            counted = session.scalar(select(func.count(Note.id)).where(*conditions))
+            session.add(Note(id=100 + event.a, word=f"{sorted(seen)} {counted}"))
 
     @app.on(Second, **options)
     def rename(event: Second) -> None:

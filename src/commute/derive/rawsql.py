@@ -14,6 +14,7 @@ from dataclasses import replace
 from commute.derive import expressions
 from commute.derive.run import Arguments, Named, Run, TableAccess
 from commute.derive.values import SEVERAL, Const, Data, Entries, Field, Handle, Items, Live, Value, either, options
+from commute.sql.ddl import pieces
 from commute.sql.parse import summarize
 from commute.sql.schema import Schema
 from commute.sql.statement import Const as SqlConst
@@ -264,7 +265,11 @@ class RawSql:
                     return _first(found)
                 return found if name == "fetch" or connection.about.get("rows") else _cursor(connection, found)
             if name == "executescript":
-                return run.widen("a script of SQL is not followed", where)
+                if not arguments or not isinstance(arguments[0], Const):
+                    return run.widen("a script of SQL is not known before the event", where)
+                for piece in pieces(str(arguments[0].value)):
+                    statement(run, connection, Const(piece), None, where)
+                return Const(None)
             if name == "cursor":
                 return _cursor(connection, None)
             if name in ("transaction", "__enter__", "__aenter__"):

@@ -30,6 +30,7 @@ def insert(node: exp.Insert, name: str, schema: Schema) -> Iterator[Touch]:
             found = {column: row[column] for column in target if column in row}
             yield Touch(name, "write", "unique", (found,) if len(found) == len(target) else None)
     if table is None:
+        yield Touch(name, "write", "unique", None)  # nobody knows what tells its rows apart
         return
     if str(node.args.get("alternative") or "").upper() == "REPLACE":
         yield from _children(name, schema, rows if len(table.uniques) == 1 else None, {name})
@@ -56,6 +57,8 @@ def inserted(node: exp.Insert, table: Table | None, schema: Schema) -> list[Valu
         names = list(table.columns)
     else:
         return None
+    if any(name in ("rowid", "oid", "_rowid_") for name in names):
+        return None  # another name of the key
     source = node.expression
     if isinstance(source, exp.Values):
         rows = [item.expressions if isinstance(item, exp.Tuple) else [item] for item in source.expressions]

@@ -19,6 +19,8 @@ _TRIGGER = re.compile(
     r"CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?\S+\s+.*?\bON\s+[\"`\[]?(\w+)[\"`\]]?.*?\bBEGIN\b(.*)\bEND",
     re.IGNORECASE | re.DOTALL,
 )
+_IS_TRIGGER = re.compile(r"\s*CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\b", re.IGNORECASE)
+_COMMENT = re.compile(r"^\s*--[^\n]*$", re.MULTILINE)
 _AFFINITY: tuple[tuple[str, Kind], ...] = (  # of SQLite, in this sequence
     ("INT", "int"), ("CHAR", "text"), ("CLOB", "text"), ("TEXT", "text"), ("BLOB", "bytes"),
     ("REAL", "float"), ("FLOA", "float"), ("DOUB", "float"), ("BOOL", "bool"),
@@ -40,7 +42,7 @@ def schema_of(statements: Iterable[str], dialect: str = "sqlite") -> Schema:
     """The schema that these definitions make; others among them are passed over. O(text), about 1 ms each."""
     tables: dict[str, Table] = {}
     triggers: list[tuple[str, str]] = []
-    for text in statements:
+    for text in (piece for given in statements for piece in pieces(given)):
         found = _TRIGGER.search(text)
         if found is not None:
             triggers.append((fold(found[1], dialect), found[2].strip()))
@@ -57,6 +59,19 @@ def schema_of(statements: Iterable[str], dialect: str = "sqlite") -> Schema:
         if name in tables:
             tables[name] = replace(tables[name], triggers=(*tables[name].triggers, body))
     return Schema(tables, dialect)
+
+
+def pieces(text: str) -> list[str]:
+    """The statements of a script, a trigger with its body as one."""
+    found: list[str] = []
+    open_ = ""
+    for piece in _COMMENT.sub("", text).split(";"):
+        open_ = f"{open_};{piece}" if open_ else piece
+        inside = _IS_TRIGGER.match(open_) and not open_.rstrip().upper().endswith("END")
+        if not inside and open_.count("'") % 2 == 0:
+            found += [open_] if open_.strip() else []
+            open_ = ""
+    return [*found, open_] if open_.strip() else found
 
 
 def fold(name: str, dialect: str, *, quoted: bool = False) -> str:

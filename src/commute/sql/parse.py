@@ -76,7 +76,10 @@ PURE = frozenset(
 )
 _QUIET = (exp.Commit, exp.Rollback, exp.Transaction)
 _REPLACE = re.compile(r"^\s*REPLACE\s+INTO\b", re.IGNORECASE)  # the tokenizer knows only its long form
-_QUIET_TEXT = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|START\s+TRANSACTION)\b", re.IGNORECASE)
+_QUIET_TEXT = re.compile(
+    r"\s*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|START\s+TRANSACTION|PRAGMA(?!\s+(?:\w+\.)?(?:user_|appl)))\b",
+    re.IGNORECASE,
+)
 
 
 @lru_cache(64)
