@@ -231,10 +231,11 @@ class App(Router[S]):
 
     @property
     def encoder(self) -> Encoder:
-        """The codecs of all handlers registered so far."""
-        if self._encoder is None or self._encoder_for != self.handlers:
-            codecs = [event.codec for handler in self.handlers for event in handler.events]
-            self._encoder, self._encoder_for = Encoder(codecs, self.limits.event_bytes_max), self.handlers
+        """The codecs of all handlers registered so far. Derives nothing: whoever only publishes needs no footprints."""
+        registered = tuple(self._handlers)
+        if self._encoder is None or self._encoder_for != registered:
+            codecs = [event.codec for handler in registered for event in handler.events]
+            self._encoder, self._encoder_for = Encoder(codecs, self.limits.event_bytes_max), registered
         return self._encoder
 
     # -- the connection -----------------------------------------------------------------------------------------
@@ -297,7 +298,7 @@ class App(Router[S]):
             await asyncio.to_thread(self.close)
 
     def _handlers_of(self, type_: str) -> list[str]:
-        return [handler.name for handler in self.handlers if handler.event(type_) is not None]
+        return [handler.name for handler in self._handlers if handler.event(type_) is not None]
 
     @property
     def desk(self) -> Desk:

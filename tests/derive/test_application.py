@@ -6,12 +6,14 @@ import asyncio
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from commute import App, Context, Event, Router, UsageError
+from commute.inference import Inference
 from commute.testing import assert_commutes, assert_conflict, assert_independent, run
 
 TABLES = (
@@ -83,6 +85,25 @@ def test_nothing_is_derived_where_it_is_not_asked_for_or_declared() -> None:
     app = App("declared", "memory://", derive=True)
     put(app, writes="all")
     assert modes(app) == {"create": {"write": "all"}, "pay": {"write": "all"}}
+
+
+def test_who_only_publishes_derives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    app: App[Any] = App("producer", "memory://", derive=True)
+    put(app)
+    asked: list[str] = []
+    derived = Inference.derived
+
+    def counted(self: Inference, app: App[Any], given: Any) -> Any:
+        asked.append(app.name)
+        return derived(self, app, given)
+
+    monkeypatch.setattr(Inference, "derived", counted)
+    with closing(app):
+        app.publish_sync(Created(order_id=1, skus=["tea"]))
+        assert app.message("created", b'{"order_id": 2, "skus": []}').type == "created"
+    assert asked == []
+    assert not any(event.declared.everything for handler in app.handlers for event in handler.events)
+    assert asked == ["producer"]
 
 
 def test_a_derived_app_runs_in_parallel_and_in_order() -> None:
