@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from commute.analysis.workload import is_deep
-from commute.core.footprint import Footprint, compatible
-from commute.core.history import ancestors
+from commute.core.footprint import Footprint
+from commute.core.history import ancestors, rivals
 
 
 class Edge(NamedTuple):
@@ -29,13 +29,9 @@ def edges(footprints: Sequence[Footprint]) -> Iterator[Edge]:
     for event, footprint in enumerate(footprints):
         for key, mode in footprint:
             latest, shared = -1, key
-            tables = [(key, direct.get(key)), (key, below.get(key))] if deep else [(key, direct.get(key))]
-            if deep:
-                tables += [(above, direct.get(above)) for above in ancestors(key)]
-            for node, table in tables:
-                for other, earlier in table.items() if table else ():
-                    if earlier > latest and not compatible(mode, other):
-                        latest, shared = earlier, node
+            for node, earlier in rivals(direct, below, key, mode, deep=deep):
+                if earlier > latest:
+                    latest, shared = earlier, node
             if latest >= 0:
                 yield Edge(latest, event, shared)
         # Only now: an event that touches a key and its ancestor does not depend on itself.

@@ -13,7 +13,7 @@ from typing import Literal
 from commute.analysis.edges import Edge
 from commute.analysis.workload import Workload, family, family_name, is_deep
 from commute.core.footprint import Footprint, compatible
-from commute.core.history import ancestors
+from commute.core.history import ancestors, rivals
 
 Kind = Literal["never", "when", "always"]
 
@@ -137,13 +137,8 @@ class _Sample:
             families: dict[str, int] = {}
             for key, mode in footprint:
                 bits = 0
-                tables = [direct.get(key)]
-                if deep:
-                    tables += [below.get(key), *(direct.get(above) for above in ancestors(key))]
-                for table in tables:
-                    for other, events in table.items() if table else ():
-                        if not compatible(mode, other):
-                            bits |= events
+                for _, events in rivals(direct, below, key, mode, deep=deep):
+                    bits |= events
                 families[family(key)] = families.get(family(key), 0) | bits
             self._add(kind, families, of_type)
             bit = 1 << at

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from commute.core.footprint import WRITE, Footprint
-from commute.core.history import ancestors
+from commute.core.footprint import Footprint
+from commute.core.history import ancestors, rivals
 
 
 class Blocker(NamedTuple):
@@ -36,12 +36,9 @@ class Blockers:
         """The last of those that the event had to wait for; None where it depends on nothing before it."""
         found: Blocker | None = None
         for key, mode in footprint:
-            places = [(key, self._direct.get(key)), (key, self._below.get(key))]
-            places += [(above, self._direct.get(above)) for above in ancestors(key)]
-            for node, table in places:
-                for other, (end_s, earlier) in (table or {}).items():
-                    if (other != mode or mode == WRITE) and (found is None or end_s > found.ended_s):
-                        found = Blocker(earlier, end_s, node)
+            for node, (end_s, earlier) in rivals(self._direct, self._below, key, mode):
+                if found is None or end_s > found.ended_s:
+                    found = Blocker(earlier, end_s, node)
         mine = (ended_s, event)
         for key, mode in footprint:
             _raise(self._direct, key, mode, mine)

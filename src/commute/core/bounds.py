@@ -16,12 +16,12 @@ Foata normal form of the trace.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import groupby
 
-from commute.core.footprint import WRITE, Footprint
-from commute.core.history import Conflicts, ancestors
+from commute.core.footprint import Footprint
+from commute.core.history import Conflicts, ancestors, rivals
 
 
 class _Reach:
@@ -97,7 +97,7 @@ class Bounds:
         """
         ready_s, level, parent, via = arrival_s, 0, -1, ""
         for key, mode in footprint:
-            for node, reach in self._conflicting(key, mode):
+            for node, reach in rivals(self._direct, self._below, key, mode):
                 if reach.finish_s > ready_s:
                     ready_s = reach.finish_s
                 if reach.level > level:
@@ -117,16 +117,6 @@ class Bounds:
             self.chain_events = level
             self._deepest = event
         return level
-
-    def _conflicting(self, key: str, mode: str) -> Iterator[tuple[str, _Reach]]:
-        """What earlier conflicting accesses reach, each with the shorter of the two keys: both touch it."""
-        tables = [(key, self._direct.get(key)), (key, self._below.get(key))]
-        tables += [(above, self._direct.get(above)) for above in ancestors(key)]
-        for node, table in tables:
-            if table is not None:
-                for other, reach in table.items():
-                    if other != mode or mode == WRITE:
-                        yield node, reach
 
     def chain_key(self) -> tuple[str, int] | None:
         """The key that carries most of one longest chain, and how many of the chain's events it links.

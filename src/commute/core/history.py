@@ -22,9 +22,11 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from commute.core.footprint import WRITE, Footprint
+
+T = TypeVar("T")
 
 Ending: TypeAlias = Literal["processed", "skipped", "dropped", "rejected"]
 Fault: TypeAlias = Literal[
@@ -269,6 +271,26 @@ def ancestors(key: str) -> Iterator[str]:
         while cut >= 0:
             yield key[:cut]
             cut = key.find("/", cut + 1)
+
+
+def rivals(
+    direct: Mapping[str, Mapping[str, T]], below: Mapping[str, Mapping[str, T]], key: str, mode: str, *,
+    deep: bool = True,
+) -> Iterator[tuple[str, T]]:  # fmt: skip
+    """What is noted of all accesses that do not go together with this one, each with the shorter of the two keys.
+
+    `direct` and `below`: key -> mode -> what is noted of those that name the key, or a key strictly below it. `deep`:
+    some key may lie below another. O(depth * modes at a key).
+    """
+    tables = [(key, direct.get(key))]
+    if deep:
+        tables.append((key, below.get(key)))
+        tables.extend((above, direct.get(above)) for above in ancestors(key))
+    for node, table in tables:
+        if table is not None:
+            for other, noted in table.items():
+                if other != mode or mode == WRITE:
+                    yield node, noted
 
 
 def check(
