@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice, product, takewhile
 
 from commute.analysis.edges import Edge
 from commute.analysis.workload import Workload, family
@@ -70,7 +70,7 @@ def find_labels(workload: Workload, found: Iterable[Edge]) -> Labels:
     tried: Iterable[tuple[str | None, ...]] = product(*choices) if exact else _ascend(graph, choices)
     ranked = sorted(tried, key=graph.cut)
     least = graph.cut(ranked[0]) if ranked else 0
-    near = list(islice((one for one in ranked if graph.cut(one) == least), COMPARED_MAX))
+    near = list(islice(takewhile(lambda one: graph.cut(one) == least, ranked), COMPARED_MAX))
     best = min(near, key=lambda one: (graph.heaviest(one), [name or "" for name in one]), default=())
     families = sorted({name for options in graph.candidates.values() for name in options})
     alone = [
@@ -157,14 +157,12 @@ def _values(workload: Workload) -> dict[str, list[str | None]]:
     owners = _owners(named)
     found: dict[str, list[str | None]] = {}
     for name in sorted({name for objects in named for name in objects}):
-        inherits = [known for (child, parent), known in owners.items() if parent == name for child in [child]]
-        children = [child for child, parent in owners if parent == name]
+        inherits = [(child, known) for (child, parent), known in owners.items() if parent == name]
         values: list[str | None] = []
         for objects in named:
             own = objects.get(name)
             if own is None:
-                through = zip(children, inherits, strict=True)
-                own = {known.get(one, "") for child, known in through for one in objects.get(child, ())}
+                own = {known.get(one, "") for child, known in inherits for one in objects.get(child, ())}
             values.append(next(iter(own)) if len(own) == 1 and "" not in own else None)
         found[name] = values
     return found
