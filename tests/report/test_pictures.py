@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import pytest
 
+from commute.analysis.chain import Stretch
 from commute.core.blockers import Blockers
 from commute.core.bounds import Bounds
 from commute.core.footprint import ADD, READ, WRITE, Access, Footprint, conflicts
-from commute.report.chain import Link, chain
+from commute.report.chain import chain
 from commute.report.curve import knee
 from commute.report.markup import element, short, ticks
 from commute.report.matrix import Cell, matrix
@@ -94,7 +95,7 @@ def test_nothing_from_the_data_becomes_markup() -> None:
     parts = [
         matrix([EVIL], {(EVIL, EVIL): Cell("=", EVIL, 3, 0.5)}),
         timeline([span]),
-        chain([Link(EVIL, 1, [EVIL])], 1),
+        chain([Stretch(EVIL, 1, (EVIL,))], 1),
         waterfall([Step(EVIL, 1.0, EVIL)]),
         element("p", title=EVIL),
     ]

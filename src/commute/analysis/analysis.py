@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from commute.analysis.chain import Chain, longest_chain
+from commute.analysis.chain import Chain, Stretch, longest_chain
 from commute.analysis.components import Components, components
 from commute.analysis.edges import edges
 from commute.analysis.hubs import Hubs, find_hubs
@@ -22,15 +22,6 @@ Progress = Callable[[str, int, int], None]
 
 # What other readers look ahead, and what a worker does by default (descriptors_max).
 LOOKAHEADS = (256, 50_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Part of the chain whose events are linked by one key; `types` that occur there."""
-
-    key: str
-    events: int
-    types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from commute.analysis.analysis import Analysis
 from commute.analysis.components import Components
 from commute.analysis.conclusions import ratio, remedies, sentences
 from commute.analysis.workload import family_name
-from commute.report.chain import Link, chain
+from commute.report.chain import chain
 from commute.report.curve import curve
 from commute.report.markup import count, element, percent, picture, rows, text, tip
 from commute.report.matrix import Cell, matrix
@@ -52,10 +52,9 @@ def analysis_page(found: Analysis, title: str, lead: str) -> Page:
                                        measured=None, bend=last.knee),
             )
         )  # fmt: skip
-    links = [Link(one.key, one.events, one.types) for one in found.stretches]
     sections += [
         Section("The longest chain", f"{count(found.chain.length)} events, each dependent on the one before it.",
-                chain(links, found.chain.length)),
+                chain(found.stretches, found.chain.length)),
         Section("In the way", "What the bound would be if objects of a type were only read: an assumption about "
                 "handlers, which no log can show.", _hubs(found)),
         Section("What hangs together", "Each bar is a group of events that are connected by objects: one fixed "

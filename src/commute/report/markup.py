@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from html import escape
 
 LABEL_CHARACTERS_MAX = 28
+COLOURS = ("--one", "--two", "--three", "--bad", "--muted")  # of what has no colour of its own, the last for the rest
 _WIDTH_MIN = 640.0  # of a picture with text in it
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from commute.report.markup import element, picture, short, text, tip
+from commute.report.markup import COLOURS, element, picture, short, text, tip
 
-COLOURS = ("--one", "--two", "--three", "--bad", "--muted")
 NODES_MAX = 40  # of the graph; the components beyond them are counted
 _CELL = 300.0
 _RADIUS = 84.0

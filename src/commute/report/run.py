@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from commute.analysis.chain import Stretch
 from commute.core.bounds import Bounds
-from commute.report.chain import Link, chain
+from commute.report.chain import chain
 from commute.report.curve import curve
 from commute.report.markup import count, seconds
 from commute.report.matrix import Cell, matrix
@@ -68,7 +69,7 @@ def _sections(run: Run) -> list[Section]:
             Section("Where the time went", f"{run.concurrency} handlers at once, {seconds(run.makespan_s)} in all.",
                     waterfall(_steps(run))),
             Section("The longest chain", f"{count(bounds.chain_events)} events, each waiting for the one before it: no "
-                    "number of workers makes this shorter.", chain(_links(run), bounds.chain_events)),
+                    "number of workers makes this shorter.", chain(_stretches(run), bounds.chain_events)),
         ]  # fmt: skip
     sections.append(
         Section("Timeline", "A lane for each handler at work; the colour is the event's type.", timeline(run.spans))
@@ -97,11 +98,11 @@ def _steps(run: Run) -> list[Step]:
     ]
 
 
-def _links(run: Run) -> list[Link]:
+def _stretches(run: Run) -> list[Stretch]:
     members = run.bounds.chain()
     linked = [(number, key if at else members[1][1]) for at, (number, key) in enumerate(members)] if members[1:] else []
     found = []
     for key, stretch in groupby(linked, key=lambda member: member[1]):
         numbers = [number for number, _ in stretch]
-        found.append(Link(key, len(numbers), sorted({run.spans[number].type for number in numbers})))
+        found.append(Stretch(key, len(numbers), tuple(sorted({run.spans[number].type for number in numbers}))))
     return found
