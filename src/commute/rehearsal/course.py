@@ -29,7 +29,7 @@ from commute.embedded.file import EmbeddedFile
 from commute.errors import UsageError
 from commute.handler import Handler
 from commute.rehearsal.virtual import VirtualLoop
-from commute.runtime.encoder import NamedEvent
+from commute.runtime.encoder import NamedEvent, named
 from commute.runtime.engine import Engine
 from commute.runtime.entry import Entry
 from commute.runtime.sweep import frames_of
@@ -332,8 +332,7 @@ class Course:
     # -- events in and out -----------------------------------------------------------------------------------
 
     def _bytes_of(self, event: object) -> tuple[str, bytes]:
-        if isinstance(event, tuple) and len(event) == 2 and isinstance(event[0], str):
-            event = NamedEvent(type=event[0], data=event[1])
+        event = named(event)
         if isinstance(event, NamedEvent):
             found = (event.type, msgspec.json.encode(event.data))
         else:

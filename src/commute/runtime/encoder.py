@@ -17,6 +17,13 @@ class NamedEvent(msgspec.Struct, frozen=True, kw_only=True):
     data: Mapping[str, object]
 
 
+def named(event: object) -> object:
+    """The event as `Encoder` takes it: ``(type name, data)`` as `NamedEvent`, everything else as it is."""
+    if isinstance(event, tuple) and len(event) == 2 and isinstance(event[0], str):
+        return NamedEvent(type=event[0], data=event[1])
+    return event
+
+
 class Encoder:
     """Knows the codecs of an app's handlers, `codecs`; others are made at first use."""
 

@@ -9,7 +9,7 @@ from commute.app import App
 from commute.core.footprint import conflicts
 from commute.errors import UsageError
 from commute.rehearsal.course import Ground
-from commute.verify.check import footprint_of
+from commute.verify.check import footprint_of, kinds_of
 from commute.verify.orders import Counterexample, Effort, two_orders
 from commute.verify.trial import Numbered, Scene
 
@@ -38,7 +38,8 @@ def assert_commutes(
     ground = Ground(state, tables, lifespan=state is None, set_up=set_up)
     scene = Scene(ground, clear, look)
     numbered = [Numbered(f"event-{number}", event) for number, event in enumerate(events, 1)]
-    footprints = [footprint_of(app, one.event)[1] for one in numbered]
+    kinds = kinds_of(app)
+    footprints = [footprint_of(app, one.event, kinds)[1] for one in numbered]
     pairs = [at for at in range(len(numbered) - 1) if not conflicts(footprints[at], footprints[at + 1])]
     if not pairs:
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any
 from commute.app import App
 from commute.core.footprint import Access, Footprint, conflicting
 from commute.errors import UsageError
-from commute.verify.check import footprint_of
+from commute.verify.check import footprint_of, kinds_of
 from commute.verify.trial import type_of
 
 
@@ -43,10 +43,10 @@ def assert_conflict(app: App[Any], a: object, b: object, on: str | None = None) 
 
 def _footprint(app: App[Any], event: object) -> Footprint:
     """As `footprint_of`. Raises UsageError (``unknown-type``) for a type that no handler takes."""
-    type_ = type_of(app, event)
-    if not any(handler.event(type_) for handler in app.handlers):
+    type_, kinds = type_of(app, event), kinds_of(app)
+    if kinds.get(type_) is None:
         raise UsageError(f'no handler of {app.name} takes "{type_}"', slug="unknown-type")
-    return footprint_of(app, event)[1]
+    return footprint_of(app, event, kinds)[1]
 
 
 def _shown_keys(pairs: list[tuple[Access, Access]]) -> str:

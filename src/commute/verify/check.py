@@ -17,11 +17,12 @@ from typing import Any
 from commute.app import App
 from commute.core.footprint import Footprint, conflicts
 from commute.errors import CommuteError
+from commute.runtime.encoder import named
 from commute.runtime.kinds import Kinds
 from commute.verify.difference import Difference, differences
 from commute.verify.generate import CannotMakeError, make
 from commute.verify.orders import Counterexample, Effort, shrink, two_orders
-from commute.verify.trial import Numbered, Scene, named, trial
+from commute.verify.trial import Numbered, Scene, trial
 
 Progress = Callable[[str, int, int], None]  # stage, done, of
 
@@ -122,20 +123,25 @@ def made_up(app: App[Any], count: int, seed: int, unmade: dict[str, str]) -> lis
     return events[:count]
 
 
-def footprint_of(app: App[Any], event: object) -> tuple[str, Footprint]:
-    """Type and footprint, as a worker computes it on arrival. Raises UsageError, RejectedError."""
+def kinds_of(app: App[Any]) -> Kinds:
+    """What a worker of the app knows of its types. O(handlers): made once for many events. Raises UsageError."""
+    return Kinds(app.handlers, app.ignore, app.limits.accesses_max)
+
+
+def footprint_of(app: App[Any], event: object, kinds: Kinds) -> tuple[str, Footprint]:
+    """Type and footprint, as a worker computes it on arrival; `kinds` are the app's. Raises RejectedError."""
     type_, data = app.encoder.encode(named(event))
-    kind = Kinds(app.handlers, app.ignore, app.limits.accesses_max).get(type_)
+    kind = kinds.get(type_)
     if kind is None:
         return type_, ()
     return type_, kind.footprint(kind.codec.decode(data)) if kind.ordered else ()
 
 
 def _footprints(app: App[Any], events: Sequence[Numbered], rejected: list[str]) -> list[tuple[str, Footprint]]:
-    found = []
+    found, kinds = [], kinds_of(app)
     for numbered in events:
         try:
-            found.append(footprint_of(app, numbered.event))
+            found.append(footprint_of(app, numbered.event, kinds))
         except CommuteError as error:
             rejected.append(error.message)
             found.append(("", ()))

@@ -16,7 +16,7 @@ from commute.core.retry import Retry
 from commute.handler import Handler
 from commute.rehearsal.course import Course, Ground, Result
 from commute.rehearsal.virtual import VirtualLoop
-from commute.runtime.encoder import NamedEvent
+from commute.runtime.encoder import named
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -52,13 +52,6 @@ class End:
     outside: object
     results: Mapping[str, str]
     left: Sequence[str]
-
-
-def named(event: object) -> object:
-    """The event as an app encodes it: ``(type name, data)`` as `NamedEvent`."""
-    if isinstance(event, tuple) and len(event) == 2 and isinstance(event[0], str):
-        return NamedEvent(type=event[0], data=event[1])
-    return event
 
 
 def type_of(app: App[Any], event: object) -> str:
