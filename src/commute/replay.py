@@ -218,9 +218,11 @@ def replay(
     verdict = recording.history.check()
     unsent = {id(event) for event, _ in refused}
     named = [(event.id, event.type) for event in events if id(event) not in unsent]
-    report = _report(recording, verdict, dead, concurrency, recording.quantiles([kind for _, kind in named]))
+    bounds = recording.bounds()
+    quantiles = recording.quantiles([kind for _, kind in named])
+    report = _report(recording, bounds, verdict, dead, concurrency, quantiles)
     spans = recording.spans(named)
-    return Replayed(report, verdict, recording.bounds(), refused, recording.left, recording.pause, spans)
+    return Replayed(report, verdict, bounds, refused, recording.left, recording.pause, spans)
 
 
 def _plain_app(
@@ -360,9 +362,9 @@ async def _until_done(worker: Worker, recording: Recording, count: int, progress
 
 
 def _report(
-    recording: Recording, verdict: Verdict, dead: int, concurrency: int, service_s: dict[str, list[float]]
-) -> Report:
-    bounds = recording.bounds()
+    recording: Recording, bounds: Bounds, verdict: Verdict, dead: int, concurrency: int,
+    service_s: dict[str, list[float]],
+) -> Report:  # fmt: skip
     total_s = bounds.total_s
     lower_s = bounds.lower_bound_s(concurrency)
     makespan_s = recording.makespan_s

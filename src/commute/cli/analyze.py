@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,22 +14,14 @@ from commute.analysis.analysis import LOOKAHEADS, Analysis
 from commute.analysis.analysis import analyze as analyse
 from commute.analysis.conclusions import ratio, remedies, sentences
 from commute.analysis.relation import Related
-from commute.analysis.workload import family_name, workload_of
+from commute.analysis.workload import family_name
 from commute.cli.output import clean, note, plural, say, say_json, table
 from commute.cli.picture import draw_asked, picture_option
 from commute.cli.place import json_option
-from commute.cli.reading import (
-    PROBLEMS_SHOWN_MAX,
-    Bar,
-    assumption_options,
-    check_types,
-    log_name,
-    log_options,
-    say_problems,
-    taken_as,
-)
+from commute.cli.reading import Bar, assumption_options, log_name, log_options, taken_as
+from commute.cli.workloads import of_log
 from commute.errors import UsageError
-from commute.logs import Log, LogOptions, read_log
+from commute.logs import Log, LogOptions
 from commute.report.analysis import analysis_page
 
 TYPES_SHOWN_MAX = 12
@@ -94,21 +85,12 @@ def analyze(
     (SQLite, JSON, XML), gzipped or not. What is not said by an option is guessed, and each guess is printed. Every
     object that an event names is taken as written, unless the log says otherwise, or --read or --add. Nothing is run.
     """
-    bar = Bar()
-    known = read_log(log, replace(said, guess=True), progress=lambda done, size: bar("read", done, size or done))
-    bar.end()
-    say_problems(known, keys=True)
-    if not known.events:
-        raise UsageError(f"{log_name(log)}: read as {known.format}, and there is no event in it", slug="bad-log")
-    check_types(known, read, add)
-    workload, refused = workload_of(known.events, read=frozenset(read), add=frozenset(add))
-    for event, reason in refused[:PROBLEMS_SHOWN_MAX]:
-        note(f"left out: event {clean(event.id)} ({clean(event.type)}): {clean(reason)}")
-    left_out = {id(event) for event, _ in refused}
+    source = of_log(log, said, read, add, service=None)
+    known, bar = source.log, Bar()
+    assert known is not None, "it was read from one"
     found = analyse(
-        workload, [event for event in known.events if id(event) not in left_out], declared=known.declared,
-        lookaheads=lookahead or LOOKAHEADS, hub_types=hub_types, hub_pairs=hub_pairs, sample_events=sample,
-        progress=bar,
+        source.workload, source.events, declared=known.declared, lookaheads=lookahead or LOOKAHEADS,
+        hub_types=hub_types, hub_pairs=hub_pairs, sample_events=sample, progress=bar,
     )  # fmt: skip
     bar.end()
     assumed = taken_as(known, read, add)

@@ -133,11 +133,9 @@ def _origin(declared: Declared) -> str:
 
 def _named(declared: Declared) -> str:
     """The application's own commutative classes: ``max: price/{sku}``."""
-    modes = [mode for mode in declared.modes if mode not in (READ, WRITE, ADD)]
-    if declared.derivation is not None:
-        others = dict.fromkeys(key.mode for key in declared.derivation.keys if key.mode not in (READ, WRITE, ADD))
-        return ", ".join(f"{mode}: {declared.shown(mode)}" for mode in others)
-    return ", ".join(f"{mode}: {declared.shown(mode)}" for mode in modes)
+    known = declared.modes if declared.derivation is None else [key.mode for key in declared.derivation.keys]
+    others = dict.fromkeys(mode for mode in known if mode not in (READ, WRITE, ADD))
+    return ", ".join(f"{mode}: {declared.shown(mode)}" for mode in others)
 
 
 def undeclared(

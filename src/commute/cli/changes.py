@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from commute.analysis.remedies import Change
 from commute.analysis.workload import family_name
-from commute.core.footprint import ADD, READ, WRITE
+from commute.core.footprint import READ
+from commute.footprints.declared import ARGUMENTS
 
 if TYPE_CHECKING:
     from commute.app import App
     from commute.handler import Handler, HandlerEvent
-
-_ARGUMENT = {READ: "reads", WRITE: "writes", ADD: "adds"}
 
 
 def changes_of(app: App[Any] | None, changes: Sequence[Change]) -> list[str]:
@@ -24,7 +23,7 @@ def changes_of(app: App[Any] | None, changes: Sequence[Change]) -> list[str]:
 def _generic(change: Change) -> Iterator[str]:
     name = family_name(change.name)
     if change.kind in ("read", "add"):
-        yield f'writes="{name}/{{id}}" becomes {_ARGUMENT[change.kind]}="{name}/{{id}}"'
+        yield f'writes="{name}/{{id}}" becomes {ARGUMENTS[change.kind]}="{name}/{{id}}"'
     elif change.kind == "finer":
         yield f'writes="{name}/{{id}}" becomes writes="{name}/{{id}}/COLUMN", of the column that the handler sets'
     elif change.kind == "prepare":
@@ -51,12 +50,12 @@ def _in_app(app: App[Any], change: Change) -> Iterator[str]:
 
 def _changed(change: Change, event: HandlerEvent, template: str) -> str:
     mode = next(mode for mode, known in event.declared.templates if str(known) == template)
-    before = f'{_ARGUMENT.get(mode, "commutes")}="{template}"'
+    before = f'{ARGUMENTS.get(mode, "commutes")}="{template}"'
     if change.kind == "finer":
-        return f'{before} becomes {_ARGUMENT.get(mode, "commutes")}="{template}/COLUMN", of the column that it sets'
+        return f'{before} becomes {ARGUMENTS.get(mode, "commutes")}="{template}/COLUMN", of the column that it sets'
     if change.kind == "saga":
         return f"drop {before}, and ctx.publish an event whose handler declares it"
-    return f'{before} becomes {_ARGUMENT[change.kind]}="{template}"'
+    return f'{before} becomes {ARGUMENTS[change.kind]}="{template}"'
 
 
 def _at(handler: Handler) -> str:

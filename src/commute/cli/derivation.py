@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from commute.cli.output import clean, paint, table
 from commute.errors import UsageError
+from commute.footprints.declared import ARGUMENTS
 
 if TYPE_CHECKING:
     from commute.app import App
     from commute.derive.derivation import Derivation
     from commute.derive.routing import Route
     from commute.handler import Handler, HandlerEvent
-
-_ARGUMENTS = {"read": "reads", "write": "writes", "add": "adds"}
 
 
 def proposals(app: App[Any]) -> Callable[[Handler, HandlerEvent], str]:
@@ -42,8 +41,8 @@ def spelled(found: Derivation) -> str:
         if template is None:
             return "derive=True"
         modes.setdefault(key.mode, []).append(str(template))
-    given = [f"{_ARGUMENTS[mode]}={_texts(modes[mode])}" for mode in _ARGUMENTS if mode in modes]
-    others = {mode: texts for mode, texts in modes.items() if mode not in _ARGUMENTS}
+    given = [f"{ARGUMENTS[mode]}={_texts(modes[mode])}" for mode in ARGUMENTS if mode in modes]
+    others = {mode: texts for mode, texts in modes.items() if mode not in ARGUMENTS}
     if others:
         given.append("commutes={" + ", ".join(f'"{mode}": {_texts(texts)}' for mode, texts in others.items()) + "}")
     return ", ".join(given) or "writes=()"

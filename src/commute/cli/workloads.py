@@ -1,4 +1,5 @@
-"""Workloads for `commute advise`: of a log by the objects that it names, of an app by its handlers' footprints."""
+"""Workloads for `commute analyze` and `commute advise`: of a log by the objects that it names, of an app by the
+footprints of its handlers."""
 
 from __future__ import annotations
 
@@ -29,11 +30,13 @@ _CHUNK_EVENTS = 500
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A workload, what it is called for people, and the log that it came from, if it was a file."""
+    """A workload, what it is called for people, and the log that it came from, if it was a file. `events`: what stands
+    in a log, one by one beside those of the workload; empty where handlers take it."""
 
     workload: Workload
     shown: str
     log: Log | None
+    events: Sequence[LogEvent] = ()
 
 
 def of_log(path: str, said: LogOptions, read: Sequence[str], add: Sequence[str], service: str | None) -> Source:
@@ -44,10 +47,10 @@ def of_log(path: str, said: LogOptions, read: Sequence[str], add: Sequence[str],
     for event, reason in refused[:PROBLEMS_SHOWN_MAX]:
         note(f"left out: event {clean(event.id)} ({clean(event.type)}): {clean(reason)}")
     left_out = {id(event) for event, _ in refused}
+    kept = [event for event in log.events if id(event) not in left_out]
     if service is not None:
-        kept = [event for event in log.events if id(event) not in left_out]
         workload = replace(workload, service_s=_service_s(path, kept, service))
-    return Source(workload, log_name(path), log)
+    return Source(workload, log_name(path), log, kept)
 
 
 def of_app_log(app: App[Any], path: str, said: LogOptions) -> Source:

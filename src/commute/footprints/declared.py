@@ -24,6 +24,8 @@ from commute.footprints.schema import Place
 from commute.footprints.template import ACCESSES_MAX, Site, Template, check, keys, parse, too_many
 from commute.footprints.trace import Untraceable, trace_accesses, trace_keys
 
+ARGUMENTS = {READ: "reads", WRITE: "writes", ADD: "adds"}  # of a registration, for each mode that has its own
+
 E = TypeVar("E")
 
 Keys: TypeAlias = str | Sequence[str] | Callable[[E], str | Iterable[str]]
@@ -203,7 +205,7 @@ class _Found:
 
 
 def _ways(given: Given, handler: str, where: str | None) -> list[tuple[str, str, AnyKeys]]:
-    ways = [(READ, "reads", given.reads), (WRITE, "writes", given.writes), (ADD, "adds", given.adds)]
+    ways: list[tuple[str, str, AnyKeys]] = [(mode, name, getattr(given, name)) for mode, name in ARGUMENTS.items()]
     for mode, way in (given.commutes or {}).items():
         if not isinstance(mode, str) or mode in (READ, WRITE) or not mode.isidentifier():
             raise Site(handler, "commutes", where).error(
