@@ -5,7 +5,6 @@ Nothing of the program is run for it: lookups are static, and properties are fol
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import functools
 import inspect
@@ -34,7 +33,6 @@ from commute.derive.values import (
     compute,
     drawn,
     either,
-    is_plain,
 )
 from commute.derive.writers import attribute_later, replaced
 from commute.footprints.schema import fields_of
@@ -328,11 +326,3 @@ def _of_super(run: Run, value: Handle, name: str, where: str) -> Value:
                 return Handle("method", {"of": Data(), "name": name})
             return bind(run, known, first, cls, where)
     return run.widen(f"super().{name} is not followed", where)
-
-
-def is_dataclass_made(cls: type) -> bool:
-    return dataclasses.is_dataclass(cls)
-
-
-def plain(value: Value) -> bool:
-    return is_plain(value)

@@ -111,7 +111,3 @@ def _words(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     plain = (str, int, float, bytes, bool, type(None))
     constants = {repr(value) for value in code.co_consts if isinstance(value, plain)} - {repr(None)}
     return frozenset(name.rpartition("__")[2] if name.startswith("_") else name for name in names), frozenset(constants)
-
-
-def calls_super(node: ast.AST) -> bool:
-    return any(isinstance(inner, ast.Name) and inner.id == "super" for inner in ast.walk(node))

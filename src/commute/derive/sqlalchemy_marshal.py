@@ -174,7 +174,3 @@ def _constant(value: Any) -> Value:
     if isinstance(value, list | tuple):
         return Items("list", [Const(inner) for inner in value])
     return Const(value)
-
-
-def plain(value: Value) -> list[Value]:
-    return list(options(value))
