@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from commute.analysis.analysis import analyze
 from commute.analysis.keys import Key, find_keys
+from commute.analysis.workload import workload_of
 from commute.logs import LogEvent
 
 
@@ -46,3 +48,10 @@ def test_fields_whose_values_are_ids_are_foreign_keys_and_measures_are_none() ->
     assert found["batch"].candidate
     assert not {"price", "at", "note", "flag"} & found.keys()
     assert found["order"].is_object
+
+
+def test_types_with_as_many_objects_as_each_other_keep_the_sequence_of_the_log() -> None:
+    """A set of strings has another sequence in each process, and the output would have it too."""
+    kinds = ["pallet", "truck", "dock", "crate", "invoice", "parcel", "label", "route"]
+    events = [LogEvent(n, str(n), "t", float(n), ((kind, "1", None),), {}) for n, kind in enumerate(kinds)]
+    assert list(analyze(workload_of(events)[0], events, workers=(2,), lookaheads=(8,)).objects) == kinds

@@ -99,7 +99,7 @@ def analyze(
 
 
 def _objects(events: Sequence[LogEvent], declared: Mapping[str, int]) -> dict[str, int]:
-    touched = {(kind, one) for event in events for kind, one, _ in event.objects}
+    touched = dict.fromkeys((kind, one) for event in events for kind, one, _ in event.objects)
     counts = Counter(kind for kind, _ in touched if kind not in declared)
     return dict((counts + Counter(declared)).most_common())
 
