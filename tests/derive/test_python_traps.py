@@ -16,7 +16,13 @@ import pytest
 
 from commute.core.footprint import READ, Footprint
 from commute.derive.application import derive
-from tests.derive import python_traps, python_traps_of_containers, python_traps_of_objects, python_traps_of_paths
+from tests.derive import (
+    python_traps,
+    python_traps_of_containers,
+    python_traps_of_objects,
+    python_traps_of_paths,
+    python_traps_of_values,
+)
 
 EVENTS = [
     python_traps.E(
@@ -38,7 +44,13 @@ EVENTS = [
         items=[python_traps.Item(sku="s4", depot="d3"), python_traps.Item(sku="s5", depot="d4")],
     ),
 ]
-TRAPS = (python_traps, python_traps_of_objects, python_traps_of_containers, python_traps_of_paths)
+TRAPS = (
+    python_traps,
+    python_traps_of_objects,
+    python_traps_of_containers,
+    python_traps_of_paths,
+    python_traps_of_values,
+)
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps
 
 
@@ -78,6 +90,7 @@ def test_no_footprint_is_narrower_than_what_the_database_sees(module: ModuleType
     python_traps.startup()
     python_traps.holder.connect()
     python_traps_of_containers.startup()
+    python_traps_of_values.startup()
     said: list[str] = []
     connection.set_trace_callback(said.append)
     narrower = []

@@ -47,6 +47,7 @@ from commute.derive.values import (
     Value,
     either,
     is_plain,
+    lazily,
     options,
 )
 
@@ -145,16 +146,27 @@ def _collect(kind: str) -> Answer:
         for name in ("key", "default"):
             if name in named:
                 called(run, named[name], [expressions.element(run, value, where) or Data()], where)
-        if kind in ("set", "list"):  # hashed, or sorted
+        if kind in ("set", "list", "sorted"):  # hashed, or sorted
             ask(run, value, where, HASH if kind == "set" else (*SORT, "__len__"))
-        if isinstance(value, Items) and value.known is not None and kind not in ("set", "iterator"):
-            return Items(kind, list(value.known))
-        return Items(kind, None, expressions.element(run, value, where))
+        inside = expressions.element(run, value, where)
+        known = value.known if isinstance(value, Items) and kind not in ("set", "iterator") else None
+        if known is not None and (len(known) == 1 or kind != "sorted"):
+            return Items("list" if kind == "sorted" else kind, list(known))
+        return Items("list" if kind == "sorted" else kind, None, inside)
 
     return collect
 
 
-def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+def _lazy(answer: Callable[[Run, Arguments, Named, str], Items]) -> Answer:
+    """What runs where it is consumed, and sees what has changed since it was made."""
+
+    def lazy(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+        return lazily(answer(run, arguments, named, where), lambda: answer(run, arguments, named, where))
+
+    return lazy
+
+
+def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Items:
     source = arguments[1] if len(arguments) == 2 else None
     known = source.known if isinstance(source, Items) and source.again is None else None
     if known is not None and len(known) <= EACH_MAX:
@@ -163,7 +175,7 @@ def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     return Items("iterator", None, run.call(arguments[0], given, {}, where))
 
 
-def _filter(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+def _filter(run: Run, arguments: Arguments, _named: Named, where: str) -> Items:
     found = expressions.element(run, arguments[1], where)
     if found is not None and not isinstance(arguments[0], Const):
         run.call(arguments[0], [found], {}, where)
@@ -340,8 +352,9 @@ def _vars(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
 
 _TABLE: dict[Any, Answer] = {
     isinstance: _isinstance, type: _type, getattr: _getattr, setattr: _setattr, list: _collect("list"),
-    tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("list"),
-    reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _map, filter: _filter,
+    tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("sorted"),
+    reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
+    filter: _lazy(_filter),
     min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
     len: _reading, sum: _reading, any: _reading, all: _reading, print: _reading, vars: _vars, dir: _vars,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),

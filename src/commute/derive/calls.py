@@ -18,7 +18,7 @@ from commute.derive.attributes import class_attribute, has_method, wrap
 from commute.derive.builtin_calls import builtin_call
 from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
-from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, signature
+from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined, signature
 from commute.derive.source import source_of
 from commute.derive.trusted import HANDS_BACK, SINKS, is_pure, module_of, names_of, touches_nothing
 from commute.derive.values import (
@@ -303,6 +303,8 @@ def _entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
         ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
+    if frame.closed:
+        frame.names = joined([*frame.closed, *([frame.names] if ended else [])])
     if generator:
         later = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
         return Items("iterator", None, either(frame.yielded) or Data(), later)

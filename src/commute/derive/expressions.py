@@ -387,7 +387,7 @@ def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where
     if kind == "set":
         for one in (*known, *loose):
             ask(run, one, where, HASH)
-    if loose:
+    if loose or kind == "set":  # which one of a set comes first is not known
         return Items(kind, None, either([*known, *loose]))
     return Items(kind, known)
 
@@ -448,8 +448,14 @@ def _yield_from(run: Run, frame: Frame, node: ast.YieldFrom, where: str) -> Valu
 
 
 def _walrus(run: Run, frame: Frame, node: ast.NamedExpr, _where: str) -> Value:
+    from commute.derive.statements import assign
+
     value = run.evaluate(frame, node.value)
-    frame.assign(node.target.id, value)
+    at = frame
+    while isinstance(at.node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) and at.outer is not None:
+        at = at.outer
+    old = at.names.get(node.target.id) if at is not frame else None
+    assign(run, at, node.target, value if old is None else either([old, value]) or value)
     return value
 
 

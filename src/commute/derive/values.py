@@ -113,6 +113,23 @@ class Items:
         return either([*(self.known or ()), *([self.element] if self.element is not None else [])])
 
 
+def lazily(made: Items, make: Callable[[], Value]) -> Items:
+    """An iterator that runs where it is consumed, and sees what has changed since it was `made`."""
+
+    def again() -> Value | None:
+        later = make()
+        known = later.known if isinstance(later, Items) else None
+        if made.known is None or known is None or len(known) != len(made.known):
+            now = later.any() if isinstance(later, Items) else later
+            made.known, made.element = None, either([one for one in (made.any(), now) if one is not None])
+        else:
+            made.known = [either(both) or both[0] for both in zip(made.known, known, strict=True)]
+        return made.any()
+
+    made.kind, made.again = "iterator", again
+    return made
+
+
 @dataclass(slots=True, eq=False)
 class Entries:
     """`known` by constant key; `other`: values under keys that are not known."""
