@@ -137,21 +137,71 @@ def list_of_set(event: E):
 def unpacked_set(event: E):
     x, y, z = {event.b, event.a, event.id}
     w(x)
+@on
+def product_repeat(event: E):
+    for x, y in itertools.product(event.items, repeat=2): pair(x.depot, y.sku)
+@on
+def longest(event: E):
+    for x, y in itertools.zip_longest(["q"], [event.a, event.b], fillvalue="zz"): w(x)
+@on
+def combos(event: E):
+    for x, y in itertools.combinations(event.items, 2): pair(x.depot, y.sku)
+@on
+def pairwise(event: E):
+    for x, y in itertools.pairwise(event.items): pair(x.depot, y.sku)
+@on
+def reduced(event: E): functools.reduce(lambda x, repo: repo.save(x), [Repo(), Repo()], event.a)
+@on
+def taken(event: E): list(itertools.takewhile(lambda repo: repo.save(event.a), [Repo()]))
+@on
+def grouped(event: E):
+    for k, g in itertools.groupby([Repo()], key=lambda repo: repo.save(event.b)): list(g)
+@on
+def largest(event: E): heapq.nlargest(1, [Repo(), Repo()], key=lambda repo: repo.save(event.b))
+@on
+def key_partial(event: E): sorted(event.items, key=functools.partial(lambda c, i: Repo(c).save(i.sku), conn))
 @functools.lru_cache
 def cached_key(sku): w(sku); return sku
+@on
+def key_cached(event: E): sorted([event.b, event.a], key=cached_key); cached_key.cache_clear()
 class Keyed:
     def __call__(self, x): w(x); return x
 KEYED = Keyed()
+@on
+def key_object(event: E): sorted([event.b, event.a], key=Keyed())
+@on
+def key_live_object(event: E): max([event.b, event.a], key=KEYED)
 class Eager:
     def __init__(self, x): w(x); self.x = x
     def __lt__(self, other): return self.x < other.x
+@on
+def key_class(event: E): sorted([event.b, event.a], key=Eager)
+@on
+def methodcaller(event: E): list(map(operator.methodcaller("save", event.a), [Repo()]))
+@on
+def attrgetter(event: E): operator.attrgetter("save")(Repo())(event.a)
+@on
+def attrgetter_of_items(event: E):
+    for s in map(operator.attrgetter("sku"), event.items): w(s)
 FIRST, SECOND = operator.itemgetter(0), operator.itemgetter(1)
+@on
+def two_getters(event: E):
+    t = event.a + "x"
+    w(FIRST(t) if event.n > 9 else SECOND(t)); w(FIRST(t)), w(SECOND(t))
+@on
+def grouped_objects(event: E):
+    groups = collections.defaultdict(list)
+    groups[event.a].append(Repo())
+    for r in groups[event.a]: r.save(event.a)
 @on
 def grouped_items(event: E):
     groups = collections.defaultdict(list)
     for i in event.items: groups[i.depot].append(i)
     for depot, found in groups.items():
-        for i in found: pair(depot, i.sku)
+        for i in found: w(i.sku); w(depot)
+@on
+def ordered(event: E):
+    d = collections.OrderedDict(); d["x"] = Repo(); d["x"].save(event.a)
 @on
 def deque_of_objects(event: E):
     q = collections.deque(); q.append(Repo())
@@ -159,16 +209,43 @@ def deque_of_objects(event: E):
 class Registry(dict): pass
 class Stack(list): pass
 @on
+def list_method_by_class(event: E):
+    q = [event.a]; list.append(q, event.b)
+    for x in q: w(x)
+@on
+def dict_method_by_class(event: E):
+    d = {"x": event.a}; dict.update(d, {"x": event.b}); w(d["x"])
+@on
+def operator_setitem(event: E):
+    d = {"x": event.a}; operator.setitem(d, "x", event.b); w(d["x"])
+@on
+def dict_of_live(event: E):
+    for k in dict(LIVE): w(k)
+@on
+def spread_live(event: E):
+    d = {**LIVE}
+    w(d["ka"])
+@on
+def or_live(event: E):
+    d = {"q": event.a} | LIVE
+    for v in d.values(): w(v)
+@on
 def dict_of_spread(event: E):
     for k, v in dict(**LIVE).items(): w(k); w(v)
 def named(**kw):
     for k, v in kw.items(): w(k); w(v)
+@on
+def spread_named(event: E): named(**LIVE)
+@on
+def spread_named2(event: E): named(**{i.sku: i.depot for i in event.items})
 # objects
 @dataclass(frozen=True)
 class Frozen:
     k: str
     other: str = ""
     def __post_init__(self): object.__setattr__(self, "k", self.k + "-frozen")
+@on
+def frozen(event: E): w(Frozen(event.a).k)
 class Tracked:
     k = None
     def __setattr__(self, name, value): super().__setattr__(name, value)
@@ -214,23 +291,57 @@ class Uow:
     def add(self, x): self.new.append(x)
     def commit(self):
         for x in self.new: x.save("uow")
+@on
+def dataclass_list(event: E):
+    u = Uow(); u.add(Repo()); u.commit()
 class Struct(msgspec.Struct):
     repo: Any = msgspec.field(default_factory=Repo)
+@on
+def struct_factory(event: E): Struct().repo.save(event.a)
 class Model(pydantic.BaseModel):
     model_config = {"arbitrary_types_allowed": True}
     repo: Any = pydantic.Field(default_factory=Repo)
     def model_post_init(self, ctx): w("model-post")
+@on
+def model_factory(event: E): Model().repo.save(event.a)
 class Pair(NamedTuple):
     k: str
     repo: Any = REPOS[0]
+@on
+def named_tuple_default(event: E): Pair(event.a).repo.save(event.a)
+@on
+def type_of_either(event: E):
+    x = Box(event.a) if event.n > 9 else "text"
+    if type(x) is Box: w("box")
+    else: w("text")
 def steps(): yield 1
+@on
+def iterator_kind(event: E):
+    g = steps()
+    if isinstance(g, collections.abc.Iterator): w(event.a)
+@on
+def deque_kind(event: E):
+    q = collections.deque([event.a])
+    if isinstance(q, list): w("list")
+    else: w("deque")
+@on
+def frozen_kind(event: E):
+    s = frozenset([event.a])
+    if isinstance(s, set): w("set")
+    else: w("frozen")
 def startup() -> None:
     global pool
     pool = Repo()
+@on
+def hasattr_runs(event: E): hasattr(Asked(event.a), "k")
 class Asked:
     def __init__(self, x): self.x = x
     @property
     def k(self): w(self.x); return 1
+@on
+def either_reduce(event: E):
+    f = (lambda a, b: w(event.a)) if event.n > 1 else (lambda a, b: w(event.b))
+    functools.reduce(f, [1, 2, 3])
 @on
 def named_args(event: E): dict(a=w)["a"](event.a)
 @on

@@ -11,6 +11,8 @@ from commute.derive.kept import later, note_put, touch
 from commute.derive.run import Run
 from commute.derive.state import live_item, live_read, set_live
 from commute.derive.values import (
+    Bound,
+    Closure,
     Computed,
     Const,
     Data,
@@ -69,6 +71,8 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
             return value.known[at]
         return value.any() or Unknown("an element of an empty list")
     if isinstance(value, Entries):
+        if value.grows:
+            value.key = either([key, *([value.key] if value.key is not None else [])])
         if isinstance(key, Const) and _hashable(key.value) and key.value in value.known:
             found = [value.known[key.value]] + ([value.other] if value.other is not None else [])
             return drawn(either(found) or Data(), None)
@@ -161,7 +165,7 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
             run.call(Live(method), [option, key, *([new] if new is not None else [])], {}, where)
         elif isinstance(option, Field):
             run.widen("the event itself is changed", where)
-        elif not isinstance(option, Data | Const | Computed):
+        elif not isinstance(option, Data | Const | Computed) or isinstance(new, Made | Closure | Bound):
             run.widen("an item of what is not known is set", where)
 
 

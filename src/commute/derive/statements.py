@@ -202,9 +202,7 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
             elif found is not None and has_method(type(found), "__set__"):
                 run.call(Live(has_method(type(found), "__set__")), [Live(found), option, new], {}, where)
             else:
-                touch(run, "write", option, Const(name), where)
-                put = later(new) if option.state else new
-                option.attributes[name] = either([option.attributes.get(name, put), put]) or put
+                set_raw(run, option, name, new, where)
         elif isinstance(option, Live):
             held = vars(option.value) if isinstance(option.value, types.ModuleType) else option.value
             run.assigned.setdefault((id(held), name), []).append(new)
@@ -215,6 +213,16 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
         elif not isinstance(option, Const | Data):
             run.assigned.setdefault((0, name), []).append(new)
             run.widen(f"attribute {name} of {option} is set", where)
+
+
+def set_raw(run: Run, value: Value, name: str, new: Value, where: str) -> None:
+    """As ``object.__setattr__`` does, which calls no method of the class."""
+    if not isinstance(value, Made):
+        run.widen(f"attribute {name} is set behind its class", where)
+        return
+    touch(run, "write", value, Const(name), where)
+    put = later(new) if value.state else new
+    value.attributes[name] = either([value.attributes.get(name, put), put]) or put
 
 
 def _augmented(run: Run, frame: Frame, node: ast.AugAssign) -> None:

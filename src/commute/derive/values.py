@@ -138,6 +138,7 @@ class Entries:
     other: Value | None = None
     key: Value | None = None  # of those in `other`
     state: str = ""  # as of Made
+    grows: bool = False  # a key that is looked up is there from then on
 
     def any(self) -> Value | None:
         return either([*self.known.values(), *([self.other] if self.other is not None else [])])
