@@ -271,6 +271,13 @@ class Service:
     @functools.cached_property
     def repo(self): return None
 service = Service(); service.repo = Repo()
+@on
+def cached_property_set(event: E):
+    s = Service(); s.repo = Repo()
+    if s.repo is not None: s.repo.save(event.a)
+@on
+def cached_property_set_live(event: E):
+    if service.repo is not None: service.repo.save(event.b)
 class Loud:
     def __set_name__(self, owner, name): self.name = name
     def __set__(self, obj, value): obj.__dict__[self.name] = value
@@ -332,6 +339,10 @@ def frozen_kind(event: E):
 def startup() -> None:
     global pool
     pool = Repo()
+@on
+def late_global(event: E): pool.save(event.a)
+@on
+def late_module_attribute(event: E): me.pool.save(event.b)
 @on
 def hasattr_runs(event: E): hasattr(Asked(event.a), "k")
 class Asked:

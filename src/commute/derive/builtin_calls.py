@@ -358,19 +358,13 @@ def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Val
     return Own("a UUID made by chance")
 
 
-def _vars(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    for value in arguments:
-        expressions.escape(run, value, where)
-    return Data("the attributes of an object")
-
-
 _TABLE: dict[Any, Answer] = {
     isinstance: _isinstance, type: _type, getattr: _getattr, setattr: _setattr, list: _collect("list"),
     tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("sorted"),
     reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
     filter: _lazy(_filter),
     min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
-    len: _reading, sum: _reading, any: _reading, all: _reading, print: _reading, vars: _vars, dir: _vars,
+    len: _reading, sum: _reading, any: _reading, all: _reading, print: _reading,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
     _same(0), asyncio.shield: _same(0),

@@ -151,6 +151,8 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
                 option.known[key] = new
             elif new is not None and isinstance(key, Const) and _hashable(key.value):
                 option.known[key.value] = either([option.known.get(key.value, new), new]) or new
+            elif option.holder is not None:
+                run.widen("an attribute with a computed name is set", where, "write the attribute out")
             elif new is not None:
                 option.other = either([option.other, new] if option.other is not None else [new])
                 option.key = either([option.key, key] if option.key is not None else [key])

@@ -231,6 +231,20 @@ def _hasattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
     return Data("a condition")
 
 
+def _vars(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    found: list[Value] = []
+    for option in (option for value in arguments for option in options(value)):
+        expressions.escape(run, option, where)
+        found.append(Data("the attributes of plain data") if is_plain(option) else run.get(option, "__dict__", where))
+    return either(found) or run.widen("vars() is not followed", where)
+
+
+def _dir(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    for value in arguments:
+        expressions.escape(run, value, where)
+    return Data("the attributes of an object")
+
+
 def kept(run: Run, thing: Any, arguments: Arguments, where: str) -> Value | None:
     """A method of a container of the standard library that outlives the handler: a deque, a Counter, a queue."""
     first = arguments[0] if arguments else None
@@ -280,6 +294,7 @@ TABLE: dict[Any, Answer] = {
     heapq.nlargest: _best, heapq.nsmallest: _best, random.sample: _sample, random.choices: _sample,
     random.shuffle: _shuffle, collections.defaultdict: _default_dict, collections.OrderedDict: _ordered,
     collections.Counter: _counter, operator.attrgetter: _getter("attrgetter"), hasattr: _hasattr,
+    vars: _vars, dir: _dir,
     operator.itemgetter: _getter("itemgetter"), operator.methodcaller: _getter("methodcaller"),
     operator.setitem: _set_item, operator.delitem: _set_item,
     **{getattr(operator, name): _in_place for name in ("iadd", "iconcat", "ior", "iand", "isub", "imul", "ixor")},

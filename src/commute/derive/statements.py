@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from commute.derive import expressions
 from commute.derive.attributes import class_attribute, has_method
 from commute.derive.kept import later, touch
+from commute.derive.patterns import capture
 from commute.derive.run import Frame, Run, joined
 from commute.derive.shape import shape
 from commute.derive.state import set_global
@@ -203,6 +204,8 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
                 run.call(Live(has_method(type(found), "__set__")), [Live(found), option, new], {}, where)
             else:
                 set_raw(run, option, name, new, where)
+        elif isinstance(option, Live) and _by_descriptor(run, option, name, new, where):
+            continue
         elif isinstance(option, Live):
             held = vars(option.value) if isinstance(option.value, types.ModuleType) else option.value
             run.assigned.setdefault((id(held), name), []).append(new)
@@ -213,6 +216,19 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
         elif not isinstance(option, Const | Data):
             run.assigned.setdefault((0, name), []).append(new)
             run.widen(f"attribute {name} of {option} is set", where)
+
+
+def _by_descriptor(run: Run, value: Live, name: str, new: Value, where: str) -> bool:
+    """Whether a property or the like of its class sets an attribute of a live object."""
+    found = None if isinstance(value.value, type | types.ModuleType) else class_attribute(type(value.value), name)
+    method = has_method(type(found), "__set__")
+    if isinstance(found, property) and found.fset is not None:
+        run.call(Live(found.fset), [value, new], {}, where)
+        return True
+    if method is not None:
+        run.call(Live(method), [Live(found), value, new], {}, where)
+        return True
+    return False
 
 
 def set_raw(run: Run, value: Value, name: str, new: Value, where: str) -> None:
@@ -436,7 +452,7 @@ def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
     ends = [dict(before)]  # no case may fit
     for case in node.cases:
         frame.names = dict(before)
-        _capture(run, frame, case.pattern, subject)
+        capture(run, frame, case.pattern, subject)
         if case.guard is not None:
             run.evaluate(frame, case.guard)
         run.regions.append(case)
@@ -445,53 +461,3 @@ def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
         run.regions.pop()
     frame.names = joined(ends)
     return True
-
-
-def _capture(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> None:
-    """Bind the names of a pattern; what stands deeper than one level is not told apart."""
-    where = frame.where(pattern)
-    if isinstance(pattern, ast.MatchAs):
-        if pattern.pattern is not None:
-            _capture(run, frame, pattern.pattern, subject)
-        if pattern.name:
-            frame.assign(pattern.name, subject)
-    elif isinstance(pattern, ast.MatchClass):
-        cls = run.evaluate(frame, pattern.cls)
-        names = list(pattern.kwd_attrs)
-        if isinstance(cls, Live) and cls.value in _WHOLE:
-            for inner in pattern.patterns:
-                _capture(run, frame, inner, subject)
-        elif isinstance(cls, Live):
-            names = [*getattr(cls.value, "__match_args__", ())[: len(pattern.patterns)], *names]
-            for name, inner in zip(names, [*pattern.patterns, *pattern.kwd_patterns], strict=False):
-                _capture(run, frame, inner, run.get(subject, str(name), where))
-        else:
-            run.widen("a pattern with a class that is not known", where)
-    elif isinstance(pattern, ast.MatchOr):
-        for inner in pattern.patterns:
-            _capture(run, frame, inner, subject)
-    elif isinstance(pattern, ast.MatchSequence):
-        _capture_each(run, frame, pattern.patterns, subject, where)
-    elif isinstance(pattern, ast.MatchMapping):
-        for key, inner in zip(pattern.keys, pattern.patterns, strict=True):
-            _capture(run, frame, inner, expressions.item(run, subject, run.evaluate(frame, key), where))
-        if pattern.rest is not None:
-            frame.assign(pattern.rest, run.call(run.get(subject, "copy", where), [], {}, where))
-    elif isinstance(pattern, ast.MatchValue):
-        run.evaluate(frame, pattern.value)
-
-
-_WHOLE = (bool, bytearray, bytes, dict, float, frozenset, int, list, set, str, tuple)  # ``case str(x)``: x is all of it
-
-
-def _capture_each(run: Run, frame: Frame, patterns: Sequence[ast.pattern], subject: Value, where: str) -> None:
-    known = subject.known if isinstance(subject, Items) else None
-    starred = any(isinstance(one, ast.MatchStar) for one in patterns)
-    for at, inner in enumerate(patterns):
-        one = known[at] if known is not None and len(known) == len(patterns) and not starred else None
-        one = one or expressions.element(run, subject, where) or Data()
-        if isinstance(inner, ast.MatchStar):
-            if inner.name:
-                frame.assign(inner.name, Items("list", None, one))
-        else:
-            _capture(run, frame, inner, one)

@@ -139,6 +139,7 @@ class Entries:
     key: Value | None = None  # of those in `other`
     state: str = ""  # as of Made
     grows: bool = False  # a key that is looked up is there from then on
+    holder: Any = None  # the object whose attributes these are
 
     def any(self) -> Value | None:
         return either([*self.known.values(), *([self.other] if self.other is not None else [])])
