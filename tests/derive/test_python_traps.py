@@ -24,6 +24,7 @@ from tests.derive import (
     python_traps_of_objects,
     python_traps_of_paths,
     python_traps_of_state,
+    python_traps_of_turns,
     python_traps_of_values,
 )
 
@@ -53,6 +54,7 @@ TRAPS = (
     python_traps_of_containers,
     python_traps_of_paths,
     python_traps_of_values,
+    python_traps_of_turns,
 )
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps
 

@@ -103,6 +103,10 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
         return run.widen(f".{name} of None: what is there when the handler runs is set elsewhere", where)
     if isinstance(value, Handle) and value.kind == "method":
         return Data(f"{name} of a method")
+    member = value.value if isinstance(value, Const) else value.function if isinstance(value, Computed) else None
+    kind = member if isinstance(member, type) else type(member)
+    if issubclass(kind, enum.Enum):
+        return _of_member(run, value, kind, name, where)
     if isinstance(value, Items | Entries | Const | Computed | Data | Own):
         return Handle("method", {"of": value, "name": name})
     if isinstance(value, Closure):
@@ -112,6 +116,21 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
     if isinstance(value, Unknown):
         return value
     return run.widen(f"attribute {name} of what is not followed", where)
+
+
+def _of_member(run: Run, value: Value, cls: type, name: str, where: str) -> Value:
+    """A part of a member of an enumeration, or what its class has."""
+    if name in ("value", "name"):
+        return compute(name, lambda member: getattr(member, name), [value])
+    if name == "__class__":
+        return Live(cls)
+    known = class_attribute(cls, name)
+    if isinstance(known, property):
+        return run.call(Live(known.fget), [value], {}, where)
+    if isinstance(known, types.FunctionType | classmethod | staticmethod):
+        return bind(run, known, value, cls, where)
+    held = getattr(value.value, "__dict__", {}) if isinstance(value, Const) else {}
+    return wrap(run, held[name]) if name in held else Handle("method", {"of": value, "name": name})
 
 
 def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
@@ -205,9 +224,11 @@ def typed(run: Run, hint: Any, where: str) -> Value:
     if origin is typing.Annotated:
         return typed(run, arguments[0], where)
     if origin in (list, tuple, set, frozenset, Sequence):
-        return Items("list", None, typed(run, arguments[0], where) if arguments else Data())
+        inside = [typed(run, argument, where) for argument in arguments if argument is not Ellipsis]
+        return Items("list", None, either(inside) or Unknown("an element of which nothing is said"))
     if origin in (dict, Mapping):
-        return Entries({}, typed(run, arguments[1], where) if len(arguments) == 2 else Data(), Data())
+        one = typed(run, arguments[1], where) if len(arguments) == 2 else Unknown("an entry of which nothing is said")
+        return Entries({}, one, Data())
     if isinstance(origin, type):
         for plugin in run.plugins:
             instance: Value | None = plugin.instance(run, origin) if hasattr(plugin, "instance") else None

@@ -33,6 +33,8 @@ from commute.derive.values import (
     options,
 )
 
+NEXT_MAX = 20
+
 
 def escape(run: Run, value: Value, where: str, seen: set[int] | None = None) -> None:
     """The value went to where it may be read as a whole: whatever reading it touches is touched."""
@@ -220,7 +222,17 @@ def element(run: Run, value: Value, where: str) -> Value | None:
 
 def _next(run: Run, value: Made, where: str) -> Value:
     method = has_method(value.cls, "__next__") or has_method(value.cls, "__anext__")
-    return Unknown("no next") if method is None else run.call(Live(method), [value], {}, where)
+    if method is None:
+        return Unknown("no next")
+    from commute.derive.shape import shape_of
+
+    found: list[Value] = []
+    for _ in range(NEXT_MAX):  # each one may leave something else to the next
+        before = shape_of(value)
+        found.append(run.call(Live(method), [value], {}, where))
+        if shape_of(value) == before or run.stop():
+            return either(found) or Data()
+    return run.widen("an iterator gives something else each time", where)
 
 
 def enter(run: Run, context: Value, kind: str, where: str) -> Value:

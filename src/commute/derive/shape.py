@@ -18,6 +18,11 @@ def shape(run: Run, frame: Frame) -> Hashable:
     return seen.frame(frame), own
 
 
+def shape_of(value: Value) -> Hashable:
+    """The same of one value."""
+    return _Shapes().of(value)
+
+
 class _Shapes:
     def __init__(self) -> None:
         self._known: dict[int, Hashable] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
@@ -127,13 +128,16 @@ def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
     import sys
 
     for alias in node.names:
-        module = alias.name if isinstance(node, ast.Import) else node.module or ""
+        module = alias.name if isinstance(node, ast.Import) else "." * node.level + (node.module or "")
+        package = str(frame.globals.get("__package__") or "")
+        if module.startswith(".") and package:
+            module = importlib.util.resolve_name(module, package)
         found = sys.modules.get(module)
         value: Value | None = None
         if isinstance(node, ast.ImportFrom):
-            if node.level == 0 and found is not None and hasattr(found, alias.name):
+            if found is not None and hasattr(found, alias.name):
                 value = expressions.wrap(run, getattr(found, alias.name))
-            elif node.level == 0 and f"{module}.{alias.name}" in sys.modules:
+            elif f"{module}.{alias.name}" in sys.modules:
                 value = Live(sys.modules[f"{module}.{alias.name}"])
         elif found is not None:
             value = Live(found if alias.asname else sys.modules[alias.name.split(".")[0]])

@@ -14,6 +14,7 @@ Invariant: `Data` has no way to anything but itself: no method of it has an effe
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -269,10 +270,13 @@ def compute(name: str, function: Callable[..., Any], parts: Sequence[Value]) -> 
     return either(found) or Data(name)
 
 
+_FORMATTED = re.compile(r"\{[^{}]*:[^{}]*\}")  # a format may cut off what tells values apart
+
+
 def _computed(name: str, function: Callable[..., Any], parts: tuple[Value, ...]) -> Value:
     if not all(map(is_known, parts)):
         own = [part for part in parts if isinstance(part, Own)]
-        one_to_one = name in ("str", "builtins.str", "hex") or name.startswith("f'")
+        one_to_one = name in ("str", "builtins.str", "hex") or (name.startswith("f'") and not _FORMATTED.search(name))
         if len(own) == 1 and one_to_one and all(isinstance(part, Const | Own) for part in parts):
             return own[0]
         return Data(f"{name} of what is not known")
