@@ -11,12 +11,22 @@ import inspect
 import re
 import sqlite3
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from commute.core.footprint import READ, Footprint
+from commute import App
+from commute.core.footprint import READ, Footprint, conflicts
 from commute.derive.application import derive
-from tests.derive import python_traps, python_traps_of_containers, python_traps_of_objects, python_traps_of_paths
+from tests.derive import (
+    python_traps,
+    python_traps_of_containers,
+    python_traps_of_objects,
+    python_traps_of_paths,
+    python_traps_of_state,
+    python_traps_of_turns,
+    python_traps_of_values,
+)
 
 EVENTS = [
     python_traps.E(
@@ -38,7 +48,14 @@ EVENTS = [
         items=[python_traps.Item(sku="s4", depot="d3"), python_traps.Item(sku="s5", depot="d4")],
     ),
 ]
-TRAPS = (python_traps, python_traps_of_objects, python_traps_of_containers, python_traps_of_paths)
+TRAPS = (
+    python_traps,
+    python_traps_of_objects,
+    python_traps_of_containers,
+    python_traps_of_paths,
+    python_traps_of_values,
+    python_traps_of_turns,
+)
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps
 
 
@@ -78,6 +95,7 @@ def test_no_footprint_is_narrower_than_what_the_database_sees(module: ModuleType
     python_traps.startup()
     python_traps.holder.connect()
     python_traps_of_containers.startup()
+    python_traps_of_values.startup()
     said: list[str] = []
     connection.set_trace_callback(said.append)
     narrower = []
@@ -97,3 +115,24 @@ def test_no_footprint_is_narrower_than_what_the_database_sees(module: ModuleType
     connection.set_trace_callback(None)
     assert not narrower
     assert everything <= len(app.handlers) * EVERYTHING_MAX
+
+
+def meet(name: str, pairs: dict[str, Any]) -> bool:
+    """Whether the two handlers of a pair conflict, for events that have nothing in common."""
+    state = python_traps_of_state
+    app: App[None] = App("state", "memory://")
+    for event, handler in zip((state.A, state.B), pairs[name], strict=True):
+        app.on(event)(handler)
+    found = derive(app.handlers, ddl=python_traps.DDL)
+    first, second = (found.declared(handler, handler.events[0]).declared.footprint for handler in app.handlers)
+    return conflicts(first(state.A(k="k1", n=1)), second(state.B(k="k2", n=2)))
+
+
+@pytest.mark.parametrize("name", python_traps_of_state.PAIRS)
+def test_who_reads_what_another_handler_sets_waits_for_it(name: str) -> None:
+    assert meet(name, python_traps_of_state.PAIRS)
+
+
+@pytest.mark.parametrize("name", python_traps_of_state.APART)
+def test_state_that_nobody_sets_keeps_nobody_waiting(name: str) -> None:
+    assert not meet(name, python_traps_of_state.APART)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 import types
+from collections import deque
 
 from commute.derive.attributes import has_method
-from commute.derive.run import Run
+from commute.derive.run import KeyAccess, Run
+from commute.derive.state import MUTABLE, path_of
 from commute.derive.values import Const, Data, Entries, Items, Live, Made, Value, options
 
 TEXT = ("__str__", "__repr__", "__format__")
@@ -54,7 +56,14 @@ def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: 
             for inner in list(option.attributes.values()):
                 ask(run, inner, where, names, seen)
         elif isinstance(option, Live) and not isinstance(option.value, type | types.ModuleType | types.FunctionType):
+            read_as_whole(run, option, where)
             _ask_one(run, option, type(option.value), where, names)
+
+
+def read_as_whole(run: Run, value: Live, where: str) -> None:
+    """How many there are in a container of the program, or which, is looked at."""
+    if isinstance(value.value, (*MUTABLE, deque)):
+        run.add(KeyAccess("read", path_of(run, value.value), where))
 
 
 def _ask_one(run: Run, value: Value, cls: type, where: str, names: tuple[str, ...]) -> None:

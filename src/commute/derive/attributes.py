@@ -34,7 +34,7 @@ from commute.derive.values import (
     drawn,
     either,
 )
-from commute.derive.writers import attribute_later, replaced
+from commute.derive.writers import attribute_later, is_application, replaced
 from commute.footprints.schema import fields_of
 
 _PLAIN = (str, int, float, bool, bytes, type(None), complex, type(Ellipsis))
@@ -101,6 +101,10 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
         return run.widen(f".{name} of None: what is there when the handler runs is set elsewhere", where)
     if isinstance(value, Handle) and value.kind == "method":
         return Data(f"{name} of a method")
+    member = value.value if isinstance(value, Const) else value.function if isinstance(value, Computed) else None
+    kind = member if isinstance(member, type) else type(member)
+    if issubclass(kind, enum.Enum):
+        return _of_member(run, value, kind, name, where)
     if isinstance(value, Items | Entries | Const | Computed | Data | Own):
         return Handle("method", {"of": value, "name": name})
     if isinstance(value, Closure):
@@ -112,15 +116,35 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
     return run.widen(f"attribute {name} of what is not followed", where)
 
 
+def _of_member(run: Run, value: Value, cls: type, name: str, where: str) -> Value:
+    """A part of a member of an enumeration, or what its class has."""
+    if name in ("value", "name"):
+        return compute(name, lambda member: getattr(member, name), [value])
+    if name == "__class__":
+        return Live(cls)
+    known = class_attribute(cls, name)
+    if isinstance(known, property):
+        return run.call(Live(known.fget), [value], {}, where)
+    if isinstance(known, types.FunctionType | classmethod | staticmethod):
+        return bind(run, known, value, cls, where)
+    held = getattr(value.value, "__dict__", {}) if isinstance(value, Const) else {}
+    return wrap(run, held[name]) if name in held else Handle("method", {"of": value, "name": name})
+
+
 def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
     if name == "__class__":
         return Live(made.cls)
     if name == "__dict__":
-        return Entries(dict(made.attributes))
+        return Entries(made.attributes, holder=made)
+    if has_method(made.cls, "__getattribute__") is not None:
+        return run.widen(f"{made.cls.__name__}.__getattribute__ is not followed", where)
     known = class_attribute(made.cls, name)
     if isinstance(known, property | functools.cached_property):
         function = known.fget if isinstance(known, property) else known.func
-        return run.call(Live(function), [made], {}, where)
+        found = run.call(Live(function), [made], {}, where)
+        return (either([found, made.attributes[name]]) or found) if name in made.attributes else found
+    if _is_data_descriptor(known):
+        return bind(run, known, made, made.cls, where)
     if name in made.attributes:
         if made.state:
             from commute.derive.kept import touch
@@ -128,16 +152,30 @@ def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
             touch(run, "read", made, Const(name), where)
         return drawn(made.attributes[name], None)
     if known is not None:
-        return bind(run, known, made, made.cls, where)
+        return _of_class(run, made.cls, name, known, where) or bind(run, known, made, made.cls, where)
     hint = _annotation(made.cls, name)
-    if hint is not None:
-        return typed(run, hint, where)
+    if hint is not None:  # one object, whoever asks
+        return made.attributes.setdefault(name, typed(run, hint, where))
     method = has_method(made.cls, "__getattr__")
     if method is not None:
         return run.call(Live(method), [made, Const(name)], {}, where)
     if made.complete:
         return Unknown(f"{made.cls.__name__} has no {name} that is known")
     return run.widen(f"{made.cls.__name__}.{name} is not known", where)
+
+
+def _is_data_descriptor(known: object) -> bool:
+    return has_method(type(known), "__get__") is not None and has_method(type(known), "__set__") is not None
+
+
+def _of_class(run: Run, cls: type, name: str, known: object, where: str) -> Value | None:
+    """Plain state of a class that is read through an object or a class below it; None for what is bound."""
+    owner = next((base for base in cls.__mro__ if name in base.__dict__), None)
+    if owner is None or callable(known) or hasattr(type(known), "__get__") or issubclass(cls, enum.Enum):
+        return None
+    from commute.derive.state import live_attribute
+
+    return live_attribute(run, Live(owner), name, known, where)
 
 
 def bind(run: Run, known: Any, first: Value, cls: type, where: str) -> Value:
@@ -184,9 +222,11 @@ def typed(run: Run, hint: Any, where: str) -> Value:
     if origin is typing.Annotated:
         return typed(run, arguments[0], where)
     if origin in (list, tuple, set, frozenset, Sequence):
-        return Items("list", None, typed(run, arguments[0], where) if arguments else Data())
+        inside = [typed(run, argument, where) for argument in arguments if argument is not Ellipsis]
+        return Items("list", None, either(inside) or Unknown("an element of which nothing is said"))
     if origin in (dict, Mapping):
-        return Entries({}, typed(run, arguments[1], where) if len(arguments) == 2 else Data(), Data())
+        one = typed(run, arguments[1], where) if len(arguments) == 2 else Unknown("an entry of which nothing is said")
+        return Entries({}, one, Data())
     if isinstance(origin, type):
         for plugin in run.plugins:
             instance: Value | None = plugin.instance(run, origin) if hasattr(plugin, "instance") else None
@@ -261,6 +301,14 @@ def _plain_hint(hint: Any) -> Any:
 
 def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
     thing = value.value
+    if name == "__dict__" and not isinstance(thing, type):
+        return run.widen(f"the attributes of a {type(thing).__name__} of the program are taken as a dict", where)
+    if isinstance(thing, types.ModuleType) and is_application(str(getattr(thing, "__file__", None) or "")):
+        from commute.derive.state import global_of
+
+        known = global_of(run, vars(thing), name, where)
+        if known is not None:
+            return known
     if isinstance(thing, types.ModuleType):
         return wrap(run, getattr(thing, name)) if hasattr(thing, name) else run.widen(f"no {name} there", where)
     if name == "__class__":
@@ -268,20 +316,14 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
     if name == "__name__" and isinstance(getattr(thing, "__name__", None), str):
         return Const(thing.__name__)
     if isinstance(thing, type):
-        known = class_attribute(thing, name)
-        if isinstance(known, classmethod):
-            return Bound(Live(known.__func__), value)
-        if isinstance(known, staticmethod):
-            return Live(known.__func__)
-        if known is None and not any(name in base.__dict__ for base in thing.__mro__):
-            return run.widen(f"{thing.__name__} has no {name} that is known", where)
-        if isinstance(known, types.MemberDescriptorType | types.GetSetDescriptorType | property):
-            return Data()
-        from commute.derive.state import live_attribute
-
-        return live_attribute(run, value, name, known, where)
+        return _of_live_class(run, value, thing, name, where)
+    if has_method(type(thing), "__getattribute__") is not None:
+        return run.widen(f"{type(thing).__name__}.__getattribute__ is not followed", where)
     known = class_attribute(type(thing), name)
-    if isinstance(known, property | functools.cached_property):
+    if _is_data_descriptor(known):
+        return bind(run, known, value, type(thing), where)
+    there = isinstance(known, functools.cached_property) and name in getattr(thing, "__dict__", {})
+    if isinstance(known, property | functools.cached_property) and not there:
         function = known.fget if isinstance(known, property) else known.func
         return run.call(Live(function), [value], {}, where)
     inside = getattr(thing, "__dict__", {})
@@ -300,7 +342,9 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
         if not hasattr(type(known), "__get__") and not isinstance(known, staticmethod):
             from commute.derive.state import live_attribute
 
-            return live_attribute(run, value, name, known, where)
+            found = live_attribute(run, value, name, known, where)
+            above = _of_class(run, type(thing), name, known, where)
+            return found if above is None else either([found, above]) or found
         return bind(run, known, value, type(thing), where)
     own, certain = run.own_at((id(thing), name))
     if certain:
@@ -314,6 +358,23 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
     return run.widen(f"{type(thing).__name__} has no {name} that is known", where)
 
 
+def _of_live_class(run: Run, value: Live, thing: type, name: str, where: str) -> Value:
+    known = class_attribute(thing, name)
+    if isinstance(known, classmethod):
+        return Bound(Live(known.__func__), value)
+    if isinstance(known, staticmethod):
+        return Live(known.__func__)
+    if known is None and not any(name in base.__dict__ for base in thing.__mro__):
+        return run.widen(f"{thing.__name__} has no {name} that is known", where)
+    if isinstance(known, types.MemberDescriptorType | types.GetSetDescriptorType | property):
+        return Data()
+    from commute.derive.state import live_attribute
+
+    found = live_attribute(run, value, name, known, where)
+    above = None if name in thing.__dict__ else _of_class(run, thing, name, known, where)
+    return found if above is None else either([found, above]) or found
+
+
 def _of_super(run: Run, value: Handle, name: str, where: str) -> Value:
     owner, first = value.about["owner"], value.about["self"]
     cls = first.cls if isinstance(first, Made) else first.value if isinstance(first, Live) else None
@@ -322,6 +383,8 @@ def _of_super(run: Run, value: Handle, name: str, where: str) -> Value:
     for base in mro[mro.index(owner) + 1 :] if owner in mro else ():
         if name in base.__dict__:
             known = base.__dict__[name]
+            if base is object and name in ("__setattr__", "__getattribute__"):
+                return Bound(Live(known), first)
             if base is object:
                 return Handle("method", {"of": Data(), "name": name})
             return bind(run, known, first, cls, where)

@@ -14,15 +14,16 @@ import functools
 import heapq
 import inspect
 import itertools
+import operator
 import random
 import threading
 import types
 import typing
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from commute.derive import expressions
+from commute.derive import expressions, library
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.attributes import class_attribute, get, has_method, wrap
 from commute.derive.comprehensions import EACH_MAX
@@ -47,6 +48,7 @@ from commute.derive.values import (
     Value,
     either,
     is_plain,
+    lazily,
     options,
 )
 
@@ -54,6 +56,7 @@ Answer = Callable[[Run, Arguments, Named, str], Value | None]
 
 _CONTEXT_CODE = contextlib.contextmanager(lambda: iter(())).__code__
 _ASYNC_CODE = contextlib.asynccontextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, return-value]
+_GETTERS = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
 _REFUSED = ("exec", "eval", "compile", "__import__", "open", "input", "globals", "locals", "breakpoint", "delattr")
 
 
@@ -63,8 +66,10 @@ def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where
         function = wrap(run, thing.__wrapped__)  # type: ignore[attr-defined]
         about = {"function": function, "arguments": list(arguments), "named": dict(named), "swallows": _catches(thing)}
         return Handle("context", about)
+    if isinstance(thing, _GETTERS):
+        return run.call(library.getter_of(run, thing, where), arguments, named, where)
     try:
-        known = _TABLE.get(thing)
+        known = _TABLE.get(thing) or library.TABLE.get(thing)
     except TypeError:
         return None
     return None if known is None else known(run, arguments, named, where)
@@ -93,14 +98,19 @@ def _isinstance(_run: Run, arguments: Arguments, _named: Named, _where: str) -> 
 def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
     if isinstance(value, Made):
         return issubclass(value.cls, classes)
-    if isinstance(value, Field) and isinstance(value.hint, type):
+    if isinstance(value, Field) and isinstance(value.hint, type) and value.hint is not typing.Any:
         if issubclass(value.hint, classes):
             return True
         # An instance of a class below it might be one of the others too.
         return None if any(issubclass(one, value.hint) for one in classes) else False
     if isinstance(value, Items):
-        return issubclass({"list": list, "tuple": tuple, "set": set}.get(value.kind, object), classes)
+        if value.kind == "list" and value.known is not None and list in classes:
+            return True
+        return False if all(one in _NO_LISTS for one in classes) else None
     return None
+
+
+_NO_LISTS = (str, bytes, int, float, bool, dict, type(None), uuid.UUID)
 
 
 def _type(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
@@ -108,7 +118,8 @@ def _type(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     if len(arguments) != 1:
         return run.widen("a class is made while the handler runs", where)
     found = [
-        get(run, option, "__class__", where) for option in options(value) if isinstance(option, Made | Field | Live)
+        get(run, option, "__class__", where) if isinstance(option, Made | Field | Live) else Data("a class")
+        for option in options(value)
     ]
     return either(found) or Data("a class")
 
@@ -145,16 +156,27 @@ def _collect(kind: str) -> Answer:
         for name in ("key", "default"):
             if name in named:
                 called(run, named[name], [expressions.element(run, value, where) or Data()], where)
-        if kind in ("set", "list"):  # hashed, or sorted
+        if kind in ("set", "list", "sorted"):  # hashed, or sorted
             ask(run, value, where, HASH if kind == "set" else (*SORT, "__len__"))
-        if isinstance(value, Items) and value.known is not None and kind not in ("set", "iterator"):
-            return Items(kind, list(value.known))
-        return Items(kind, None, expressions.element(run, value, where))
+        inside = expressions.element(run, value, where)
+        known = value.known if isinstance(value, Items) and kind not in ("set", "iterator") else None
+        if known is not None and (len(known) == 1 or kind != "sorted"):
+            return Items("list" if kind == "sorted" else kind, list(known))
+        return Items("list" if kind == "sorted" else kind, None, inside)
 
     return collect
 
 
-def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+def _lazy(answer: Callable[[Run, Arguments, Named, str], Items]) -> Answer:
+    """What runs where it is consumed, and sees what has changed since it was made."""
+
+    def lazy(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+        return lazily(answer(run, arguments, named, where), lambda: answer(run, arguments, named, where))
+
+    return lazy
+
+
+def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Items:
     source = arguments[1] if len(arguments) == 2 else None
     known = source.known if isinstance(source, Items) and source.again is None else None
     if known is not None and len(known) <= EACH_MAX:
@@ -163,7 +185,7 @@ def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     return Items("iterator", None, run.call(arguments[0], given, {}, where))
 
 
-def _filter(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+def _filter(run: Run, arguments: Arguments, _named: Named, where: str) -> Items:
     found = expressions.element(run, arguments[1], where)
     if found is not None and not isinstance(arguments[0], Const):
         run.call(arguments[0], [found], {}, where)
@@ -227,14 +249,18 @@ def _dict(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     made = Entries()
     for value in arguments:
         ask(run, value, where, HASH)
-    if arguments and isinstance(arguments[0], Entries):
-        made = Entries(dict(arguments[0].known), arguments[0].other, arguments[0].key)
+    first = _of(0, arguments)
+    mapping = isinstance(first, Entries) or (isinstance(first, Live) and isinstance(first.value, Mapping))
+    if mapping:
+        made = library.entries_of(run, first, where)
     elif arguments:
-        pair = expressions.element(run, arguments[0], where)
+        pair = expressions.element(run, first, where)
         if pair is not None:
             made.key = expressions.item(run, pair, Const(0), where)
             made.other = expressions.item(run, pair, Const(1), where)
-    made.known.update(named)
+    if "**" in named:
+        made = library.merged(run, made, named["**"], where)
+    made.known.update({name: value for name, value in named.items() if name != "**"})
     return made
 
 
@@ -332,18 +358,13 @@ def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Val
     return Own("a UUID made by chance")
 
 
-def _vars(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    for value in arguments:
-        expressions.escape(run, value, where)
-    return Data("the attributes of an object")
-
-
 _TABLE: dict[Any, Answer] = {
     isinstance: _isinstance, type: _type, getattr: _getattr, setattr: _setattr, list: _collect("list"),
-    tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("list"),
-    reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _map, filter: _filter,
+    tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("sorted"),
+    reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
+    filter: _lazy(_filter),
     min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
-    len: _reading, sum: _reading, any: _reading, all: _reading, print: _reading, vars: _vars, dir: _vars,
+    len: _reading, sum: _reading, any: _reading, all: _reading, print: _reading,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
     _same(0), asyncio.shield: _same(0),
@@ -352,9 +373,9 @@ _TABLE: dict[Any, Answer] = {
     asyncio.get_running_loop: lambda *_: Handle("loop"), asyncio.get_event_loop: lambda *_: Handle("loop"),
     copy.copy: _same(0), copy.deepcopy: _same(0), typing.cast: _same(1), dataclasses.replace: _replaced,
     itertools.chain: _chained, itertools.chain.from_iterable: _flat, itertools.islice: _collect("iterator"),
-    itertools.cycle: _collect("iterator"), itertools.starmap: _starred, itertools.product: _zip,
-    itertools.zip_longest: _zip, heapq.heappush: _pushed, heapq.heappop: _one_of, bisect.insort: _pushed,
-    random.choice: _one_of, collections.deque: _collect("list"),
+    itertools.cycle: _collect("iterator"), itertools.starmap: _starred,
+    heapq.heappush: _pushed, heapq.heappop: _one_of, bisect.insort: _pushed,
+    random.choice: _one_of, collections.deque: _collect("deque"),
     contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,
     contextlib.nullcontext: _nothing, contextlib.closing: _closing,
     **{getattr(builtins, name): _refuse(name) for name in _REFUSED},
@@ -383,6 +404,8 @@ class Library:
         if not isinstance(function, Handle):
             return None
         about = function.about
+        if function.kind in ("attrgetter", "itemgetter", "methodcaller"):
+            return library.got(run, function, _of(0, arguments), where)
         if function.kind == "partial":
             return run.call(about["function"], [*about["arguments"], *arguments], {**about["named"], **named}, where)
         if function.kind == "quiet":

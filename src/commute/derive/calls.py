@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import enum
 import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from commute.codec import is_pydantic
-from commute.derive import expressions
+from commute.derive import expressions, library
 from commute.derive.asked import ask
 from commute.derive.attributes import class_attribute, has_method, wrap
 from commute.derive.builtin_calls import builtin_call
 from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
-from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, signature
+from commute.derive.fields import fields_of_class, set_fields
+from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined, signature
 from commute.derive.source import source_of
 from commute.derive.trusted import HANDS_BACK, SINKS, is_pure, module_of, names_of, touches_nothing
 from commute.derive.values import (
     Bound,
     Closure,
-    Computed,
     Const,
     Data,
     Either,
     Entries,
-    Field,
     Handle,
     Items,
     Live,
@@ -41,7 +38,6 @@ from commute.derive.values import (
     is_plain,
     options,
 )
-from commute.footprints.schema import fields_of
 
 SAME_MAX = 2  # activations of one function on top of each other
 
@@ -93,6 +89,13 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         if touches_nothing(thing):
             return _trusted(run, thing, arguments, named, where)
         return _function(run, thing, arguments, named, where)
+    own = thing.__self__ if isinstance(thing, types.BuiltinMethodType) else None
+    if own is not None and library.keeps(own):
+        return call(run, Bound(Live(getattr(type(own), thing.__name__)), Live(own)), arguments, named, where)
+    if isinstance(thing, types.MethodDescriptorType | types.WrapperDescriptorType):
+        answer = library.by_class(run, thing, arguments, named, where)
+        if answer is not None:
+            return answer
     if touches_nothing(thing):
         return _trusted(run, thing, arguments, named, where)
     wrapped = getattr(thing, "__wrapped__", None)
@@ -113,9 +116,14 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     values = [*arguments, *named.values()]
     if is_pure(thing) and not named and all(is_plain(value) for value in values):
         return compute(names_of(thing)[0], thing, list(arguments))
+    what_is_kept = library.kept(run, thing, arguments, where)
+    if what_is_kept is not None:
+        return what_is_kept
+    plain = all(_harmless(value) or isinstance(value, Closure) for value in values)
+    given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
-        call_back(run, value, [Data("what it is called with")] * 2, where)
+        call_back(run, value, [given] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
     if any(isinstance(value, Handle) and value.kind != "method" for value in values):
@@ -144,19 +152,28 @@ def _harmless(value: Value) -> bool:
 
 def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
     """Call the value if it is a function, with as many of the arguments as it takes."""
+    if isinstance(value, Either):
+        found = [call_back(run, option, arguments, where) for option in value.options]
+        return either([one for one in found if one is not None])
+    if isinstance(value, Handle) and value.kind in ("partial", "attrgetter", "itemgetter", "methodcaller"):
+        return call(run, value, list(arguments)[:1], {}, where)
     if isinstance(value, Closure):
         taken = value.node.args
         count = len(taken.posonlyargs) + len(taken.args)
         return call(run, value, list(arguments)[: count if taken.vararg is None else None], {}, where)
     if isinstance(value, Bound):
-        return call(run, value.function, [value.first, *arguments], {}, where)
+        return call_back(run, value.function, [value.first, *arguments], where)
     if isinstance(value, Live) and isinstance(value.value, types.FunctionType | types.MethodType | functools.partial):
         try:
             count = len(inspect.signature(value.value).parameters)
         except (TypeError, ValueError):
             count = len(arguments)
         return call(run, value, list(arguments)[:count], {}, where)
-    return None
+    if isinstance(value, Live) and isinstance(value.value, functools._lru_cache_wrapper):
+        return call_back(run, Live(value.value.__wrapped__), arguments, where)
+    cls = value.cls if isinstance(value, Made) else type(value.value) if isinstance(value, Live) else object
+    method = has_method(cls, "__call__")
+    return None if method is None else call_back(run, Bound(Live(method), value), arguments, where)
 
 
 # -- functions with a source --------------------------------------------------------------------------------------
@@ -303,6 +320,8 @@ def _entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
         ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
+    if frame.closed:
+        frame.names = joined([*frame.closed, *([frame.names] if ended else [])])
     if generator:
         later = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
         return Items("iterator", None, either(frame.yielded) or Data(), later)
@@ -362,13 +381,16 @@ def _bind(
     others = {name: value for name, value in named.items() if name not in known and name != "**"}
     names.update({name: value for name, value in named.items() if name in known})
     if "**" in named:
-        spread = expressions.item(run, named["**"], Data("a name"), "") if not is_plain(named["**"]) else Data()
-        for name in known - names.keys():
-            names[name] = spread
+        spread = library.entries_of(run, named["**"], "")
+        for name in known - set(plain[:at]) - named.keys():
+            one = expressions.item(run, spread, Const(name), "")
+            names[name] = either([one, *([names[name]] if name in names else [])]) or one
     if given.vararg is not None:
         names[given.vararg.arg] = Items("tuple", rest) if loose is None else Items("tuple", None, either(rest))
     if given.kwarg is not None:
-        names[given.kwarg.arg] = Entries(dict(others))
+        names[given.kwarg.arg] = (
+            Entries(others) if "**" not in named else library.merged(run, Entries(others), named["**"], "")
+        )
     elif others:
         return False
     return known <= names.keys()
@@ -401,7 +423,7 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
     if constructor is not None and source_of(constructor.__code__) is not None and not _generated(cls):
         call(run, Live(constructor), [made, *arguments], named, where)
         return made
-    if not _by_fields(run, made, arguments, named, where):
+    if not set_fields(run, made, arguments, named, where):
         own = class_attribute(cls, "__init__")
         if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
             return run.widen(f"{cls.__name__}.__init__ is not followed", where)
@@ -422,58 +444,3 @@ def _generated(cls: type) -> bool:
     return (
         "__init__" not in cls.__dict__ and fields_of_class(cls) is not None and not isinstance(own, types.FunctionType)
     )
-
-
-def fields_of_class(cls: type) -> list[str] | None:
-    """The names of what a generated constructor sets; None for another class."""
-    if hasattr(cls, "_fields") and issubclass(cls, tuple):
-        return list(cls._fields)  # type: ignore[attr-defined]
-    if dataclasses.is_dataclass(cls):
-        return [field.name for field in dataclasses.fields(cls) if field.init]
-    found = fields_of(cast(Any, cls))
-    return None if found is None else list(found)
-
-
-def _by_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: str) -> bool:
-    """Set the attributes as a generated constructor does; False where there are no fields."""
-    names = fields_of_class(made.cls)
-    if names is None:
-        return False
-    decorators = getattr(made.cls, "__pydantic_decorators__", None)
-    if decorators is not None and any(getattr(decorators, kind, None) for kind in _VALIDATORS):
-        run.widen(f"the validators of {made.cls.__name__} are not followed", where)
-    given = dict(zip(names, arguments, strict=False)) | {name: value for name, value in named.items() if name in names}
-    for name in names:
-        value = given.get(name)
-        if value is None:
-            value = _field_default(run, made.cls, name, where)
-        elif is_pydantic(made.cls):
-            value = _converted(made.cls, name, value)
-        made.attributes[name] = either([made.attributes.get(name, value), value]) or value
-    return True
-
-
-def _converted(cls: Any, name: str, value: Value) -> Value:
-    """What a model keeps of a value: that itself, if it is of the field's own type and nothing is said of its form."""
-    field = cls.model_fields[name]
-    config = cls.model_config
-    shaped = field.metadata or any(key.startswith("str_") and config[key] for key in config)
-    found: list[Value] = []
-    for option in options(value):
-        kind = option.hint if isinstance(option, Field) else type(option.value) if isinstance(option, Const) else None
-        plain = isinstance(option, Const | Field | Computed)
-        found.append(option if not plain or (kind is field.annotation and not shaped) else Data(f"{name}, converted"))
-    return either(found) or Data()
-
-
-_VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators", "field_serializers")
-
-
-def _field_default(run: Run, cls: type, name: str, where: str) -> Value:
-    if dataclasses.is_dataclass(cls):
-        for field in dataclasses.fields(cls):
-            if field.name == name and field.default is not dataclasses.MISSING:
-                return wrap(run, field.default)
-            if field.name == name and field.default_factory is not dataclasses.MISSING:
-                return call(run, wrap(run, field.default_factory), [], {}, where)
-    return Data(f"{name} by default")

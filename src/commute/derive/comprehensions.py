@@ -7,12 +7,31 @@ from typing import Any
 
 from commute.derive.items import element
 from commute.derive.run import Frame, Run
-from commute.derive.values import Entries, Items, Value
+from commute.derive.shape import shape
+from commute.derive.values import Entries, Items, Value, either, lazily
 
 EACH_MAX = 16  # elements of a comprehension that are told apart
+PASSES_MAX = 20
 
 
 def comprehension(run: Run, frame: Frame, node: Any, where: str) -> Value:
+    found = _settled(run, frame, node, where)
+    if isinstance(node, ast.GeneratorExp) and isinstance(found, Items):
+        return lazily(found, lambda: _settled(run, frame, node, where))
+    return found
+
+
+def _settled(run: Run, frame: Frame, node: Any, where: str) -> Value:
+    """Pass by pass until one leaves nothing new to the next."""
+    for _ in range(PASSES_MAX):
+        before = shape(run, frame)
+        found = _one_pass(run, frame, node, where)
+        if shape(run, frame) == before or run.stop():
+            return found
+    return run.widen("a comprehension leaves something else after each pass", where)
+
+
+def _one_pass(run: Run, frame: Frame, node: Any, where: str) -> Value:
     from commute.derive.expressions import truth
     from commute.derive.statements import assign
 
@@ -49,4 +68,4 @@ def _each(run: Run, inner: Frame, node: Any) -> Value | None:
     for value in values.known:
         assign(run, inner, generator.target, value)
         found.append(run.evaluate(inner, node.elt))
-    return Items("set" if isinstance(node, ast.SetComp) else "list", found)
+    return Items("set", None, either(found)) if isinstance(node, ast.SetComp) else Items("list", found)

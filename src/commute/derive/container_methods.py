@@ -19,7 +19,9 @@ from commute.derive.values import (
     Either,
     Entries,
     Field,
+    Handle,
     Items,
+    Live,
     Value,
     compute,
     either,
@@ -29,7 +31,7 @@ from commute.derive.values import (
 
 _GROWS = ("append", "add", "appendleft", "insert")
 _JOINS = ("extend", "update", "extendleft", "__ior__", "__iadd__")
-_DROPS = ("remove", "discard", "clear", "sort", "reverse", "pop", "popleft", "popitem", "__delitem__")
+_DROPS = ("remove", "discard", "clear", "sort", "reverse", "pop", "popleft", "popitem", "rotate", "__delitem__")
 
 
 def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: Named, where: str) -> Value:
@@ -62,6 +64,8 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
             called(run, argument, [Data()], where)
         for argument in named.values():
             ask(run, argument, where)
+        if name in (*_GROWS, *_JOINS, "setdefault") and not all(map(_holds_plain, (*arguments, *named.values()))):
+            return run.widen("an object is put into what is not followed", where)
         if named or not all(map(is_plain, arguments)):
             for argument in arguments:
                 if isinstance(argument, Items) and name == "join":
@@ -82,6 +86,11 @@ def _joined(separator: Const, parts: Items) -> Value | None:
     if parts.known is None and isinstance(one, Const) and _PLACES.fullmatch(str(one.value)):
         return Const(separator.value.join([one.value + SEVERAL] * 2))
     return None
+
+
+def _holds_plain(value: Value) -> bool:
+    inside = [value.any()] if isinstance(value, Items | Entries) else [value]
+    return all(one is None or is_plain(one) or isinstance(one, Items | Handle) for one in inside)
 
 
 def _text(value: Value) -> bool:
@@ -180,7 +189,12 @@ def _view(value: Entries, inside: Callable[[], tuple[list[Value] | None, Value |
 def called(run: Run, function: Value, arguments: Arguments, where: str) -> Value:
     from commute.derive.calls import call_back
 
-    found = [call_back(run, option, arguments, where) for option in options(function)]
+    found = [
+        run.call(option, arguments, {}, where)
+        if isinstance(option, Live) and isinstance(option.value, type)
+        else call_back(run, option, arguments, where)
+        for option in options(function)
+    ]
     return either([one for one in found if one is not None]) or Data()
 
 

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, get_origin
 
-from commute.derive.asked import HASH, SORT, TEXT, ask
+from commute.derive.asked import HASH, SORT, TEXT, ask, read_as_whole
 from commute.derive.attributes import has_method, wrap
 from commute.derive.comprehensions import EACH_MAX, comprehension
 from commute.derive.items import element, enter, escape, item, leave, put
@@ -107,10 +107,16 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
         elif isinstance(value, Entries) and value.other is None:
             named |= {str(key): item for key, item in value.known.items()}
         else:
-            named["**"] = value
+            named["**"] = value if "**" not in named else _both(run, named, value, where)
     run.kept["discarded"] = run.discarded is node
     run.direct = run.awaited is node
     return run.call(function, arguments, named, where)
+
+
+def _both(run: Run, named: dict[str, Value], value: Value, where: str) -> Value:
+    from commute.derive.library import merged
+
+    return merged(run, merged(run, Entries(), named["**"], where), value, where)
 
 
 def _cells(run: Run, value: Value, where: str) -> list[Value] | None:
@@ -206,7 +212,7 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
     if isinstance(left, Items | Entries):
         if in_place:
             return extended(run, left, right, where)
-        return _collected(left, right)
+        return _collected(run, left, right, where)
     if isinstance(left, Live) and in_place:
         set_live(run, left, None, where)
         return left
@@ -228,16 +234,16 @@ def extended(run: Run, left: Items | Entries, right: Value, where: str) -> Value
     return left
 
 
-def _collected(left: Items | Entries, right: Value) -> Value:
-    if isinstance(left, Entries) and isinstance(right, Entries):
-        return Entries({**left.known, **right.known}, either([v for v in (left.other, right.other) if v is not None]))
+def _collected(run: Run, left: Items | Entries, right: Value, where: str) -> Value:
+    if isinstance(left, Entries):
+        from commute.derive.library import merged
+
+        return merged(run, left, right, where)
     if isinstance(left, Items) and isinstance(right, Items):
         if left.known is not None and right.known is not None:
             return Items(left.kind, [*left.known, *right.known])
         return Items(left.kind, None, either([v for v in (left.any(), right.any()) if v is not None]))
-    if isinstance(left, Items):
-        return Items(left.kind, None, either([v for v in (left.any(), right) if v is not None]))
-    return left
+    return Items(left.kind, None, either([v for v in (left.any(), element(run, right, where)) if v is not None]))
 
 
 def _unary(run: Run, frame: Frame, node: ast.UnaryOp, where: str) -> Value:
@@ -276,6 +282,8 @@ def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> b
                 if method is not None:
                     run.call(Live(method), [option], {}, where)
                     break
+        elif isinstance(option, Live):
+            read_as_whole(run, option, where)
         elif isinstance(option, Handle):
             escape_truth(run, option, where)
     if isinstance(value, Const) and (isinstance(node, ast.Constant | ast.Compare | ast.UnaryOp) or _decides(node)):
@@ -318,8 +326,9 @@ def _compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
         if name == "contains":
             for one in pair:
                 ask(run, one, where, HASH)
-        elif not is_plain(right):
-            ask(run, right, where, SORT)
+        else:
+            for one in pair:
+                ask(run, one, where, SORT)
     return Data("a condition")
 
 
@@ -387,21 +396,19 @@ def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where
     if kind == "set":
         for one in (*known, *loose):
             ask(run, one, where, HASH)
-    if loose:
+    if loose or kind == "set":  # which one of a set comes first is not known
         return Items(kind, None, either([*known, *loose]))
     return Items(kind, known)
 
 
 def _dictionary(run: Run, frame: Frame, node: ast.Dict, where: str) -> Value:
+    from commute.derive import library
+
     made = Entries()
     for key, item_ in zip(node.keys, node.values, strict=True):
         value = run.evaluate(frame, item_)
         if key is None:
-            if isinstance(value, Entries):
-                made.known |= value.known
-                made.other = either([v for v in (made.other, value.other) if v is not None])
-            else:
-                made.other = either([v for v in (made.other, element(run, value, where)) if v is not None])
+            made = library.merged(run, made, value, where)
         else:
             at = run.evaluate(frame, key)
             ask(run, at, where, HASH)
@@ -448,8 +455,14 @@ def _yield_from(run: Run, frame: Frame, node: ast.YieldFrom, where: str) -> Valu
 
 
 def _walrus(run: Run, frame: Frame, node: ast.NamedExpr, _where: str) -> Value:
+    from commute.derive.statements import assign
+
     value = run.evaluate(frame, node.value)
-    frame.assign(node.target.id, value)
+    at = frame
+    while isinstance(at.node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) and at.outer is not None:
+        at = at.outer
+    old = at.names.get(node.target.id) if at is not frame else None
+    assign(run, at, node.target, value if old is None else either([old, value]) or value)
     return value
 
 

@@ -11,6 +11,8 @@ from commute.derive.kept import later, note_put, touch
 from commute.derive.run import Run
 from commute.derive.state import live_item, live_read, set_live
 from commute.derive.values import (
+    Bound,
+    Closure,
     Computed,
     Const,
     Data,
@@ -30,6 +32,8 @@ from commute.derive.values import (
     is_plain,
     options,
 )
+
+NEXT_MAX = 20
 
 
 def escape(run: Run, value: Value, where: str, seen: set[int] | None = None) -> None:
@@ -69,6 +73,8 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
             return value.known[at]
         return value.any() or Unknown("an element of an empty list")
     if isinstance(value, Entries):
+        if value.grows:
+            value.key = either([key, *([value.key] if value.key is not None else [])])
         if isinstance(key, Const) and _hashable(key.value) and key.value in value.known:
             found = [value.known[key.value]] + ([value.other] if value.other is not None else [])
             return drawn(either(found) or Data(), None)
@@ -147,6 +153,8 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
                 option.known[key] = new
             elif new is not None and isinstance(key, Const) and _hashable(key.value):
                 option.known[key.value] = either([option.known.get(key.value, new), new]) or new
+            elif option.holder is not None:
+                run.widen("an attribute with a computed name is set", where, "write the attribute out")
             elif new is not None:
                 option.other = either([option.other, new] if option.other is not None else [new])
                 option.key = either([option.key, key] if option.key is not None else [key])
@@ -161,7 +169,7 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
             run.call(Live(method), [option, key, *([new] if new is not None else [])], {}, where)
         elif isinstance(option, Field):
             run.widen("the event itself is changed", where)
-        elif not isinstance(option, Data | Const | Computed):
+        elif not isinstance(option, Data | Const | Computed) or isinstance(new, Made | Closure | Bound):
             run.widen("an item of what is not known is set", where)
 
 
@@ -214,7 +222,17 @@ def element(run: Run, value: Value, where: str) -> Value | None:
 
 def _next(run: Run, value: Made, where: str) -> Value:
     method = has_method(value.cls, "__next__") or has_method(value.cls, "__anext__")
-    return Unknown("no next") if method is None else run.call(Live(method), [value], {}, where)
+    if method is None:
+        return Unknown("no next")
+    from commute.derive.shape import shape_of
+
+    found: list[Value] = []
+    for _ in range(NEXT_MAX):  # each one may leave something else to the next
+        before = shape_of(value)
+        found.append(run.call(Live(method), [value], {}, where))
+        if shape_of(value) == before or run.stop():
+            return either(found) or Data()
+    return run.widen("an iterator gives something else each time", where)
 
 
 def enter(run: Run, context: Value, kind: str, where: str) -> Value:

@@ -14,7 +14,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from commute.derive.values import Computed, Const, Data, Either, Field, Handle, Made, Unknown, Value, pattern, shown
+from commute.derive.values import (
+    Computed,
+    Const,
+    Data,
+    Either,
+    Field,
+    Handle,
+    Made,
+    Unknown,
+    Value,
+    either,
+    pattern,
+    shown,
+)
 from commute.sql.schema import Schema
 from commute.sql.statement import Touch
 
@@ -108,6 +121,7 @@ class Frame:
     yielded: list[Value] = field(default_factory=list)
     on_yield: Callable[[Value], Value] | None = None  # what comes in the place of a yield
     trying: list[dict[str, list[Value]]] = field(default_factory=list)  # what was assigned inside of each open try
+    closed: list[dict[str, Value]] = field(default_factory=list)  # names where it was left: functions in it see them
     left: list[list[dict[str, Value]]] = field(default_factory=list)  # names at break and continue, by open loop
     outside: set[str] = field(default_factory=set)  # declared global
     around: set[str] = field(default_factory=set)  # declared nonlocal
@@ -119,6 +133,12 @@ class Frame:
         self.names[name] = value
         for log in self.trying:
             log.setdefault(name, []).append(value)
+
+
+def joined(several: Sequence[dict[str, Value]]) -> dict[str, Value]:
+    """The names where several paths meet."""
+    names = dict.fromkeys(name for one in several for name in one)
+    return {name: either([one[name] for one in several if name in one]) or Data() for name in names}
 
 
 class Plugin(Protocol):

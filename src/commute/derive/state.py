@@ -25,22 +25,34 @@ MUTABLE = (dict, list, set, bytearray)
 
 def global_value(run: Run, frame: Frame, name: str, where: str) -> Value:
     """A global as it is now, or a builtin."""
-    from commute.derive.attributes import wrap
-
-    own, certain = run.own_at((id(frame.globals), name))
-    if name in frame.globals:
-        thing = frame.globals[name]
-        if certain:
-            return either(own) or Data()
-        later = global_later(run, frame.globals, name)
-        if name in rebound(str(frame.globals.get("__name__", ""))):
-            path = (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}"))
-            run.add(KeyAccess("read", path, where))
-        found = wrap(run, thing) if later is None else with_later(run, thing, later)
-        return either([*own, found]) or found
+    found = global_of(run, frame.globals, name, where)
+    if found is not None:
+        return found
     if hasattr(builtins, name):
         return Live(getattr(builtins, name))
-    return Data(f"{name} has no value")
+    return Unknown(f"{name} has no value")
+
+
+def global_of(run: Run, names: dict[str, Any], name: str, where: str) -> Value | None:
+    """A global as it is now, and as functions of the application are seen to set it; None if there is none."""
+    from commute.derive.attributes import wrap
+
+    own, certain = run.own_at((id(names), name))
+    if certain:
+        return either(own) or Data()
+    later = global_later(run, names, name)
+    if name not in names:
+        if name not in rebound(str(names.get("__name__", ""))):
+            return either(own)
+        return either([*own, later if later is not None else Unknown(f"{name} has no value yet")])
+    thing = names[name]
+    path = (Const(STATE), Const(f"{names.get('__name__')}.{name}"))
+    if not isinstance(thing, types.ModuleType | types.FunctionType | type):
+        run.add(KeyAccess("read", path, where))
+        if isinstance(thing, _PLAIN) and run.knowledge.changes(path):
+            later = later if later is not None else Data("it changes")
+    found = wrap(run, thing) if later is None else with_later(run, thing, later)
+    return either([*own, found]) or found
 
 
 def with_later(run: Run, thing: object, later: Value) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
@@ -10,12 +11,30 @@ from collections.abc import Callable, Iterable, Sequence
 from commute.derive import expressions
 from commute.derive.attributes import class_attribute, has_method
 from commute.derive.kept import later, touch
-from commute.derive.run import Frame, Run
+from commute.derive.patterns import capture
+from commute.derive.run import Frame, Run, joined
+from commute.derive.shape import shape
 from commute.derive.state import set_global
-from commute.derive.values import Closure, Const, Data, Either, Entries, Field, Handle, Items, Live, Made, Value, either
+from commute.derive.values import (
+    Closure,
+    Const,
+    Data,
+    Either,
+    Entries,
+    Field,
+    Handle,
+    Items,
+    Live,
+    Made,
+    Value,
+    either,
+    is_plain,
+    options,
+)
 from commute.derive.writers import is_application
 
 PASSES = 4  # of a loop's body, before what still changes counts as unknown
+PASSES_MAX = 40  # before it is given up: what a pass leaves to the next one, a chain of names say, has to settle
 
 
 def execute(run: Run, frame: Frame, body: Sequence[ast.stmt]) -> bool:
@@ -34,6 +53,7 @@ def _one(run: Run, frame: Frame, node: ast.stmt) -> bool:
         run.evaluate(frame, node.value)
     elif isinstance(node, ast.Return):
         frame.returned.append(run.evaluate(frame, node.value) if node.value is not None else Const(None))
+        frame.closed.append(dict(frame.names))
         return False
     elif isinstance(node, ast.Raise):
         for part in (node.exc, node.cause):
@@ -42,6 +62,7 @@ def _one(run: Run, frame: Frame, node: ast.stmt) -> bool:
                 if isinstance(raised, Live):
                     raised = run.call(raised, [], {}, frame.where(node))
                 run.raised.append(raised)
+        frame.closed.append(dict(frame.names))
         return False
     elif isinstance(node, ast.Break | ast.Continue):
         if frame.left:
@@ -107,13 +128,16 @@ def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
     import sys
 
     for alias in node.names:
-        module = alias.name if isinstance(node, ast.Import) else node.module or ""
+        module = alias.name if isinstance(node, ast.Import) else "." * node.level + (node.module or "")
+        package = str(frame.globals.get("__package__") or "")
+        if module.startswith(".") and package:
+            module = importlib.util.resolve_name(module, package)
         found = sys.modules.get(module)
         value: Value | None = None
         if isinstance(node, ast.ImportFrom):
-            if node.level == 0 and found is not None and hasattr(found, alias.name):
+            if found is not None and hasattr(found, alias.name):
                 value = expressions.wrap(run, getattr(found, alias.name))
-            elif node.level == 0 and f"{module}.{alias.name}" in sys.modules:
+            elif f"{module}.{alias.name}" in sys.modules:
                 value = Live(sys.modules[f"{module}.{alias.name}"])
         elif found is not None:
             value = Live(found if alias.asname else sys.modules[alias.name.split(".")[0]])
@@ -183,9 +207,9 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
             elif found is not None and has_method(type(found), "__set__"):
                 run.call(Live(has_method(type(found), "__set__")), [Live(found), option, new], {}, where)
             else:
-                touch(run, "write", option, Const(name), where)
-                put = later(new) if option.state else new
-                option.attributes[name] = either([option.attributes.get(name, put), put]) or put
+                set_raw(run, option, name, new, where)
+        elif isinstance(option, Live) and _by_descriptor(run, option, name, new, where):
+            continue
         elif isinstance(option, Live):
             held = vars(option.value) if isinstance(option.value, types.ModuleType) else option.value
             run.assigned.setdefault((id(held), name), []).append(new)
@@ -196,6 +220,29 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
         elif not isinstance(option, Const | Data):
             run.assigned.setdefault((0, name), []).append(new)
             run.widen(f"attribute {name} of {option} is set", where)
+
+
+def _by_descriptor(run: Run, value: Live, name: str, new: Value, where: str) -> bool:
+    """Whether a property or the like of its class sets an attribute of a live object."""
+    found = None if isinstance(value.value, type | types.ModuleType) else class_attribute(type(value.value), name)
+    method = has_method(type(found), "__set__")
+    if isinstance(found, property) and found.fset is not None:
+        run.call(Live(found.fset), [value, new], {}, where)
+        return True
+    if method is not None:
+        run.call(Live(method), [Live(found), value, new], {}, where)
+        return True
+    return False
+
+
+def set_raw(run: Run, value: Value, name: str, new: Value, where: str) -> None:
+    """As ``object.__setattr__`` does, which calls no method of the class."""
+    if not isinstance(value, Made):
+        run.widen(f"attribute {name} is set behind its class", where)
+        return
+    touch(run, "write", value, Const(name), where)
+    put = later(new) if value.state else new
+    value.attributes[name] = either([value.attributes.get(name, put), put]) or put
 
 
 def _augmented(run: Run, frame: Frame, node: ast.AugAssign) -> None:
@@ -235,13 +282,8 @@ def _branches(run: Run, frame: Frame, bodies: Iterable[Sequence[ast.stmt]]) -> b
         if execute(run, frame, body):
             ends.append(frame.names)
         run.regions.pop()
-    frame.names = _joined(ends) if ends else before
+    frame.names = joined(ends) if ends else before
     return bool(ends)
-
-
-def _joined(several: Sequence[dict[str, Value]]) -> dict[str, Value]:
-    names = dict.fromkeys(name for one in several for name in one)
-    return {name: either([one[name] for one in several if name in one]) or Data() for name in names}
 
 
 def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> bool:
@@ -252,8 +294,9 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         if expressions.element(run, source, where) is None:
             return execute(run, frame, node.orelse) if node.orelse else True
     frame.left.append([])
-    for number in range(PASSES):
-        before = dict(frame.names)
+    for number in range(PASSES_MAX):
+        before, seen = dict(frame.names), shape(run, frame)
+        held = {made: dict(made.attributes) for made in run.made.values()}
         if isinstance(node, ast.While):
             expressions.truth(run, run.evaluate(frame, node.test), where, node.test)
         else:
@@ -263,11 +306,14 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         went_on = execute(run, frame, node.body)
         run.regions.pop()
         ends = [before, *frame.left[-1], *([frame.names] if went_on else [])]
-        frame.names = _joined(ends)
-        if frame.names == before or run.stop():
+        frame.names = joined(ends)
+        if shape(run, frame) == seen or run.stop():
             break
-        if number == PASSES - 2:
+        if number == PASSES - 2 or number >= 2 * PASSES:
             _widen_changing(run, frame, before, where)
+            _widen_held(held)
+    else:
+        run.widen("a loop leaves something else after each pass", where)
     frame.left.pop()
     if node.orelse:
         return _branches(run, frame, [node.orelse, []])
@@ -278,30 +324,30 @@ def _widen_changing(run: Run, frame: Frame, before: dict[str, Value], where: str
     """What differs from pass to pass for ever is plain data, or not known at all."""
     for name, value in frame.names.items():
         if name in before and before[name] != value:
-            plain = all(isinstance(option, Const | Field | Data) or _is_computed(option) for option in _options(value))
-            if plain:
+            if is_plain(value):
                 frame.names[name] = Data("it changes in a loop")
-            elif not all(isinstance(option, Handle | Items | Entries | Const) for option in _options(value)):
+            elif not all(isinstance(option, Handle | Items | Entries | Const) for option in options(value)):
                 frame.names[name] = run.widen(f"{name} changes in a loop", where)
 
 
-def _is_computed(value: Value) -> bool:
-    return type(value).__name__ == "Computed"
-
-
-def _options(value: Value) -> Sequence[Value]:
-    return value.options if isinstance(value, Either) else (value,)
+def _widen_held(held: dict[Made, dict[str, Value]]) -> None:
+    """The same for plain data in the attributes of objects."""
+    for made, before in held.items():
+        for name, value in made.attributes.items():
+            if name in before and before[name] != value and is_plain(value):
+                made.attributes[name] = Data("it changes in a loop")
 
 
 def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
     before = dict(frame.names)
-    frame.trying.append({})
+    jumps = len(frame.left[-1]) if frame.left else 0
+    frame.trying += [{}, {}]
     run.regions.append(node)
     went_on = execute(run, frame, node.body)
     run.regions.pop()
+    log = frame.trying.pop()
     if went_on and node.orelse:
         went_on = execute(run, frame, node.orelse)
-    log = frame.trying.pop()
     ends = [frame.names] if went_on else []
     after = _anywhere(before, log)
     for handler in node.handlers:
@@ -313,9 +359,16 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
         if execute(run, frame, handler.body):
             ends.append(frame.names)
         run.regions.pop()
-    frame.names = _joined([*ends, after] if node.finalbody else ends) if ends or node.finalbody else after
-    if node.finalbody and not execute(run, frame, node.finalbody):
+    everywhere = frame.trying.pop()
+    if not node.finalbody:
+        frame.names = joined(ends) if ends else after
+        return bool(ends)
+    frame.names = joined([*ends, _anywhere(before, everywhere)])
+    if not execute(run, frame, node.finalbody):
         return False
+    frame.closed.append(dict(frame.names))
+    if frame.left and len(frame.left[-1]) > jumps:  # who leaves the loop from here comes by what stands under finally
+        frame.left[-1].append(dict(frame.names))
     return bool(ends)
 
 
@@ -346,7 +399,7 @@ def _managed(run: Run, frame: Frame, node: ast.With | ast.AsyncWith, at: int) ->
         return went_on
     # An exception may be swallowed, wherever it came.
     anywhere = _anywhere(before, log)
-    frame.names = _joined([frame.names, anywhere]) if went_on else anywhere
+    frame.names = joined([frame.names, anywhere]) if went_on else anywhere
     return True
 
 
@@ -382,7 +435,7 @@ def _around_yield(run: Run, frame: Frame, opened: Handle, body: Callable[[Value]
         log = frame.trying.pop()
         if went_on:
             ends.append(dict(frame.names))
-        frame.names = _joined([before, frame.names, _anywhere(before, log)])
+        frame.names = joined([before, frame.names, _anywhere(before, log)])
         return Const(None)
 
     run.on_yield = block
@@ -392,7 +445,7 @@ def _around_yield(run: Run, frame: Frame, opened: Handle, body: Callable[[Value]
         run.widen("the block of a context manager is not followed", where)
         return body(Data())
     if ends and not opened.about.get("swallows"):
-        frame.names = _joined(ends)
+        frame.names = joined(ends)
         return True
     return bool(ends) or bool(opened.about.get("swallows"))
 
@@ -403,37 +456,12 @@ def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
     ends = [dict(before)]  # no case may fit
     for case in node.cases:
         frame.names = dict(before)
-        _capture(run, frame, case.pattern, subject)
+        capture(run, frame, case.pattern, subject)
         if case.guard is not None:
             run.evaluate(frame, case.guard)
         run.regions.append(case)
         if execute(run, frame, case.body):
             ends.append(frame.names)
         run.regions.pop()
-    frame.names = _joined(ends)
+    frame.names = joined(ends)
     return True
-
-
-def _capture(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> None:
-    """Bind the names of a pattern; what stands deeper than one level is not told apart."""
-    where = frame.where(pattern)
-    if isinstance(pattern, ast.MatchAs):
-        if pattern.pattern is not None:
-            _capture(run, frame, pattern.pattern, subject)
-        if pattern.name:
-            frame.assign(pattern.name, subject)
-    elif isinstance(pattern, ast.MatchClass):
-        cls = run.evaluate(frame, pattern.cls)
-        names = list(pattern.kwd_attrs)
-        if isinstance(cls, Live):
-            names = [*getattr(cls.value, "__match_args__", ())[: len(pattern.patterns)], *names]
-        for name, inner in zip(names, [*pattern.patterns, *pattern.kwd_patterns], strict=False):
-            _capture(run, frame, inner, run.get(subject, str(name), where))
-    elif isinstance(pattern, ast.MatchOr):
-        for inner in pattern.patterns:
-            _capture(run, frame, inner, subject)
-    else:
-        for part in ast.walk(pattern):
-            bound = getattr(part, "name", None) or getattr(part, "rest", None)
-            if isinstance(bound, str) and isinstance(part, ast.MatchAs | ast.MatchStar | ast.MatchMapping):
-                frame.assign(bound, expressions.element(run, subject, where) or Data())

@@ -14,6 +14,7 @@ Invariant: `Data` has no way to anything but itself: no method of it has an effe
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -113,6 +114,23 @@ class Items:
         return either([*(self.known or ()), *([self.element] if self.element is not None else [])])
 
 
+def lazily(made: Items, make: Callable[[], Value]) -> Items:
+    """An iterator that runs where it is consumed, and sees what has changed since it was `made`."""
+
+    def again() -> Value | None:
+        later = make()
+        known = later.known if isinstance(later, Items) else None
+        if made.known is None or known is None or len(known) != len(made.known):
+            now = later.any() if isinstance(later, Items) else later
+            made.known, made.element = None, either([one for one in (made.any(), now) if one is not None])
+        else:
+            made.known = [either(both) or both[0] for both in zip(made.known, known, strict=True)]
+        return made.any()
+
+    made.kind, made.again = "iterator", again
+    return made
+
+
 @dataclass(slots=True, eq=False)
 class Entries:
     """`known` by constant key; `other`: values under keys that are not known."""
@@ -121,6 +139,8 @@ class Entries:
     other: Value | None = None
     key: Value | None = None  # of those in `other`
     state: str = ""  # as of Made
+    grows: bool = False  # a key that is looked up is there from then on
+    holder: Any = None  # the object whose attributes these are
 
     def any(self) -> Value | None:
         return either([*self.known.values(), *([self.other] if self.other is not None else [])])
@@ -250,10 +270,13 @@ def compute(name: str, function: Callable[..., Any], parts: Sequence[Value]) -> 
     return either(found) or Data(name)
 
 
+_FORMATTED = re.compile(r"\{[^{}]*:[^{}]*\}")  # a format may cut off what tells values apart
+
+
 def _computed(name: str, function: Callable[..., Any], parts: tuple[Value, ...]) -> Value:
     if not all(map(is_known, parts)):
         own = [part for part in parts if isinstance(part, Own)]
-        one_to_one = name in ("str", "builtins.str", "hex") or name.startswith("f'")
+        one_to_one = name in ("str", "builtins.str", "hex") or (name.startswith("f'") and not _FORMATTED.search(name))
         if len(own) == 1 and one_to_one and all(isinstance(part, Const | Own) for part in parts):
             return own[0]
         return Data(f"{name} of what is not known")

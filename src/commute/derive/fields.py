@@ -1,0 +1,90 @@
+"""Classes whose constructor is written by a library, from their fields: what it sets."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, cast
+
+import msgspec
+
+from commute.codec import is_pydantic
+from commute.derive.attributes import has_method, wrap
+from commute.derive.run import Arguments, Named, Run
+from commute.derive.values import Computed, Const, Data, Field, Live, Made, Unknown, Value, either, options
+from commute.footprints.schema import fields_of
+
+
+def fields_of_class(cls: type) -> list[str] | None:
+    """The names of what a generated constructor sets; None for another class."""
+    if hasattr(cls, "_fields") and issubclass(cls, tuple):
+        return list(cls._fields)  # type: ignore[attr-defined]
+    if dataclasses.is_dataclass(cls):
+        return [field.name for field in dataclasses.fields(cls) if field.init]
+    found = fields_of(cast(Any, cls))
+    return None if found is None else list(found)
+
+
+def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: str) -> bool:
+    """Set the attributes as a generated constructor does; False where there are no fields."""
+    names = fields_of_class(made.cls)
+    if names is None:
+        return False
+    decorators = getattr(made.cls, "__pydantic_decorators__", None)
+    if decorators is not None and any(getattr(decorators, kind, None) for kind in _VALIDATORS):
+        run.widen(f"the validators of {made.cls.__name__} are not followed", where)
+    given = dict(zip(names, arguments, strict=False)) | {name: value for name, value in named.items() if name in names}
+    for name in names:
+        value = given.get(name)
+        if value is None and "**" in named:
+            value = Unknown(f"{name}, which is given by name")
+        elif value is None:
+            value = _field_default(run, made.cls, name, where)
+        elif is_pydantic(made.cls):
+            value = _converted(made.cls, name, value)
+        made.attributes[name] = either([made.attributes.get(name, value), value]) or value
+    if dataclasses.is_dataclass(made.cls):
+        for field in dataclasses.fields(made.cls):
+            if not field.init and (field.default_factory is not dataclasses.MISSING):
+                value = run.call(wrap(run, field.default_factory), [], {}, where)
+                made.attributes[field.name] = either([made.attributes.get(field.name, value), value]) or value
+    after = has_method(made.cls, "model_post_init")
+    if after is not None and is_pydantic(made.cls) and not after.__module__.startswith("pydantic"):
+        run.call(Live(after), [made, Data("the context of a model")], {}, where)
+    return True
+
+
+def _converted(cls: Any, name: str, value: Value) -> Value:
+    """What a model keeps of a value: that itself, if it is of the field's own type and nothing is said of its form."""
+    field = cls.model_fields[name]
+    config = cls.model_config
+    shaped = field.metadata or any(key.startswith("str_") and config[key] for key in config)
+    found: list[Value] = []
+    for option in options(value):
+        kind = option.hint if isinstance(option, Field) else type(option.value) if isinstance(option, Const) else None
+        plain = isinstance(option, Const | Field | Computed)
+        found.append(option if not plain or (kind is field.annotation and not shaped) else Data(f"{name}, converted"))
+    return either(found) or Data()
+
+
+_VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators", "field_serializers")
+
+
+def _field_default(run: Run, cls: Any, name: str, where: str) -> Value:
+    """What a field is when nothing is given for it."""
+    value: Any = dataclasses.MISSING
+    factory: Any = None
+    if dataclasses.is_dataclass(cls):
+        field = next((one for one in dataclasses.fields(cls) if one.name == name), None)
+        value, factory = (field.default, field.default_factory) if field is not None else (value, None)
+    elif issubclass(cls, msgspec.Struct):
+        of_struct = next((one for one in msgspec.structs.fields(cls) if one.name == name), None)
+        value, factory = (of_struct.default, of_struct.default_factory) if of_struct is not None else (value, None)
+    elif is_pydantic(cls):
+        value, factory = cls.model_fields[name].default, cls.model_fields[name].default_factory
+    elif hasattr(cls, "_field_defaults"):
+        value = cls._field_defaults.get(name, value)
+    if callable(factory):
+        return run.call(wrap(run, factory), [], {}, where)
+    if value is dataclasses.MISSING or value is msgspec.NODEFAULT or type(value).__name__ == "PydanticUndefinedType":
+        return Unknown(f"{name} by default")
+    return wrap(run, value)
