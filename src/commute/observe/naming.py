@@ -6,7 +6,7 @@ or not how its column compares, the key ends before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,10 +15,11 @@ from commute.derive.routing import KEYS_MAX, NEW, Route
 from commute.errors import RejectedError
 from commute.footprints.segment import text_segment
 from commute.sql.compare import normal
-from commute.sql.schema import Schema, Table
+from commute.sql.schema import Column, Schema, Table
 from commute.sql.statement import Const, Many, Operand, Param, Statement, Touch
 
 Row = Mapping[str, Sequence[object]]
+Alternative = Mapping[str, Sequence[Operand]]
 Layout = Sequence[tuple[int, ...]]
 
 
@@ -26,23 +27,59 @@ class Unknown(Exception):
     """The value of an operand cannot be told."""
 
 
-def accesses(
-    statement: Statement, layout: Layout, given: Any, routes: Mapping[str, Route], schema: Schema
-) -> list[tuple[Access, Touch | None, Row]]:
-    """What one execution touches: each access, with where it comes from. An unknown statement is EVERYTHING."""
-    if statement.unknown is not None:
-        return [(EVERYTHING[0], None, {})]
-    found: list[tuple[Access, Touch | None, Row]] = []
-    for touch in statement.touches:
-        route = routes[touch.table]
-        for alternative in touch.rows or ({},):
+class Spelling:
+    """A statement's accesses with its parameters still open: made once for a text, and asked for each execution."""
+
+    __slots__ = ("_layout", "_parts", "_quick", "_schema")
+
+    def __init__(self, statement: Statement, layout: Layout, routes: Mapping[str, Route], schema: Schema) -> None:
+        self._layout = layout
+        self._schema = schema
+        self._parts: list[tuple[Touch, Alternative, Route]] | None = None
+        self._quick: list[tuple[str, str, int, Column] | None] = []
+        if statement.unknown is None:
+            self._parts = [
+                (touch, one, routes[touch.table]) for touch in statement.touches for one in touch.rows or ({},)
+            ]
+            self._quick = [_quick(*part, layout, schema) for part in self._parts]
+
+    def accesses(self, given: Any) -> Iterator[tuple[Access, Touch | None, Row]]:
+        """What one execution touches: each access, and where it comes from. An unknown statement is EVERYTHING."""
+        if self._parts is None:
+            yield EVERYTHING[0], None, {}
+            return
+        for quick, (touch, alternative, route) in zip(self._quick, self._parts, strict=True):
+            if quick is not None and type(given) is not dict:
+                name, mode, at, column = quick
+                value = given[at]
+                if type(value) is int and value.bit_length() < 64:
+                    yield Access(f"{name}/{value}", mode), touch, {column.name: (value,)}
+                    continue
             row = {
                 column: values
                 for column, operands in alternative.items()
-                if (values := _values(operands, layout, given)) is not None
+                if (values := _values(operands, self._layout, given)) is not None
             }
-            found += [(access, touch, row) for access in _keys(touch, alternative, row, route, schema)]
-    return found
+            for access in _keys(touch, alternative, row, route, self._schema):
+                yield access, touch, row
+
+
+def _quick(
+    touch: Touch, alternative: Alternative, route: Route, layout: Layout, schema: Schema
+) -> tuple[str, str, int, Column] | None:
+    """The name, the mode, and the place of the one parameter that is the key, where it is of an INTEGER and there is
+    nothing else to think of: most statements."""
+    table = schema.table(touch.table)
+    if route.parent is not None or len(route.columns) != 1 or table is None or touch.kind == "insert":
+        return None
+    column = table.columns.get(route.columns[0])
+    operands = alternative.get(route.columns[0], ())
+    if column is None or column.kind != "int" or len(operands) != 1 or len(alternative) != 1:
+        return None
+    operand = operands[0]
+    if not isinstance(operand, Param) or isinstance(operand.name, str) or len(layout[operand.name]) != 1:
+        return None
+    return path(route.name), touch.mode, layout[operand.name][0], column
 
 
 def _values(operands: Sequence[Operand], layout: Layout, given: Any) -> list[object] | None:

@@ -9,7 +9,7 @@ from commute.derive.application import declared_names, names_of_tables
 from commute.derive.routing import Route
 from commute.footprints.template import Field
 from commute.inference import wants
-from commute.observe.naming import path
+from commute.observe.naming import Spelling, path
 from commute.sql.ddl import schema_of
 from commute.sql.schema import Schema, Table
 from commute.sql.statement import Statement, Touch
@@ -30,12 +30,14 @@ class Catalogue:
         self._read = read or (lambda ask: schema_of([str(sql) for (sql,) in ask(_SQLITE, ())]))
         self.schema = Schema()
         self.version = self.schema.version
+        self.spellings: dict[str, Spelling] = {}  # by text, as far as these tables are those that it was read with
 
     def reread(self) -> bool:
         """Whether there is more to know now."""
         before = self.version
         self.schema = self._read(self.ask)
         self.version = self.schema.version
+        self.spellings.clear()
         return self.version != before
 
     def found_by(self, touch: Touch, row: Mapping[str, Sequence[object]], route: Route, spell: Spell) -> list[str]:

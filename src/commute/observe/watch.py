@@ -19,12 +19,12 @@ from commute.derive.routing import NEW
 from commute.errors import UndeclaredAccessError
 from commute.observe.cover import covers
 from commute.observe.declaration import declaration, leaves
-from commute.observe.naming import accesses, normal_or_none, path
-from commute.observe.running import Running, here, running
+from commute.observe.naming import Spelling, normal_or_none, path
+from commute.observe.running import Place, Running, here, running
 from commute.observe.tables import Catalogue, Names
 from commute.sql.parse import summarize
 from commute.sql.statement import Touch
-from commute.sql.text import prepare
+from commute.sql.text import TEXTS_MAX, prepare
 
 if TYPE_CHECKING:
     from commute.app import App
@@ -62,11 +62,15 @@ class Undeclared:
         )
 
 
+def _observation(access: Access, now: Running, place: Place | None) -> Observation:
+    return Observation(access.mode, access.key, now.handler, now.type, now.where if place is None else str(place))
+
+
 class Watch:
     """What was seen. `undeclared` has each access of a handler that it lacks once, `observed` all if they are kept."""
 
     def __init__(self, app: App[Any], *, refuse: bool, keep: bool) -> None:
-        self.observed: list[Observation] = []
+        self._noted: list[tuple[Access, Running, Place | None]] = []
         self._undeclared: dict[tuple[str, str, str], Undeclared] = {}
         self._source = app.source
         self._names = Names(app)
@@ -74,6 +78,11 @@ class Watch:
         self._refuse = refuse
         self._keep = keep
         self._asking = threading.local()
+
+    @property
+    def observed(self) -> list[Observation]:
+        """All accesses in their sequence, the first `OBSERVATIONS_MAX`."""
+        return [_observation(*noted) for noted in self._noted]
 
     @property
     def paused(self) -> bool:
@@ -93,43 +102,52 @@ class Watch:
         """In the sequence in which they were met."""
         return list(self._undeclared.values())
 
+    def forget(self) -> None:
+        """Nothing has been seen until now."""
+        self._undeclared.clear()
+        self._noted.clear()
+
     def statement(self, text: str, given: Any, catalogue: Catalogue) -> None:
         """A statement is about to be run with these parameters. Raises UndeclaredAccessError."""
         now = None if self.paused else running(self._source, self._known)
         if now is None:
             return
-        schema, version = catalogue.schema, catalogue.version
-        found = summarize(text, schema, version)
-        if any(schema.table(touch.table) is None for touch in found.touches) and self._reread(catalogue):
-            schema, version = catalogue.schema, catalogue.version
-            found = summarize(text, schema, version)
-        routes = self._names.routes(found, schema)
-        layout = prepare(text, schema.dialect).layout
-        for access, touch, row in accesses(found, layout, given, routes, schema):
-            if self._keep:
-                self._note(access, now)
-            elif covers(now.modes, *access):
-                continue
+        spelling = catalogue.spellings.get(text) or self._spelling(text, catalogue)
+        for access, touch, row in spelling.accesses(given):
+            if self._keep and len(self._noted) < OBSERVATIONS_MAX:
+                self._noted.append((access, now, here()))
             if not covers(now.modes, *access) and not self._own(access, touch, row, now, catalogue):
                 self._miss(access, now)
+
+    def _spelling(self, text: str, catalogue: Catalogue) -> Spelling:
+        """A text that is new: it is parsed, about 1 ms, and tables that are not known are looked for."""
+        found = summarize(text, catalogue.schema, catalogue.version)
+        if any(catalogue.schema.table(touch.table) is None for touch in found.touches):
+            with self._ask():
+                again = catalogue.reread()
+            if again:
+                found = summarize(text, catalogue.schema, catalogue.version)
+        schema = catalogue.schema
+        made = Spelling(found, prepare(text, schema.dialect).layout, self._names.routes(found, schema), schema)
+        if all(schema.table(touch.table) is not None for touch in found.touches):
+            if len(catalogue.spellings) >= TEXTS_MAX:
+                catalogue.spellings.clear()
+            catalogue.spellings[text] = made
+        return made
 
     def key(self, access: Access) -> None:
         """Something that is no table is about to be touched. Raises UndeclaredAccessError."""
         now = None if self.paused else running(self._source, self._known)
         if now is None:
             return
-        if self._keep:
-            self._note(access, now)
+        if self._keep and len(self._noted) < OBSERVATIONS_MAX:
+            self._noted.append((access, now, here()))
         if not covers(now.modes, *access):
             self._miss(access, now)
 
     def anything(self) -> None:
         """Something is about to be done that may touch anything. Raises UndeclaredAccessError."""
         self.key(EVERYTHING[0])
-
-    def _reread(self, catalogue: Catalogue) -> bool:
-        with self._ask():
-            return catalogue.reread()
 
     def _own(self, access: Access, touch: Touch | None, row: Any, now: Running, catalogue: Catalogue) -> bool:
         """Whether the rows are in the footprint under another name: as the event's own, or by a column that the
@@ -146,13 +164,9 @@ class Watch:
             keys = catalogue.found_by(touch, row, route, normal_or_none)
         return bool(keys) and all(covers(now.modes, key, access.mode) for key in keys)
 
-    def _note(self, access: Access, now: Running) -> None:
-        if len(self.observed) < OBSERVATIONS_MAX:
-            self.observed.append(Observation(access.mode, access.key, now.handler, now.type, here(now.where)))
-
     def _miss(self, access: Access, now: Running) -> None:
         add = declaration(access.key, access.mode, now.event)
-        one = Observation(access.mode, access.key, now.handler, now.type, here(now.where))
+        one = _observation(access, now, here())
         found = self._undeclared.setdefault((now.handler, now.type, add), Undeclared(one, now.event, add))
         if self._refuse:
             raise found.error()
