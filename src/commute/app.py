@@ -113,6 +113,11 @@ class App(Router[S]):
         """
         return self._inference.handlers(self, tuple(self._handlers))
 
+    @property
+    def declared_handlers(self) -> tuple[Handler, ...]:
+        """All handlers as they were registered: nothing is derived."""
+        return tuple(self._handlers)
+
     def trust(self, *names: str) -> None:
         """Inference takes these functions, ``"pkg.module.function"``, to touch nothing that an event can change."""
         self._inference.trust(names)

@@ -3,6 +3,7 @@
     CommuteError                 has a slug: printed as ``error[slug] text``, a heading of docs/errors.md
     ├── UsageError               wrong use, or refused at import or at start        (exit status 2)
     ├── RejectedError            this event can never be handled; kept as a dead letter
+    ├── UndeclaredAccessError    a handler touches what it does not declare; said by the sanitizer of tests
     ├── NotReachableError        broker or database does not answer                 (exit status 3)
     └── StoreError               the durable file said no: full, locked, other version, damaged (exit status 3)
         └── OwnershipLostError   another worker has taken the group over; nothing more is written
@@ -49,6 +50,11 @@ class UsageError(CommuteError):
 
 class RejectedError(CommuteError):
     """This event can never be handled: bytes, data, key, size or type are wrong. It is kept as a dead letter."""
+
+
+class UndeclaredAccessError(CommuteError):
+    """A handler is about to touch what its footprint does not cover; it has not yet. Raised only while somebody watches
+    (`commute.testing.sanitizing`)."""
 
 
 class NotReachableError(CommuteError):

@@ -50,6 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sql": (*GROUND, "footprints"),
     "derive": (*READING, "sql"),
     "inference": (*READING, "derive"),
+    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block"),
     "app": (
         *RUNNING,
         "inference",
@@ -61,13 +62,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "": (*RUNNING, "app", "cloudevents"),
     "bridge": (*STORING, "core.retry", "runtime.world", "transports", "link"),
     "measure": ALL,
-    "cli": (*ALL, "analysis", "bridge", "demo", "replay", "measure", "report", "rehearsal", "verify"),
+    "cli": (*ALL, "observe", "analysis", "bridge", "demo", "replay", "measure", "report", "rehearsal", "verify"),
     "demo": (*ALL, "replay"),
     "replay": (*ALL, "report"),
     "report": (*PURE, "analysis"),
     "rehearsal": ALL,
-    "verify": (*ALL, "rehearsal"),
-    "testing": (*ALL, "demo", "replay", "cli", "bridge", "measure", "report", "rehearsal", "verify"),
+    "verify": (*ALL, "rehearsal", "observe"),
+    "testing": (*ALL, "observe", "demo", "replay", "cli", "bridge", "measure", "report", "rehearsal", "verify"),
     "__main__": ("cli",),
 }
 
@@ -115,7 +116,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
 }
 # sqlite3 would be a second copy of SQLite on one file; pickle runs what it reads.
 # Rooms that are loaded as a whole where they are needed, so that a library may stand at the top of their modules.
-LATE = ("sql", "derive")
+LATE = ("sql", "derive", "observe")
 BANNED = frozenset({"sqlite3", "pickle", "marshal", "shelve"})
 
 

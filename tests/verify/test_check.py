@@ -72,6 +72,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_an_undeclared_read_is_enough_to_fail(folder: Path) -> None:
+    text = (folder / "wrong.py").read_text()
+    text = text.replace(
+        "UPDATE stock SET quantity = quantity * 2 - ? WHERE sku = ?", "SELECT ? FROM stock WHERE sku = ?"
+    )
+    (folder / "wrong.py").write_text(text)
+    found = commute(folder, "check", "wrong:app", "--set-up", "wrong:tables")
+    assert found.returncode == 1, found.stdout
+    assert 'declare reads="stock/{sku}"' in found.stdout
+    assert "not independent" not in found.stdout, "both orders end the same, since nobody writes"
+
+
 def test_a_wrong_footprint_is_refuted_and_the_printed_test_fails_until_it_is_mended(folder: Path) -> None:
     found = commute(folder, "check", "wrong:app", "--set-up", "wrong:tables", "--json")
     assert found.returncode == 1, found.stderr
@@ -80,6 +92,11 @@ def test_a_wrong_footprint_is_refuted_and_the_printed_test_fails_until_it_is_men
     assert document["empty"] == ["move"]
     assert counterexample["before"] == [], "the events before it are not needed, and were left out"
     assert "table stock" in counterexample["differences"][0]
+    (lacking,) = document["undeclared"]
+    assert lacking["handler"] == "reserve"
+    assert lacking["key"].startswith("stock/sku-")
+    assert (lacking["event"], lacking["mode"], lacking["add"]) == ("reserved", "write", 'writes="stock/{sku}"')
+    assert lacking["where"].startswith("wrong.py:")
     test = (
         counterexample["test"]
         .replace("    ])", "    ], set_up=tables)")

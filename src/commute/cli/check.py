@@ -23,6 +23,7 @@ from commute.verify.trial import Scene
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.observe.watch import Undeclared
 
 EPILOG = """\b
 Examples:
@@ -60,9 +61,10 @@ def check_command(
     """Try to refute the footprints of an app.
 
     Events that its footprints call independent are run in both orders and together, from the same state: tables,
-    results and emissions have to be the same. Then all of them run in parallel, against one after the other. Each run
-    is on a store in memory, with the app's own lifespan; effects outside it are real, so --clear and --look have to
-    know them. What refutes a footprint is shrunk and printed as a test. That nothing refutes it is no proof.
+    results and emissions have to be the same. Then all of them run in parallel, against one after the other. In every
+    run, handlers may touch only what they declare. Each run is on a store in memory, with the app's own lifespan;
+    effects outside it are real, so --clear and --look have to know them. What refutes a footprint is shrunk and printed
+    as a test. That nothing refutes it is no proof.
 
     Exit status 1 if anything was refuted.
     """
@@ -135,6 +137,17 @@ def document(found: Checked, target: str) -> dict[str, object]:
             for one in found.counterexamples
         ],
         "parallel": [str(difference) for difference in found.parallel],
+        "undeclared": [
+            {
+                "handler": one.access.handler,
+                "event": one.access.type,
+                "key": one.access.key,
+                "mode": one.access.mode,
+                "where": one.access.where,
+                "add": one.add,
+            }
+            for one in found.undeclared
+        ],
         "empty": list(found.empty),
         "not_made": found.unmade,
         "rejected": len(found.rejected),
@@ -154,6 +167,8 @@ def _say(app: App[Any], found: Checked, target: str) -> None:
         say(line)
     if found.empty:
         say(f"said to touch nothing, so never waiting: {clean(', '.join(found.empty))}")
+    for lacking in found.undeclared:
+        _say_undeclared(lacking)
     for one in found.counterexamples:
         _say_counterexample(one, target)
     if found.parallel:
@@ -162,6 +177,14 @@ def _say(app: App[Any], found: Checked, target: str) -> None:
     pairs = sum(one.pairs for one in found.tried)
     if found.ok:
         say(paint(f"nothing refuted by {plural(pairs, 'pair')}; that is no proof", "good", sys.stdout))
+
+
+def _say_undeclared(found: Undeclared) -> None:
+    one = found.access
+    what = f"{one.mode}s {one.key}" if one.key else "runs a statement that may touch anything"
+    say(paint("outside of its footprint:", "error", sys.stdout))
+    say(f"  {clean(one.handler)} ({clean(one.type)}) {clean(what)}   {clean(one.where)}")
+    say(f"  declare {clean(found.add)}")
 
 
 def _say_counterexample(found: Counterexample, target: str) -> None:

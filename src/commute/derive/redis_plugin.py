@@ -114,6 +114,19 @@ class Redis:
         return isinstance(value, Handle) and value.kind == "redis"
 
 
+def mode_of(name: str) -> tuple[str, bool, bool] | None:
+    """Of a command as it is sent: its mode, empty where it touches nothing, whether all its arguments are keys, and
+    whether a field of a hash stands behind its key. None: it is not followed."""
+    name = {"del": "delete"}.get(name, name)
+    if name in _QUIET or name in ("exec", "discard", "select", "hello", "client", "auth"):
+        return "", False, False
+    if name in _ADD:
+        return ("write" if name == "incrbyfloat" else "add"), False, name in _FIELDS
+    if name in _READ or name in _WRITE:
+        return ("read" if name in _READ else "write"), name in _SEVERAL, name in _FIELDS
+    return None
+
+
 def _command(run: Run, name: str, arguments: Sequence[Value], named: dict[str, Value], where: str) -> Value:
     discarded = run.kept.get(DISCARDED, False)
     if name in _SELF:

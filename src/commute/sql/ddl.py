@@ -20,6 +20,7 @@ _TRIGGER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _IS_TRIGGER = re.compile(r"\s*CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\b", re.IGNORECASE)
+_OPTIONS = re.compile(r"\)\s*(?:(?:STRICT|WITHOUT\s+ROWID)\s*,?\s*)+;?\s*$", re.IGNORECASE)  # not known to the parser
 _COMMENT = re.compile(r"^\s*--[^\n]*$", re.MULTILINE)
 _AFFINITY: tuple[tuple[str, Kind], ...] = (  # of SQLite, in this sequence
     ("INT", "int"), ("CHAR", "text"), ("CLOB", "text"), ("TEXT", "text"), ("BLOB", "bytes"),
@@ -50,7 +51,7 @@ def schema_of(statements: Iterable[str], dialect: str = "sqlite") -> Schema:
         if not re.match(r"\s*CREATE\b", text, re.IGNORECASE):
             continue
         try:
-            tree = parse_one(text, dialect=dialect)
+            tree = parse_one(_OPTIONS.sub(")", text), dialect=dialect)
         except SqlglotError:
             continue
         if isinstance(tree, exp.Create):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 from commute.app import App
 from commute.errors import UsageError
 from commute.rehearsal.course import Course, DeadEvent, Ground, Result
 from commute.rehearsal.virtual import nothing_real
+from commute.testing.sanitizing import sanitizing
 
 S = TypeVar("S")
 
@@ -27,6 +29,7 @@ def run(
     concurrency: int = 8,
     seed: int = 0,
     tables: Sequence[str] = (),
+    sanitize: bool = False,
 ) -> Result:
     """Put `events` into a log, run the app's handlers until nothing is left to do, and say what came of it.
 
@@ -36,18 +39,23 @@ def run(
     starts at 0. `def` handlers and functions for threads run inline. `seed` decides every chance, and which
     of several waits that end at one moment ends first. Published events are handled too if the app has a
     handler for their type; others are only listed. The app's own broker is not touched: ``ctx.transaction()``
-    works on a database in memory, where the SQL statements `tables` are run first.
+    works on a database in memory, where the SQL statements `tables` are run first. With `sanitize`, handlers may touch
+    only what they declare, see `sanitizing`.
 
     Raises UsageError: in a running event loop (``running-loop``), for a real socket (``real-socket``), for a
     handler that waits for what nothing brings about (``never-ends``); RejectedError for an event object that
-    is not valid.
+    is not valid; UndeclaredAccessError with `sanitize`.
     """
     if _in_a_loop():
         raise UsageError(
             "commute.testing.run has a loop of its own: call it from a plain def test", slug="running-loop"
         )
     course = Course(app, events, Ground(state, tables), concurrency, seed)
-    with nothing_real(), asyncio.Runner(loop_factory=course.make_loop) as runner:
+    with (
+        sanitizing(app) if sanitize else nullcontext(),
+        nothing_real(),
+        asyncio.Runner(loop_factory=course.make_loop) as runner,
+    ):
         return runner.run(course.run())
 
 

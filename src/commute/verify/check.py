@@ -9,10 +9,11 @@ Invariant: of two types no more than one counterexample is kept, the first one f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import combinations
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commute.app import App
 from commute.core.footprint import Footprint, conflicts
@@ -23,6 +24,9 @@ from commute.verify.difference import Difference, differences
 from commute.verify.generate import CannotMakeError, make
 from commute.verify.orders import Counterexample, Effort, shrink, two_orders
 from commute.verify.trial import Numbered, Scene, trial
+
+if TYPE_CHECKING:
+    from commute.observe.watch import Undeclared
 
 Progress = Callable[[str, int, int], None]  # stage, done, of
 
@@ -58,11 +62,12 @@ class Checked:
     parallel: tuple[Difference, ...]  # between the serial run of all events and parallel ones
     empty: tuple[str, ...]  # handlers that are said to touch nothing
     unmade: dict[str, str]  # event types without an event, and why
+    undeclared: tuple[Undeclared, ...]  # what handlers touched outside of their footprints, each once
     rejected: tuple[str, ...]  # why events are rejected on arrival: they have no place in the order, and no pair
 
     @property
     def ok(self) -> bool:
-        return not self.counterexamples and not self.parallel
+        return not self.counterexamples and not self.parallel and not self.undeclared
 
 
 def check(
@@ -74,10 +79,31 @@ def check(
     seed: int = 0,
     progress: Progress = lambda stage, done, of: None,
 ) -> Checked:
-    """Try to refute what the app's footprints say. `events` in log sequence; None: made up from their classes.
+    """Try to refute what the app's footprints say. `events` in log sequence; None: made up from their classes. What
+    their handlers touch is held to the footprints in every run, where sqlglot is installed.
 
     The cost is that of the runs: for each pair that is tried, 2 serial ones and those of `budget.effort`.
     """
+    with _watched(app) as undeclared:
+        found = _check(app, events, scene, budget, seed, progress)
+        return replace(found, undeclared=tuple(undeclared()))
+
+
+@contextmanager
+def _watched(app: App[Any]) -> Iterator[Callable[[], list[Undeclared]]]:
+    """What was undeclared until now; always nothing where statements cannot be read."""
+    try:
+        from commute.observe.watch import watching
+    except ImportError:
+        yield list
+        return
+    with watching(app) as watch:
+        yield lambda: watch.undeclared
+
+
+def _check(
+    app: App[Any], events: Sequence[object] | None, scene: Scene, budget: Budget, seed: int, progress: Progress
+) -> Checked:
     unmade: dict[str, str] = {}
     given = list(events) if events is not None else made_up(app, budget.events_max, seed, unmade)
     numbered = [Numbered(f"event-{number}", event) for number, event in enumerate(given[: budget.events_max], 1)]
@@ -104,6 +130,7 @@ def check(
         parallel=tuple(_parallel(app, numbered, scene, budget.seeds)),
         empty=tuple(h.name for h in app.handlers if h.unordered or all(e.declared.unordered for e in h.events)),
         unmade=unmade,
+        undeclared=(),
         rejected=tuple(rejected),
     )
 

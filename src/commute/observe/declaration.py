@@ -1,0 +1,53 @@
+"""What to add to a handler's declaration so that it covers an access: ``writes="order/{order_id}"``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from commute.derive.routing import NEW
+from commute.errors import RejectedError
+from commute.footprints.segment import segment
+from commute.footprints.vocabulary import family
+
+_OPTIONS = {"read": "reads", "write": "writes", "add": "adds", "insert": "adds"}
+DEPTH_MAX = 4
+
+
+def declaration(key: str, mode: str, event: object) -> str:
+    """The option, with a field of the event for each segment that equals it: first one that is called like the key."""
+    if not key:
+        return "nothing: a handler without a declaration is EVERYTHING"
+    first, *rest = key.split("/")
+    if rest and rest[-1] == NEW:
+        rest.pop()
+    fields = [(name, text) for name, value in leaves(event) if (text := _text(value)) is not None]
+    parts = [first]
+    for at, one in enumerate(rest):
+        fitting = [name for name, text in fields if text == one]
+        fitting.sort(key=lambda name: not any(family(first) & family(word) for word in name.split("_")))
+        used = [f"{{{name}}}" for name in fitting if f"{{{name}}}" not in parts]
+        parts.append(used[0] if used else rest[at])
+    return f'{_OPTIONS.get(mode, "writes")}="{"/".join(parts)}"'
+
+
+def leaves(event: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """The fields of an event by dotted name, down to plain values."""
+    if isinstance(event, dict):
+        fields = list(event.items())
+    else:
+        names = getattr(event, "__struct_fields__", None) or getattr(type(event), "model_fields", None) or ()
+        if dataclasses.is_dataclass(event):
+            names = [field.name for field in dataclasses.fields(event)]
+        fields = [(one, getattr(event, one)) for one in names]
+    if not fields and name:
+        yield name, event
+    for one, value in fields if depth < DEPTH_MAX else ():
+        yield from leaves(value, f"{name}.{one}" if name else str(one), depth + 1)
+
+
+def _text(value: object) -> str | None:
+    try:
+        return segment(value)
+    except RejectedError:
+        return None

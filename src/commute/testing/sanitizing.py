@@ -1,0 +1,31 @@
+"""`commute.testing.sanitizing`: handlers held to what they declare, while a test runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from commute.app import App
+from commute.errors import UsageError
+
+if TYPE_CHECKING:
+    from commute.observe.watch import Watch
+
+
+@contextmanager
+def sanitizing(app: App[Any]) -> Iterator[Watch]:
+    """Until the end, handlers of `app` in this process touch only what they declare: any other access raises
+    UndeclaredAccessError before it is made, and the first of them again at the end, since handlers are retried.
+
+    Seen are ``ctx.transaction()``, sqlite3, SQLAlchemy and redis-py. Raises UsageError (``no-extra``) without sqlglot.
+    """
+    try:
+        from commute.observe import watch
+    except ImportError as error:
+        raise UsageError(
+            'watching what handlers touch needs sqlglot, which is not installed: pip install "commute[derive]"',
+            slug="no-extra",
+        ) from error
+    with watch.sanitizing(app) as found:
+        yield found
