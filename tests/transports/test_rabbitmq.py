@@ -355,8 +355,9 @@ def test_closing_does_not_wait_for_a_server_that_says_nothing(rig: Rig, caplog: 
 @both_kinds
 def test_no_confirmed_message_is_lost_when_the_broker_is_killed_under_load(rig: Rig, kind: str) -> None:
     killable("rabbitmq")
-    worker = rig.worker(replace(rig.options(kind), retry_s_max=1.0))
     wire = rig.sender(replace(rig.options(kind), retry_s_max=1.0))
+    wire.send(messages(50)).result(DEADLINE_S)  # who makes a queue waits until a kill would spare it
+    worker = rig.worker(replace(rig.options(kind), retry_s_max=1.0))
     confirmed: set[str] = set()
     stop = threading.Event()
 
