@@ -97,12 +97,7 @@ def test_a_wrong_footprint_is_refuted_and_the_printed_test_fails_until_it_is_men
     assert lacking["key"].startswith("stock/sku-")
     assert (lacking["event"], lacking["mode"], lacking["add"]) == ("reserved", "write", 'writes="stock/{sku}"')
     assert lacking["where"].startswith("wrong.py:")
-    test = (
-        counterexample["test"]
-        .replace("    ])", "    ], set_up=tables)")
-        .replace("import Reserved", "import tables, Reserved")
-    )
-    (folder / "test_it.py").write_text(test)
+    (folder / "test_it.py").write_text(counterexample["test"])
     run = [sys.executable, "-m", "pytest", "-q", "test_it.py", "-p", "no:cacheprovider"]
     broken = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert broken.returncode == 1, broken.stdout
@@ -127,6 +122,13 @@ def test_a_log_is_tried_and_people_are_told(folder: Path) -> None:
     )
     assert "not independent, though the footprints say so" in found.stdout
     assert "in parallel the end is another" in found.stdout or "as a test:" in found.stdout
+
+
+def test_a_log_of_which_nothing_can_be_tried_is_no_good_answer(folder: Path) -> None:
+    (folder / "log.jsonl").write_text('{"type": "reserved", "order_id": "one", "sku": "sku-1"}\n{"type": "gone"}\n')
+    found = commute(folder, "check", "wrong:app", "--log", "log.jsonl")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "error[nothing-to-test] wrong rejects all 2 events of log.jsonl, so nothing is checked." in found.stderr
 
 
 @pytest.mark.parametrize("option", ["nothing:here", "wrong:nothing", "wrong", "json:loads.x"])

@@ -82,10 +82,14 @@ def check_command(
         app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar
     )  # fmt: skip
     bar.wipe()
+    _refuse_nothing(app, found, log)
+    named = {"set_up": set_up, "clear": clear, "look": look}
+    places = {role: place for role, place in named.items() if place is not None}
+    tests = [as_test(one, shown, places) for one in found.counterexamples]
     if as_json:
-        say_json(document(found, shown))
+        say_json(document(found, tests))
     else:
-        _say(app, found, shown)
+        _say(app, found, tests)
     sys.exit(YES if found.ok else NO)
 
 
@@ -118,8 +122,22 @@ def _named(option: str, name: str | None) -> Callable[..., Any] | None:
     return found  # type: ignore[no-any-return]
 
 
-def document(found: Checked, target: str) -> dict[str, object]:
-    """What `--json` prints."""
+def _refuse_nothing(app: App[Any], found: Checked, log: str | None) -> None:
+    """A check of no event refutes nothing, which must not look like a good answer. Raises UsageError."""
+    if found.events > len(found.rejected):
+        return
+    if found.rejected:
+        what = f"{app.name} rejects all {plural(found.events, 'event')}" + (f" of {log}" if log is not None else "")
+        raise UsageError(f"{what}, so nothing is checked. The first: {found.rejected[0]}", slug="nothing-to-test")
+    why = "; ".join(f"{name}: {reason}" for name, reason in found.unmade.items())
+    raise UsageError(
+        f"no event of {app.name} can be made up, so nothing is checked: {why}. Give some with --log LOG",
+        slug="nothing-to-test",
+    )
+
+
+def document(found: Checked, tests: Sequence[str]) -> dict[str, object]:
+    """What `--json` prints; `tests` are those of the counterexamples."""
     return {
         "events": found.events,
         "ok": found.ok,
@@ -132,9 +150,9 @@ def document(found: Checked, target: str) -> dict[str, object]:
                 "one": one.one,
                 "other": one.other,
                 "differences": [str(difference) for difference in one.differences],
-                "test": as_test(one, target),
+                "test": test,
             }
-            for one in found.counterexamples
+            for one, test in zip(found.counterexamples, tests, strict=True)
         ],
         "parallel": [str(difference) for difference in found.parallel],
         "undeclared": [
@@ -154,7 +172,7 @@ def document(found: Checked, target: str) -> dict[str, object]:
     }
 
 
-def _say(app: App[Any], found: Checked, target: str) -> None:
+def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
     say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
     for name, why in found.unmade.items():
         note(f"not tried: {clean(name)}: {clean(why)}")
@@ -169,8 +187,8 @@ def _say(app: App[Any], found: Checked, target: str) -> None:
         say(f"said to touch nothing, so never waiting: {clean(', '.join(found.empty))}")
     for lacking in found.undeclared:
         _say_undeclared(lacking)
-    for one in found.counterexamples:
-        _say_counterexample(one, target)
+    for counterexample, test in zip(found.counterexamples, tests, strict=True):
+        _say_counterexample(counterexample, test)
     if found.parallel:
         say(paint("in parallel the end is another than one after the other:", "error", sys.stdout))
         _say_differences(found.parallel)
@@ -187,7 +205,7 @@ def _say_undeclared(found: Undeclared) -> None:
     say(f"  declare {clean(found.add)}")
 
 
-def _say_counterexample(found: Counterexample, target: str) -> None:
+def _say_counterexample(found: Counterexample, test: str) -> None:
     say()
     say(paint("not independent, though the footprints say so:", "error", sys.stdout))
     say(f"  a  {clean(found.a.event)}")
@@ -195,7 +213,7 @@ def _say_counterexample(found: Counterexample, target: str) -> None:
     say(f"  {clean(found.one)} / {clean(found.other)}:")
     _say_differences(found.differences)
     say("as a test:")
-    for line in as_test(found, target).splitlines():
+    for line in test.splitlines():
         say(f"    {clean_lines(line)}".rstrip())
 
 

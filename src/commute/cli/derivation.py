@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from commute.cli.output import clean, paint, table
+from commute.core.footprint import WRITE
 from commute.errors import UsageError
 from commute.footprints.declared import ARGUMENTS
 
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
     from commute.handler import Handler, HandlerEvent
 
 
-def proposals(app: App[Any]) -> Callable[[Handler, HandlerEvent], str]:
+def proposals(app: App[Any]) -> Callable[[Handler, HandlerEvent], str | None]:
     """What would be derived for handlers that declare nothing, as the arguments of ``@app.on``; "" where nothing
-    can."""
+    can, None where the code cannot be read at all: sqlglot is not installed."""
 
-    def propose(handler: Handler, event: HandlerEvent) -> str:
+    def propose(handler: Handler, event: HandlerEvent) -> str | None:
         try:
             found = app.derived().found.get((handler.name, event.type))
-        except UsageError:  # sqlglot is not installed: then nothing is proposed
-            return ""
+        except UsageError:
+            return None
         return "" if found is None or found.everything else spelled(found)
 
     return propose
@@ -41,6 +42,9 @@ def spelled(found: Derivation) -> str:
         if template is None:
             return "derive=True"
         modes.setdefault(key.mode, []).append(str(template))
+    written = modes.get(WRITE, [])  # who writes a key may touch it in every way
+    modes = {mode: [one for one in texts if mode == WRITE or one not in written] for mode, texts in modes.items()}
+    modes = {mode: texts for mode, texts in modes.items() if texts}
     given = [f"{ARGUMENTS[mode]}={_texts(modes[mode])}" for mode in ARGUMENTS if mode in modes]
     others = {mode: texts for mode, texts in modes.items() if mode not in ARGUMENTS}
     if others:

@@ -168,10 +168,14 @@ def _footprints(app: App[Any], events: Sequence[Numbered], rejected: list[str]) 
     found, kinds = [], kinds_of(app)
     for numbered in events:
         try:
-            found.append(footprint_of(app, numbered.event, kinds))
+            type_, footprint = footprint_of(app, numbered.event, kinds)
         except CommuteError as error:
             rejected.append(error.message)
-            found.append(("", ()))
+            type_, footprint = "", ()
+        if type_ and kinds.get(type_) is None:
+            rejected.append(f"no handler takes {type_!r}")
+            type_ = ""
+        found.append((type_, footprint))
     return found
 
 
