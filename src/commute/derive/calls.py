@@ -16,10 +16,21 @@ from commute.derive.attributes import class_attribute, has_method, wrap
 from commute.derive.builtin_calls import builtin_call
 from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
+from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined, signature
 from commute.derive.source import source_of
-from commute.derive.trusted import HANDS_BACK, SINKS, is_pure, module_of, names_of, touches_nothing
+from commute.derive.trusted import (
+    CONTEXTS,
+    DECORATORS,
+    HANDS_BACK,
+    NAMES_ONLY,
+    SINKS,
+    is_pure,
+    module_of,
+    names_of,
+    touches_nothing,
+)
 from commute.derive.values import (
     Bound,
     Closure,
@@ -38,6 +49,7 @@ from commute.derive.values import (
     is_plain,
     options,
 )
+from commute.derive.writers import is_application
 
 SAME_MAX = 2  # activations of one function on top of each other
 
@@ -80,11 +92,16 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return call(run, wrap(run, thing.func), [*fixed, *arguments], {**more, **named}, where)
     if isinstance(thing, types.MethodType):
         return call(run, Live(thing.__func__), [wrap(run, thing.__self__), *arguments], named, where)
-    known = builtin_call(run, thing, arguments, named, where)
+    known = builtin_call(run, thing, arguments, named, where) or dump_call(run, thing, arguments, named, where)
     if known is not None:
         return known
     if isinstance(thing, type):
         return construct(run, thing, arguments, named, where)
+    if names_of(thing)[0] in CONTEXTS:
+        return _in_context(run, arguments, where)
+    around = getattr(thing, "__wrapped__", None)
+    if isinstance(thing, types.FunctionType) and around is not None and _decorates(thing):
+        return _repeated(run, thing, arguments, named, where)
     if isinstance(thing, types.FunctionType):
         if touches_nothing(thing):
             return _trusted(run, thing, arguments, named, where)
@@ -111,6 +128,35 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     )  # fmt: skip
 
 
+def _decorates(thing: types.FunctionType) -> bool:
+    """Whether a library's decorator was put around it, which is known to call it and no other."""
+    return str(thing.__globals__.get("__name__", "")).split(".")[0] in DECORATORS
+
+
+def _repeated(run: Run, thing: types.FunctionType, arguments: Arguments, named: Named, where: str) -> Value:
+    """What is tried again: it runs, and so do the functions that were given for the time between."""
+    original: Any = thing.__wrapped__  # type: ignore[attr-defined]
+    held = [*getattr(getattr(thing, "retry", None), "__dict__", {}).values()]
+    held += [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
+    for one in (part for some in held for part in (some if isinstance(some, list | tuple) else (some,))):
+        if isinstance(one, types.FunctionType | types.MethodType) and one is not original and _ours(one):
+            call_back(run, Live(one), [Unknown("the state of a repetition")] * 2, where)
+    return call(run, wrap(run, original), arguments, named, where)
+
+
+def _ours(function: Any) -> bool:
+    return is_application(str(getattr(getattr(function, "__code__", None), "co_filename", "")))
+
+
+def _in_context(run: Run, arguments: Arguments, where: str) -> Value:
+    """A context of an application of Flask's: its end calls what was registered for that."""
+    app = arguments[0].value if arguments and isinstance(arguments[0], Live) else None
+    for function in getattr(app, "teardown_appcontext_funcs", ()):
+        if _ours(inspect.unwrap(function)):
+            call(run, Live(function), [Data("an exception or none")], {}, where)
+    return Data("a context")
+
+
 def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
     """A function that touches nothing itself: functions among its arguments are called, objects may be read."""
     values = [*arguments, *named.values()]
@@ -123,7 +169,8 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
-        call_back(run, value, [given] * 2, where)
+        if module_of(thing).split(".")[0] not in NAMES_ONLY:
+            call_back(run, value, [given] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
     if any(isinstance(value, Handle) and value.kind != "method" for value in values):
@@ -324,7 +371,8 @@ def _entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
         frame.names = joined([*frame.closed, *([frame.names] if ended else [])])
     if generator:
         later = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
-        return Items("iterator", None, either(frame.yielded) or Data(), later)
+        yielded = either(frame.yielded)
+        return Items("iterator", [] if yielded is None else None, yielded, later)
     return either([*frame.returned, *([Const(None)] if ended else [])]) or Data("it does not return")
 
 

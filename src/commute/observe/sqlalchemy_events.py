@@ -31,7 +31,8 @@ def traced(watch: Watch) -> Iterator[None]:
         if catalogue is None:
             catalogue = catalogues[connection.engine] = Catalogue(_asks(connection), _reads(connection))
         catalogue.ask = _asks(connection)
-        for one in given if many else (given,):
+        several = many and isinstance(given, list)  # many rows of one INSERT … VALUES come as one flat tuple, or dict
+        for one in given if several else (given,):
             watch.statement(text, one, catalogue)
 
     library.event.listen(library.Engine, "before_cursor_execute", before)
