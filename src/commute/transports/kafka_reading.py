@@ -82,6 +82,7 @@ class Reading:
         self._commits = 0  # sent and not answered
         self._said: set[int] = set()
         self._leaving = False
+        self._failed: KafkaError | None = None  # for good
         configuration = {
             **options.client(health.on_error),
             "group.id": group,
@@ -124,8 +125,13 @@ class Reading:
     def _run(self) -> None:
         try:
             self._begin_reading()
-            while not self._closing:
+            while not self._closing and self._failed is None:
                 self._turn()
+            if self._failed is not None:
+                LOGGER.error(
+                    "error[internal] reading %s ends, and goes on when the worker is started anew: %s%s",
+                    self._options.shown, self._failed.str(), self._namesake(),
+                )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - whatever it was, the group must be left, and the log told
             LOGGER.error("error[internal] reading %s ends: %r", self._options.shown, error)
         finally:
@@ -337,6 +343,10 @@ class Reading:
 
     # -- what goes wrong
 
+    def _namesake(self) -> str:
+        name = self._options.instance_id
+        return f". Has another one the instance_id {name!r} too? Each needs its own" if name else ""
+
     def _trouble(self, error: KafkaError, record: Record) -> None:
         from confluent_kafka import KafkaError
 
@@ -346,11 +356,11 @@ class Reading:
                 self._astray[partition] = UNKNOWN if offset is None else offset
                 self._look_at = 0.0
             return
-        if error.code() not in self._said:  # once each: librdkafka goes on trying, and says it each time
+        if error.code() == KafkaError._FATAL:  # polling brings nothing any more, for ever; `fatal()` denies it
+            self._failed = error
+        elif error.code() not in self._said:  # once each: librdkafka goes on trying, and says it each time
             self._said.add(error.code())
             LOGGER.warning("warning[not-reachable] reading %s: %s", self._options.shown, error.str())
-        if error.fatal():
-            raise RuntimeError(f"{error.str()} (is the same instance_id used twice?)")
 
     def _look_for_places(self) -> None:
         """Where partitions go on whose place is not there: at the group's start, or behind the gap."""
