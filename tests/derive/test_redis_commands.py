@@ -33,7 +33,7 @@ def looked_at_in_a_pipeline(event: Viewed) -> None:
 
 
 def chained(event: Viewed) -> None:
-    client.pipeline().set(f"a:{event.page}", 1).expire(f"b:{event.page}", 5).execute()
+    client.pipeline().set(f"a:{event.page}", 1).expire(f"b:{event.page}", 5).execute()  # type: ignore[union-attr]
 
 
 def fields_by_a_mapping(event: Viewed) -> None:
