@@ -3,11 +3,14 @@ that would."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from commute import App, Event, PlainJson, UsageError
+from commute.cli import main
 from commute.cli.banner import banner
 
 AT_LEAST_ONCE = "  ids      at least once only: a body without one is a new event each time {} delivers it. Remedy: "
@@ -66,6 +69,27 @@ def test_without_derive_the_line_that_it_would_be_is_printed() -> None:
     assert marks == {"count": "EVERYTHING", "look": "declared", "guess": "EVERYTHING"}
     (line,) = [line for line in lines if "code says" in line]
     assert "@app.on(Counted, writes=" in line
+
+
+def test_what_the_code_says_as_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "counts.py").write_text(
+        "from commute import App\n"
+        "app = App('counts', 'memory://')\n"
+        "STATE = {}\n"
+        "@app.on('counted')\n"
+        "def count(event: dict[str, object]) -> None:\n"
+        "    STATE['all'] = 1\n"
+        "@app.on('guessed')\n"
+        "def guess(event: dict[str, object]) -> None:\n"
+        "    exec(str(event))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["explain", "counts:app", "--declare", "--json"])
+    known, unknown = json.loads(done.stdout)["handlers"]
+    assert (known["handler"], known["event"], known["everything"]) == ("count", "counted", [])
+    assert known["declare"].startswith("writes=")
+    assert unknown["declare"] is None
+    assert "exec" in unknown["everything"][0]["why"]
 
 
 def test_without_the_extra_the_start_says_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:

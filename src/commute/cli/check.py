@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from commute.cli.commands import NO, YES
 from commute.cli.output import clean, clean_lines, note, paint, plural, say, say_json, table
+from commute.cli.reading import log_options, read
 from commute.cli.target import load
 from commute.errors import UsageError
-from commute.logs import read_log
 from commute.rehearsal.course import Ground
 from commute.verify.check import Budget, Checked, check
 from commute.verify.orders import Counterexample
@@ -23,6 +26,7 @@ from commute.verify.trial import Scene
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.logs import LogOptions
     from commute.observe.watch import Undeclared
 
 EPILOG = """\b
@@ -44,10 +48,12 @@ Examples:
 @click.option("--set-up", metavar="M:F", help="Called with the app before each run: makes tables and first rows.")
 @click.option("--clear", metavar="M:F", help="Called before each run: makes state outside the store as it was.")
 @click.option("--look", metavar="M:F", help="Returns the state outside the store, to be compared after each run.")
+@log_options
 @click.option("--app-dir", metavar="DIR", help="Where TARGET's module lies.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def check_command(
     target: str | None,
+    said: LogOptions,
     log: str | None,
     events: int,
     pairs: int,
@@ -63,25 +69,27 @@ def check_command(
     Events that its footprints call independent are run in both orders and together, from the same state: tables,
     results and emissions have to be the same. Then all of them run in parallel, against one after the other. In every
     run, handlers may touch only what they declare. Each run is on a store in memory, with the app's own lifespan;
-    effects outside it are real, so --clear and --look have to know them. What refutes a footprint is shrunk and printed
-    as a test. That nothing refutes it is no proof.
+    effects outside it are real, so --clear and --look have to know them. What handlers print is not shown. What refutes
+    a footprint is shrunk and printed as a test. That nothing refutes it is no proof.
 
     Exit status 1 if anything was refuted.
     """
     app, shown = load(target, app_dir)
     if not app.handlers:
         raise UsageError(f"{app.name} has no handlers, so there is nothing to check", slug="no-handlers")
-    given = None if log is None else [(event.type, event.data) for event in read_log(log).events]
+    given = None if log is None else [(event.type, event.data) for event in read(log, said, keys=False).events]
     scene = Scene(
         Ground(lifespan=True, set_up=_named("--set-up", set_up)), _named("--clear", clear), _named("--look", look)
     )
     bar = _Bar()
     # What fails in a trial is compared, not reported: a worker's own lines would tell it a hundred times.
     logging.getLogger("commute").setLevel(logging.CRITICAL)
-    found = check(
-        app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar
-    )  # fmt: skip
+    # So is what handlers print, and on stdout it would be in the midst of the result.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        found = check(app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar)
     bar.wipe()
+    if not found.watched:
+        note('not tried: what handlers touch, against their footprints. That needs pip install "commute[derive]"')
     _refuse_nothing(app, found, log)
     named = {"set_up": set_up, "clear": clear, "look": look}
     places = {role: place for role, place in named.items() if place is not None}
@@ -155,6 +163,7 @@ def document(found: Checked, tests: Sequence[str]) -> dict[str, object]:
             for one, test in zip(found.counterexamples, tests, strict=True)
         ],
         "parallel": [str(difference) for difference in found.parallel],
+        "watched": found.watched,
         "undeclared": [
             {
                 "handler": one.access.handler,

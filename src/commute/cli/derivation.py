@@ -82,6 +82,23 @@ def declaration_lines(app: App[Any]) -> Iterator[str]:
                 yield f"@app.on({clean(name)}, {clean(spelled(derivation))})   # {subject}   {clean(handler.where)}"
 
 
+def declaration_document(app: App[Any]) -> list[dict[str, object]]:
+    """What `--declare --json` prints: the arguments of ``@app.on``, None where the code cannot be followed."""
+    found = app.derived()
+    return [
+        {
+            "handler": handler.name,
+            "event": event.type,
+            "where": handler.where,
+            "declare": None if derivation.everything else spelled(derivation),
+            "everything": [{"why": one.why, "where": one.where} for one in derivation.everything],
+        }
+        for handler in app.handlers
+        for event in handler.events
+        for derivation in (found.found[handler.name, event.type],)
+    ]
+
+
 def provenance_lines(app: App[Any]) -> Iterator[str]:
     """Where the accesses of derived footprints are in the code, what widened them, and by what each table is told
     apart."""
