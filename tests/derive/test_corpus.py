@@ -23,6 +23,8 @@ FAR = {
     "computed-attribute",
     "session-listener",
     "listener-that-is-called-by-name",
+    "what-a-subclass-fills-in",
+    "object-that-writes-when-it-goes",
 }
 # Which rows meet is known to the database alone: the table is the best.
 TABLE = {"id-not-in-the-event", "orm-lazy-relation", "walk-to-a-shared-parent"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -33,7 +34,8 @@ def looked_at_in_a_pipeline(event: Viewed) -> None:
 
 
 def chained(event: Viewed) -> None:
-    client.pipeline().set(f"a:{event.page}", 1).expire(f"b:{event.page}", 5).execute()  # type: ignore[union-attr]
+    pipe: Any = client.pipeline()
+    pipe.set(f"a:{event.page}", 1).expire(f"b:{event.page}", 5).execute()
 
 
 def fields_by_a_mapping(event: Viewed) -> None:

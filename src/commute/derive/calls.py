@@ -18,11 +18,11 @@ from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
 from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
+from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined, signature
 from commute.derive.source import source_of
 from commute.derive.trusted import (
     CONTEXTS,
-    DECORATORS,
     HANDS_BACK,
     NAMES_ONLY,
     SINKS,
@@ -49,7 +49,6 @@ from commute.derive.values import (
     is_plain,
     options,
 )
-from commute.derive.writers import is_application
 
 SAME_MAX = 2  # activations of one function on top of each other
 
@@ -98,10 +97,10 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     if isinstance(thing, type):
         return construct(run, thing, arguments, named, where)
     if names_of(thing)[0] in CONTEXTS:
-        return _in_context(run, arguments, where)
+        return in_context(run, arguments, where)
     around = getattr(thing, "__wrapped__", None)
-    if isinstance(thing, types.FunctionType) and around is not None and _decorates(thing):
-        return _repeated(run, thing, arguments, named, where)
+    if isinstance(thing, types.FunctionType) and around is not None and decorates(thing):
+        return repeated(run, thing, arguments, named, where)
     if isinstance(thing, types.FunctionType):
         if touches_nothing(thing):
             return _trusted(run, thing, arguments, named, where)
@@ -128,38 +127,17 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     )  # fmt: skip
 
 
-def _decorates(thing: types.FunctionType) -> bool:
-    """Whether a library's decorator was put around it, which is known to call it and no other."""
-    return str(thing.__globals__.get("__name__", "")).split(".")[0] in DECORATORS
-
-
-def _repeated(run: Run, thing: types.FunctionType, arguments: Arguments, named: Named, where: str) -> Value:
-    """What is tried again: it runs, and so do the functions that were given for the time between."""
-    original: Any = thing.__wrapped__  # type: ignore[attr-defined]
-    held = [*getattr(getattr(thing, "retry", None), "__dict__", {}).values()]
-    held += [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
-    for one in (part for some in held for part in (some if isinstance(some, list | tuple) else (some,))):
-        if isinstance(one, types.FunctionType | types.MethodType) and one is not original and _ours(one):
-            call_back(run, Live(one), [Unknown("the state of a repetition")] * 2, where)
-    return call(run, wrap(run, original), arguments, named, where)
-
-
-def _ours(function: Any) -> bool:
-    return is_application(str(getattr(getattr(function, "__code__", None), "co_filename", "")))
-
-
-def _in_context(run: Run, arguments: Arguments, where: str) -> Value:
-    """A context of an application of Flask's: its end calls what was registered for that."""
-    app = arguments[0].value if arguments and isinstance(arguments[0], Live) else None
-    for function in getattr(app, "teardown_appcontext_funcs", ()):
-        if _ours(inspect.unwrap(function)):
-            call(run, Live(function), [Data("an exception or none")], {}, where)
-    return Data("a context")
-
-
 def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
     """A function that touches nothing itself: functions among its arguments are called, objects may be read."""
+    by_class = isinstance(thing, types.FunctionType) and "." in thing.__qualname__
+    if by_class and arguments and module_of(thing).split(".")[0] in LEAVES_OPEN and fills_in(arguments[0]):
+        what = f"{fills_in(arguments[0])}, which fills in what {names_of(thing)[0]} leaves open, is not followed"
+        return run.widen(what, where)
     values = [*arguments, *named.values()]
+    if module_of(thing).split(".")[0] in NAMES_ONLY:
+        for value in values:
+            expressions.as_text(run, value, where)
+        return Data("what is written down")
     if is_pure(thing) and not named and all(is_plain(value) for value in values):
         return compute(names_of(thing)[0], thing, list(arguments))
     what_is_kept = library.kept(run, thing, arguments, where)
@@ -169,11 +147,10 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
-        if module_of(thing).split(".")[0] not in NAMES_ONLY:
-            call_back(run, value, [given] * 2, where)
+        call_back(run, value, [given] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
-    if any(isinstance(value, Handle) and value.kind != "method" for value in values):
+    if any(isinstance(one, Handle) and one.kind != "method" for value in values for one in options(value)):
         for value in values:
             expressions.escape(run, value, where)
     name = names_of(thing)[0]
@@ -462,6 +439,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return run.widen(f"objects of {cls.__name__} are made by its metaclass, which is not followed", where)
     if inspect.isabstract(cls):
         return Data("an abstract class has no objects")
+    if has_method(cls, "__del__") is not None:
+        return run.widen(f"{cls.__name__}.__del__ runs whenever", where, "do its work in a method that is called")
     key = (id(cls), hash((where, tuple(map(id, run.active[-1:])))))
     made = run.made.setdefault(key, Made(cls))
     new = has_method(cls, "__new__")

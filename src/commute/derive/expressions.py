@@ -168,10 +168,11 @@ def as_text(run: Run, value: Value, where: str) -> Value:
             if method is not None:
                 return run.call(Live(method), [value] + ([Const("")] if name == "__format__" else []), {}, where)
         return Data("the text of an object")
-    if isinstance(value, Items | Entries | Either | Live):
+    if isinstance(value, Items | Entries | Either | Live | Handle):
         ask(run, value, where, TEXT)
     if isinstance(value, Handle | Unknown):
-        escape(run, value, where)
+        if not isinstance(value, Handle) or value.kind not in ("entity", "new", "collection"):
+            escape(run, value, where)
         return Data("the text of an object")
     return value if is_plain(value) else Data("the text of objects")
 

@@ -43,7 +43,7 @@ from commute.derive.values import (
 from commute.sql.change import delete as delete_touches
 from commute.sql.schema import Table
 
-__all__ = ["Row", "entity", "is_wide", "table_name", "touch"]
+__all__ = ["Row", "columns_of", "entity", "is_wide", "table_name", "touch"]
 
 
 def get(run: Run, value: Handle, name: str, where: str) -> Value | None:
@@ -68,7 +68,7 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
     columns = columns_of(mapper, name)
     if columns:
         if not isinstance(columns[0], sa.Column):
-            if not value.about.get("whole"):
+            if not value.about.get("whole") or getattr(mapper.attrs.get(name), "deferred", False):
                 read_of(run, value.about.get("session"), columns[0], where)
             return Data(name)
         if value.kind == "new":
@@ -148,6 +148,8 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
     for one in subclasses(run, value, name, where):
         set_attribute(run, one, name, new, where)
     new = validated(run, value, name, new, where)
+    for part in options(new):
+        _read_by(run, value, name, part, where)
     if attribute_listens(value.about["mapper"], name):
         run.widen(f"a listener of {value.about['class'].__name__} is not followed", where, "do its work in the handler")
     if value.kind == "new":
@@ -178,6 +180,18 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
         run.widen(f"{name}, which stands for attributes of other objects, is set", where)
 
 
+def _read_by(run: Run, value: Handle, name: str, new: Value, where: str) -> None:
+    """What an expression of SQL reads that an attribute is set to."""
+    handle = value.about.get("session")
+    if not isinstance(new, Handle) or new.kind != "sa":
+        return
+    if handle is None:
+        run.widen(f"{name} is set to an expression of SQL before the object is added", where)
+    else:
+        learn(handle, metadata_of(new.about["real"]))
+        read_of(run, handle, new.about["real"], where)
+
+
 def _note_set(value: Handle, column: Any, new: Value) -> None:
     known = value.about.setdefault("set", {})
     key = column.name.lower()
@@ -189,6 +203,9 @@ def changed(run: Run, handle: Handle, table: Any, rows: list[Row] | None, column
     """Columns of rows are set: the rows are written, whoever has the new value collides, a parent is read."""
     name = table_name(table)
     touch(run, handle, name, "write", "update", rows, where, columns)
+    for column in table.columns:
+        if column.name.lower() not in columns and column.onupdate is not None:
+            default_of(run, handle, column, where, column.onupdate)
     known: Table | None = handle.about["schema"].table(name)
     for unique in known.uniques if known is not None else ():
         if columns & set(unique):

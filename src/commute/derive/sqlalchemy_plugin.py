@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Query, Session, scoped_session, sessionmaker
 
 from commute.derive import sqlalchemy_objects as objects
+from commute.derive.asked import HASH, SORT, ask
 from commute.derive.expressions import element
 from commute.derive.rawsql import used
 from commute.derive.run import Arguments, Named, Run
@@ -51,6 +52,7 @@ _OPERATORS: dict[str, Any] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv, "mod": operator.mod,
     "and": operator.and_, "or": operator.or_, "invert": operator.invert, "neg": operator.neg,
 }  # fmt: skip
+_ASKED = (*HASH, *SORT, "__bool__", "__len__", "__contains__")
 _CALLABLE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _QUIET = ("commit", "rollback", "close", "flush", "expire", "expire_all", "expunge", "expunge_all", "invalidate",
           "prepare", "remove", "begin_nested", "get_bind", "in_transaction", "is_active", "close_all", "dispose",
@@ -68,7 +70,7 @@ class SqlAlchemy:
             return Handle("session-maker", {"bind": _engine(thing.kw.get("bind")), "class": thing.class_})
         if isinstance(thing, scoped_session):  # it hands on to the session of the thread
             made = self.wrap(run, thing.session_factory)
-            return session(run, made.about["bind"], made.about["class"]) if isinstance(made, Handle) else None
+            return None if not isinstance(made, Handle) else session(run, made.about["bind"], made.about["class"])
         name = type(thing).__name__
         if name == "async_sessionmaker" and type(thing).__module__.startswith("sqlalchemy"):
             return Handle("session-maker", {"bind": _engine(thing.kw.get("bind")), "class": None})  # type: ignore[attr-defined]
@@ -153,8 +155,8 @@ class SqlAlchemy:
                 return wrapped(run, _OPERATORS[name](*_reals(run, arguments, where)))
             except Exception:  # noqa: BLE001 - a condition that cannot be built
                 return run.widen("a condition that is not followed", where)
-        if name == "contains" and arguments[1].__class__ is Handle:
-            return Data("a condition")
+        for value in arguments:  # the application's own methods for it
+            ask(run, value, where, _ASKED)
         return Data("a condition on objects")
 
     def _inside(self, run: Run, kind: str, arguments: Arguments, where: str) -> Value | None:
@@ -263,7 +265,6 @@ class SqlAlchemy:
         return run.widen(f"{name} of a session is not followed", where)
 
     def _options(self, run: Run, given: Value | None, where: str) -> list[Any]:
-        """The options of a query that are given as a list."""
         try:
             found = [] if given is None else real(run, given, where)
         except CannotBuildError as error:
@@ -272,7 +273,7 @@ class SqlAlchemy:
         return found if isinstance(found, list) else [found]
 
     def _mappings(self, run: Run, owner: Handle, name: str, cls: Value, rows: Value, where: str) -> Value:
-        """Rows as dicts: each is inserted, or changed by its key."""
+        """Rows as dicts."""
         for option in options(element(run, rows, where) or Items("list", [])):
             known = isinstance(cls, Live) and mapped(cls.value) and isinstance(option, Entries)
             if not known or not isinstance(option, Entries) or option.other is not None:
@@ -354,9 +355,9 @@ class SqlAlchemy:
             found = value.about["values"].get(mapper.get_property_by_column(one).key)
             if found is not None:
                 row[one.name.lower()] = (found,)
-        objects.touch(
-            run, owner, objects.table_name(mapper.local_table), "write", "update", [row] if row else None, where
-        )
+        given = [one.name.lower() for key in value.about["values"] for one in objects.columns_of(mapper, key)]
+        columns_ = frozenset(given) - row.keys()
+        objects.changed(run, owner, mapper.local_table, [row] if row else None, columns_, None, where)
 
     def _query(
         self, run: Run, owner: Handle, name: str, arguments: Arguments, named: Named, where: str
@@ -364,8 +365,7 @@ class SqlAlchemy:
         handle, query = owner.about["session"], owner.about["query"]
         if name.endswith("_or_404"):  # of Flask's
             name, arguments, named = name.removesuffix("_or_404"), arguments[: name.startswith("get")], {}
-        if name in ("paginate", "iterate"):
-            name, arguments, named = "all", [], {}
+        name = "all" if name in ("paginate", "iterate") else name
         if not isinstance(query, Handle):
             return query  # type: ignore[no-any-return]
         if name in (*ONE, *ALL, "count", "exists", "get", "__iter__", "update", "delete"):
