@@ -59,12 +59,21 @@ def type_of(app: App[Any], event: object) -> str:
     return app.encoder.encode(named(event))[0]
 
 
-def trial(app: App[Any], events: Sequence[Numbered], scene: Scene, *, concurrency: int = 1, seed: int = 0) -> End:
-    """Run `events` in this sequence, in virtual time; with `concurrency` 1 strictly one after the other.
+def trial(
+    app: App[Any],
+    events: Sequence[Numbered],
+    scene: Scene,
+    *,
+    concurrency: int = 1,
+    seed: int = 0,
+    each: Callable[[Handler], Handler] = lambda handler: handler,
+) -> End:
+    """Run `events` in this sequence, in virtual time; with `concurrency` 1 strictly one after the other. `each` says
+    what runs instead of each handler.
 
     Raises what `commute.testing.run` raises, but that sockets are not refused: a database may be real here.
     """
-    course = _course(app, events, scene, concurrency, seed, _once, real=False)
+    course = _course(app, events, scene, concurrency, seed, lambda handler: each(_once(handler)), real=False)
 
     def loop() -> VirtualLoop:
         made = course.make_loop()
