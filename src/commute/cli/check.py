@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,9 +79,9 @@ def check_command(
         raise UsageError(f"{app.name} has no handlers, so there is nothing to check", slug="no-handlers")
     given = None if log is None else [(event.type, event.data) for event in read(log, said, keys=False).events]
     scene = Scene(
-        Ground(lifespan=True, set_up=_named("--set-up", set_up)), _named("--clear", clear), _named("--look", look)
+        Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear), named("--look", look)
     )
-    bar = _Bar()
+    bar = Trials()
     # What fails in a trial is compared, not reported: a worker's own lines would tell it a hundred times.
     logging.getLogger("commute").setLevel(logging.CRITICAL)
     # So is what handlers print, and on stdout it would be in the midst of the result.
@@ -91,8 +91,8 @@ def check_command(
     if not found.watched:
         note('not tried: what handlers touch, against their footprints. That needs pip install "commute[derive]"')
     _refuse_nothing(app, found, log)
-    named = {"set_up": set_up, "clear": clear, "look": look}
-    places = {role: place for role, place in named.items() if place is not None}
+    roles = {"set_up": set_up, "clear": clear, "look": look}
+    places = {role: place for role, place in roles.items() if place is not None}
     tests = [as_test(one, shown, places) for one in found.counterexamples]
     if as_json:
         say_json(document(found, tests))
@@ -101,7 +101,7 @@ def check_command(
     sys.exit(YES if found.ok else NO)
 
 
-class _Bar:
+class Trials:
     """Progress on a terminal; nothing elsewhere."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class _Bar:
             click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def _named(option: str, name: str | None) -> Callable[..., Any] | None:
+def named(option: str, name: str | None) -> Callable[..., Any] | None:
     """The function that ``module:function`` names. Raises UsageError."""
     if name is None:
         return None
@@ -164,31 +164,35 @@ def document(found: Checked, tests: Sequence[str]) -> dict[str, object]:
         ],
         "parallel": [str(difference) for difference in found.parallel],
         "watched": found.watched,
-        "undeclared": [
-            {
-                "handler": one.access.handler,
-                "event": one.access.type,
-                "key": one.access.key,
-                "mode": one.access.mode,
-                "where": one.access.where,
-                "add": one.add,
-            }
-            for one in found.undeclared
-        ],
+        "undeclared": [undeclared_document(one) for one in found.undeclared],
         "empty": list(found.empty),
         "not_made": found.unmade,
         "rejected": len(found.rejected),
     }
 
 
+def undeclared_document(found: Undeclared) -> dict[str, object]:
+    """What `--json` says of one access outside of its footprint."""
+    one = found.access
+    return {
+        "handler": one.handler, "event": one.type, "key": one.key, "mode": one.mode, "where": one.where,
+        "add": found.add,
+    }  # fmt: skip
+
+
+def say_not_tried(unmade: Mapping[str, str], rejected: Sequence[str]) -> None:
+    """The types and events that could not be run, and why."""
+    for name, why in unmade.items():
+        note(f"not tried: {clean(name)}: {clean(why)}")
+    if rejected:
+        are = "is" if len(rejected) == 1 else "are"
+        count = plural(len(rejected), "event")
+        note(f"not tried: {count} {are} rejected on arrival, the first: {clean(rejected[0])}")
+
+
 def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
     say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
-    for name, why in found.unmade.items():
-        note(f"not tried: {clean(name)}: {clean(why)}")
-    if found.rejected:
-        are = "is" if len(found.rejected) == 1 else "are"
-        count = plural(len(found.rejected), "event")
-        note(f"not tried: {count} {are} rejected on arrival, the first: {clean(found.rejected[0])}")
+    say_not_tried(found.unmade, found.rejected)
     rows = [[one.a, one.b, str(one.pairs) if one.pairs else one.why_none] for one in found.tried]
     for line in table(["EVENT", "AND", "INDEPENDENT PAIRS TRIED"], rows):
         say(line)
@@ -208,9 +212,8 @@ def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
 
 def _say_undeclared(found: Undeclared) -> None:
     one = found.access
-    what = f"{one.mode}s {one.key}" if one.key else "runs a statement that may touch anything"
     say(paint("outside of its footprint:", "error", sys.stdout))
-    say(f"  {clean(one.handler)} ({clean(one.type)}) {clean(what)}   {clean(one.where)}")
+    say(f"  {clean(one.handler)} ({clean(one.type)}) {clean(found.what)}   {clean(one.where)}")
     say(f"  declare {clean(found.add)}")
 
 

@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Command] = {
         "advise", "advise", "Understand", "What more workers would bring, and which change is worth most."
     ),
     "replay": Command("replay", "replay", "Understand", "Run an event log through the engine and judge the run."),
+    "observe": Command("observe", "observe", "Verify", "What handlers touch while they run, as declarations."),
     "check": Command("check", "check_command", "Verify", "Try to refute what the footprints say."),
     "explain": Command("explain", "explain", "Understand", "Why types or events depend; what an event waits for."),
     "doctor": Command("doctor", "doctor", "Brokers", "What is right and wrong with a broker and its store."),

@@ -4,50 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import lru_cache, wraps
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from commute.core.footprint import Access
 from commute.derive.redis_plugin import ALL_KEYS, mode_of
 from commute.footprints.segment import segment
-from commute.observe.watch import Watch
+from commute.observe import watches
 
 _PLACES = (
-    ("redis.client", "Redis", "execute_command"),
-    ("redis.client", "Pipeline", "execute_command"),
-    ("redis.asyncio.client", "Redis", "execute_command"),
-    ("redis.asyncio.client", "Pipeline", "execute_command"),
+    ("redis.client", "Redis"),
+    ("redis.client", "Pipeline"),
+    ("redis.cluster", "RedisCluster"),
+    ("redis.cluster", "ClusterPipeline"),
+    ("redis.asyncio.client", "Redis"),
+    ("redis.asyncio.client", "Pipeline"),
+    ("redis.asyncio.cluster", "RedisCluster"),
+    ("redis.asyncio.cluster", "ClusterPipeline"),
 )
 
 
-@contextmanager
-def traced(watch: Watch) -> Iterator[None]:
-    """Until the end, where the application has loaded redis."""
-    with ExitStack() as stack:
-        for module, name, method in _PLACES:
-            cls = getattr(sys.modules.get(module), name, None)
-            if cls is not None and method in vars(cls):
-                stack.enter_context(_seen(cls, method, watch))
-        yield
+def trace() -> watches.Undo | None:
+    """From now on commands are seen, where the application has loaded redis."""
+    undone = []
+    for module, name in _PLACES:
+        cls = getattr(sys.modules.get(module), name, None)
+        if cls is not None and "execute_command" in vars(cls):
+            undone.append(watches.before(cls, "execute_command", _look))
+    return watches.all_of(undone) if undone else None
 
 
-@contextmanager
-def _seen(cls: Any, method: str, watch: Watch) -> Iterator[None]:
-    before: Callable[..., Any] = vars(cls)[method]
-
-    @wraps(before)
-    def seen(client: Any, *given: Any, **options: Any) -> Any:
-        for access in accesses(given):
-            watch.key(access)
-        return before(client, *given, **options)
-
-    setattr(cls, method, seen)
-    try:
-        yield
-    finally:
-        setattr(cls, method, before)
+def _look(_client: Any, *given: Any, **_options: Any) -> None:
+    for access in accesses(given):
+        watches.key(access)
 
 
 def accesses(given: Sequence[Any]) -> list[Access]:
@@ -65,8 +55,11 @@ def accesses(given: Sequence[Any]) -> list[Access]:
         return [Access("redis", mode)]
     if name.lower() in ("mset", "msetnx"):
         return [Access(f"redis/{segment(key)}", mode) for key in rest[::2]]
+    if name.lower() == "hset":
+        return [Access(f"redis/{segment(rest[0])}/{segment(field)}", mode) for field in rest[1::2]]
     if several:
-        return [Access(f"redis/{segment(key)}", mode) for key in rest]
+        keys = rest[:2] if name.lower() == "smove" else rest  # a member stands behind the keys
+        return [Access(f"redis/{segment(key)}", mode) for key in keys]
     below = f"/{segment(rest[1])}" if with_field and len(rest) > 1 else ""
     return [Access(f"redis/{segment(rest[0])}{below}", mode)]
 

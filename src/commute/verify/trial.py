@@ -60,14 +60,23 @@ def type_of(app: App[Any], event: object) -> str:
 
 
 def trial(
-    app: App[Any], events: Sequence[Numbered], scene: Scene, *, concurrency: int = 1, seed: int = 0, alone: int = 0
+    app: App[Any],
+    events: Sequence[Numbered],
+    scene: Scene,
+    *,
+    concurrency: int = 1,
+    seed: int = 0,
+    alone: int = 0,
+    each: Callable[[Handler], Handler] = lambda handler: handler,
 ) -> End:
     """Run `events` in this sequence, in virtual time: the first `alone` of them, or all with `concurrency` 1, strictly
-    one after the other.
+    one after the other. `each` says what runs instead of each handler.
 
     Raises what `commute.testing.run` raises, but that sockets are not refused: a database may be real here.
     """
-    course = _course(app, events, scene, concurrency, seed, _once, alone=alone, real=False)
+    course = _course(
+        app, events, scene, concurrency, seed, lambda handler: each(_once(handler)), alone=alone, real=False
+    )
 
     def loop() -> VirtualLoop:
         made = course.make_loop()
