@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import apsw
@@ -347,3 +348,16 @@ def test_no_record_notes_nothing() -> None:
     record.clear(0)
     assert record.read_and_reset() == []
     record.clean_close()
+
+
+def test_making_an_ownership_waits_for_no_block(tmp_path: Path) -> None:
+    """It is made on the event loop, and the block may be that of a handler that needs the loop to go on."""
+    file = EmbeddedFile.open(tmp_path / "a.db")
+    made: list[bool] = []
+    thread = threading.Thread(target=lambda: made.append(file.ownership("g").holder() is None), daemon=True)
+    with file.writer.block_sync() as block:
+        block.execute("create table t (x)")
+        thread.start()
+        thread.join(10)
+        assert made == [True]
+    file.close()
