@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from commute.database import Tenure
 from commute.embedded.database import APPLICATION_ID, SCHEMA_VERSION
 from commute.embedded.file import EmbeddedFile, check_place, mount_type
 from commute.embedded.inflight import InFlight, NoRecord
@@ -360,4 +362,15 @@ def test_making_an_ownership_waits_for_no_block(tmp_path: Path) -> None:
         thread.start()
         thread.join(10)
         assert made == [True]
+    file.close()
+
+
+def test_others_see_who_had_it_last_and_whether_it_is_held(tmp_path: Path) -> None:
+    file = EmbeddedFile.open(tmp_path / "a.db")
+    me = (os.getpid(), socket.gethostname())
+    held, given = Ownership(file, "held"), Ownership(file, "given")
+    assert held.try_take() and given.try_take()
+    given.release()
+    assert file.tenures(["held", "given", "never"]) == [Tenure(me, True), Tenure(me, False), Tenure(None, False)]
+    held.release()
     file.close()
