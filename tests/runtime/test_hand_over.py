@@ -42,7 +42,7 @@ async def test_what_runs_ends_what_waits_is_left_and_the_former_owner_writes_not
         await asyncio.sleep(0.2)
         assert not handing.done() and ran == [] and file.owner("shop") is not None
         may_end.set()
-        assert await handing
+        assert await asyncio.wait_for(handing, 15)
         assert ran == [1] and file.owner("shop") is None
         assert worker.standing_by and not worker.sessions and worker.done == 1
         free = True
@@ -98,4 +98,4 @@ async def test_whoever_asked_is_told_when_the_worker_ends_instead(tmp_path: Path
         handing = asyncio.create_task(worker.hand_over())
         await asyncio.sleep(0)
         assert await worker.stop()
-        assert not await handing
+        assert not await asyncio.wait_for(handing, 15)
