@@ -334,7 +334,7 @@ class _Run:
         return [f"{job.bound.name} ({clean(job.entry.kind.type)} {clean(job.entry.id)})" for job in jobs]
 
     def _done(self) -> int:
-        return sum(session.engine.done for session in self._worker.sessions)
+        return self._worker.done
 
     # -- the live line ------------------------------------------------------------------------------------------
 
@@ -346,7 +346,7 @@ class _Run:
             sessions = self._worker.sessions
             if not sessions:
                 continue
-            found = merged(sessions, time.time())
+            found = {**merged(sessions, time.time()), "done": self._done()}
             done, now_s = int(found["done"]), time.monotonic()
             before, at_s = self._last
             rate = max(0, done - before if done >= before else done) / max(now_s - at_s, 1e-9)
