@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Sequence
 
 from commute.core.balance import Member, Seen
@@ -25,6 +26,8 @@ class Membership:
         self._partitions = partitions
         self._seats = [f"{group}#member{number}" for number in range(len(partitions))]
         self._seat: Ownership | None = None
+        self._left = False
+        self._changing = threading.Lock()  # who leaves may find another thread in the midst of a look
 
     def look(self) -> Seen:
         """Who is there and who owns what, this process included: it sits down first where it has no seat, or has lost
@@ -35,7 +38,12 @@ class Membership:
         return seen
 
     def leave(self) -> None:
-        """Stand up; idempotent."""
+        """Stand up for good; idempotent."""
+        with self._changing:
+            self._left = True
+            self._stand_up()
+
+    def _stand_up(self) -> None:
         seat, self._seat = self._seat, None
         if seat is not None:
             seat.release()
@@ -50,12 +58,13 @@ class Membership:
         )
 
     def _sit_down(self, seen: Seen) -> bool:
-        if len(seen.members) == len(self._seats):
+        with self._changing:
+            if self._left or len(seen.members) == len(self._seats):
+                return False
+            self._stand_up()
+            for name in self._seats:
+                seat = self._file.ownership(name)
+                if seat.try_take():
+                    self._seat = seat
+                    return True
             return False
-        self.leave()
-        for name in self._seats:
-            seat = self._file.ownership(name)
-            if seat.try_take():
-                self._seat = seat
-                return True
-        return False

@@ -134,6 +134,8 @@ class Worker:
     async def hand_over(self) -> bool:
         """Let what runs end, give the group up, and stand by for it again. False if it was kept: a handler still ran
         after `grace_s`, or the worker ended. One call at a time, while a session runs."""
+        if self.ended:
+            return False
         self._handed_over = asyncio.get_running_loop().create_future()
         self._hand_over.set()
         return await self._handed_over
