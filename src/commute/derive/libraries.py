@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import types
 from typing import Any
 
@@ -11,7 +10,7 @@ from commute.derive.attributes import wrap
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.trusted import DECORATORS
 from commute.derive.values import Data, Live, Made, Unknown, Value, options
-from commute.derive.writers import is_application
+from commute.derive.writers import is_application, is_own
 
 
 def decorates(thing: types.FunctionType) -> bool:
@@ -53,6 +52,6 @@ def fills_in(value: Value) -> str:
     """The application's class whose methods a library's method calls; empty for none."""
     for option in options(value):
         cls = option.cls if isinstance(option, Made) else type(option.value) if isinstance(option, Live) else object
-        if is_application(str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")):
+        if is_own(cls):
             return cls.__name__
     return ""

@@ -29,7 +29,7 @@ from commute.derive.values import (
     Value,
     either,
 )
-from commute.derive.writers import is_application
+from commute.derive.writers import is_own
 
 PASSES = 4  # of a loop's body, before what still changes counts as unknown
 TIMES, TIMES_MAX = "times that a loop's body is run", 64  # in loops over known elements, inside of each other
@@ -124,7 +124,6 @@ def _decorated(run: Run, frame: Frame, node: ast.FunctionDef | ast.AsyncFunction
 
 
 def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
-    import sys
 
     for alias in node.names:
         module = alias.name if isinstance(node, ast.Import) else "." * node.level + (node.module or "")
@@ -419,13 +418,9 @@ def _caught(run: Run, kinds: Value | None) -> Value:
     classes = tuple(one.value for one in listed if isinstance(one, Live) and isinstance(one.value, type))
     own = [value for value in run.raised if not isinstance(value, Made) or issubclass(value.cls, classes or object)]
     made = [value for value in own if isinstance(value, Made)]
-    if made and len(classes) == len(listed) and all(is_application(_file(cls)) for cls in classes):
+    if made and len(classes) == len(listed) and all(is_own(cls) for cls in classes):
         return either(made) or Data()  # a class of the application's own, which the application alone raises
     return either([Data("an exception"), *own]) or Data()
-
-
-def _file(cls: type) -> str:
-    return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
 
 
 def _anywhere(before: dict[str, Value], log: dict[str, list[Value]]) -> dict[str, Value]:

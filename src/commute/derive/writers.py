@@ -110,7 +110,7 @@ def replaced(run: Run, cls: type, name: str) -> bool:
         return False
     key = ("class", id(cls), name)
     if key not in run.knowledge.later:
-        bases = tuple(base for base in cls.__mro__ if is_application(_file(base)))
+        bases = tuple(base for base in cls.__mro__ if is_own(base))
         put = any(
             _names_class(part.value, names, bases)
             for filename, names in application_modules()
@@ -128,10 +128,6 @@ def _names_class(base: ast.expr, names: Mapping[str, Any], classes: Sequence[typ
     if isinstance(base, ast.Attribute):
         return any(base.attr == cls.__name__ for cls in classes) or base.attr == "__class__"
     return isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "type"
-
-
-def _file(cls: type) -> str:
-    return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
 
 
 def _attribute_stores(run: Run, holder: Any, name: str, cls: type | None) -> Value | None:
@@ -293,6 +289,11 @@ def application_modules() -> list[tuple[str, dict[str, Any]]]:
         if isinstance(filename, str) and filename.endswith(".py") and is_application(filename):
             found.append((filename, vars(module)))
     return found
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is the application's own."""
+    return is_application(str(getattr(sys.modules.get(cls.__module__), "__file__", None) or ""))
 
 
 @lru_cache(4_096)
