@@ -49,7 +49,7 @@ def analysis_page(found: Analysis, title: str, lead: str) -> Page:
             Section(
                 "What more workers would bring", f"For events that take equally long, {count(last.lookahead)} events "
                 "looked ahead.", curve(dict(last.speedup_at), bound=found.bound, partitions=found.components.bound,
-                                       measured=None, bend=last.knee),
+                                       measured=None),
             )
         )  # fmt: skip
     sections += [
