@@ -152,6 +152,21 @@ def test_plain_deliveries_are_all_read_at_once() -> None:
     ]
 
 
+def test_tables_that_are_alike_in_size_only_are_told_apart() -> None:
+    """The third of a kind is cut up as the two before it were."""
+    alike: list[dict[str, str]] = [{"a": "bc"}, {"ab": "c"}, {"b": "bc"}, {"a": "xy"}, {"a": "ü"}]
+    headers = [each for table in alike for each in (table, table, table, {"a": "bc"})]
+    stream = b"".join(content(CHANNEL, 1, "k", pika.BasicProperties(headers=each), b"") for each in headers)
+
+    assert [each.properties.headers for each in found_in(stream)] == headers
+
+
+def test_bytes_that_are_no_text_are_left_to_pika_in_a_table_that_is_known_too() -> None:
+    texts_only = content(CHANNEL, 1, "k", pika.BasicProperties(headers={"a": "bc"}), b"") * 3
+    found, end, _ = deliveries(texts_only + texts_only.replace(b"bc", b"\xff\xff"), CHANNEL)
+    assert (len(found), end) == (3, len(texts_only))
+
+
 @pytest.mark.parametrize("size_bytes", [0, 1, WHOLE_BYTES_MAX])
 def test_a_part_of_a_delivery_is_waited_for(size_bytes: int) -> None:
     head = frame.Method(CHANNEL, spec.Basic.Deliver("c", 7, False, "", "k")).marshal()

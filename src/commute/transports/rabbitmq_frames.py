@@ -111,18 +111,9 @@ def _properties(buffer: bytes, at: int, end: int, flags: int) -> Properties:
     if flags & _CONTENT_ENCODING:
         at += 1 + buffer[at]
     if flags & _HEADERS:
-        table_end = at + 4 + _LENGTH.unpack_from(buffer, at)[0]
-        at += 4
-        while at < table_end:
-            start, at = at + 1, at + 1 + buffer[at]
-            kind, length = _VALUE.unpack_from(buffer, at)
-            if kind != _KIND_TEXT:
-                raise ValueError("a header that is no text")
-            value, at_next = at + _VALUE.size, at + _VALUE.size + length
-            headers[str(buffer[start:at], "utf-8")] = str(buffer[value:at_next], "utf-8")
-            at = at_next
-        if at != table_end:
-            raise ValueError("a header goes beyond their table")
+        table_end = at + _LENGTH.size + _LENGTH.unpack_from(buffer, at)[0]
+        headers = _texts(buffer, at + _LENGTH.size, table_end)
+        at = table_end
     if flags & _OCTETS:
         at += (flags & _DELIVERY_MODE > 0) + (flags & _PRIORITY > 0)
     if flags & _TEXTS:
@@ -138,3 +129,61 @@ def _properties(buffer: bytes, at: int, end: int, flags: int) -> Properties:
     if at > end:
         raise ValueError("the properties go beyond their frame")
     return Properties(content_type, headers, message_id, timestamp)
+
+
+def _texts(buffer: bytes, at: int, end: int) -> dict[str, str]:
+    """The table from `at` to `end`. Raises as `_properties` does."""
+    size = end - at
+    layout = _LAYOUTS.get(size)
+    if layout is not None and (known := layout.texts(buffer, at)) is not None:
+        return known
+    heads: list[bytes] = []
+    texts: dict[str, str] = {}
+    while at < end:
+        name_end = at + 1 + buffer[at]
+        kind, length = _VALUE.unpack_from(buffer, name_end)
+        if kind != _KIND_TEXT:
+            raise ValueError("a header that is no text")
+        value = name_end + _VALUE.size
+        heads.append(buffer[at:value])
+        texts[str(buffer[at + 1 : name_end], "utf-8")] = str(buffer[value : value + length], "utf-8")
+        at = value + length
+    if at != end:
+        raise ValueError("a header goes beyond their table")
+    if layout is not None and layout.heads == heads:
+        layout.came_again()
+    else:
+        if len(_LAYOUTS) >= _LAYOUTS_MAX:
+            _LAYOUTS.clear()
+        _LAYOUTS[size] = _Layout(heads)
+    return texts
+
+
+class _Layout:
+    """Where the texts of a table lie. Messages with the same names, and values as long, have the same; where one has
+    come again, a single call cuts such tables up from then on, in a third of the time."""
+
+    __slots__ = ("_cut", "_names", "heads")
+
+    def __init__(self, heads: list[bytes]) -> None:
+        self.heads = heads  # of each entry, what lies before its text: length and name, kind and length
+        self._names: list[str] = []
+        self._cut: struct.Struct | None = None
+
+    def came_again(self) -> None:
+        self._names = [str(head[1 : -_VALUE.size], "utf-8") for head in self.heads]
+        sizes = [(len(head), _VALUE.unpack(head[-_VALUE.size :])[1]) for head in self.heads]
+        self._cut = struct.Struct("".join(f"{head}s{text}s" for head, text in sizes))
+
+    def texts(self, buffer: bytes, at: int) -> dict[str, str] | None:
+        """The texts by name; None where the table there has another layout, or nobody knows yet."""
+        if self._cut is None:
+            return None
+        parts = self._cut.unpack_from(buffer, at)
+        if list(parts[::2]) != self.heads:
+            return None
+        return dict(zip(self._names, map(bytes.decode, parts[1::2]), strict=True))
+
+
+_LAYOUTS_MAX = 256
+_LAYOUTS: dict[int, _Layout] = {}  # the last one of each size
