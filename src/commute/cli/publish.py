@@ -399,7 +399,7 @@ class _Progress:
         if self._size_bytes:
             part = min(1.0, self._read_bytes / self._size_bytes)
             bar = f"{'#' * round(20 * part):<20} {part:4.0%}  "
-        click.echo(f"\r\x1b[K  {bar}{count:,} events", nl=False, err=True, color=True)
+        click.echo(f"\r\x1b[K  {bar}{plural(count, 'event')}", nl=False, err=True, color=True)
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------
