@@ -81,8 +81,20 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "replay": (*ALL, "report"),
     "report": (*PURE, "analysis"),
     "rehearsal": ALL,
-    "verify": (*ALL, "rehearsal", "observe"),
-    "testing": (*ALL, "observe", "demo", "replay", "cli", "bridge", "measure", "report", "rehearsal", "verify"),
+    "verify": (*ALL, "rehearsal", "observe", "sanitizer"),
+    "testing": (
+        *ALL,
+        "observe",
+        "sanitizer",
+        "demo",
+        "replay",
+        "cli",
+        "bridge",
+        "measure",
+        "report",
+        "rehearsal",
+        "verify",
+    ),
     "__main__": ("cli",),
 }
 
