@@ -50,7 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sql": (*GROUND, "footprints"),
     "derive": (*READING, "sql"),
     "inference": (*READING, "derive"),
-    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "postgres.block"),
+    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "embedded.database", "postgres.block"),
     "sanitizer": ("errors", "observe.watch"),
     "app": (
         *RUNNING,

@@ -17,6 +17,9 @@ from commute.core.footprint import EVERYTHING, Access
 from commute.derive.routing import NEW
 from commute.errors import UndeclaredAccessError
 from commute.observe import (
+    aiosqlite_connections,
+    apsw_connections,
+    asyncpg_connections,
     blocks,
     psycopg_cursors,
     redis_commands,
@@ -41,8 +44,9 @@ OBSERVATIONS_MAX = 100_000  # that are kept of one watch
 UNDECLARED_MAX = 1_000
 VERSIONS_MAX = 64  # of the tables of databases
 TRACERS: tuple[watches.Tracer, ...] = (
-    blocks.trace, sqlite_connections.trace, sqlalchemy_events.trace, psycopg_cursors.trace, redis_commands.trace,
-    threads.trace,
+    blocks.trace, sqlite_connections.trace, sqlalchemy_events.trace, psycopg_cursors.trace,
+    asyncpg_connections.trace, aiosqlite_connections.trace, apsw_connections.trace,
+    redis_commands.trace, threads.trace,
 )  # fmt: skip
 
 

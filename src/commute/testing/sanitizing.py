@@ -18,7 +18,8 @@ def sanitizing(app: App[Any]) -> Iterator[Watch]:
     """Until the end, handlers of `app` in this process touch only what they declare: any other access raises
     UndeclaredAccessError before it is made, and the first of them again at the end, since handlers are retried.
 
-    Seen are ``ctx.transaction()``, sqlite3, SQLAlchemy and redis-py. Raises UsageError (``no-extra``) without sqlglot.
+    Seen are ``ctx.transaction()``, clients of SQLite, PostgreSQL and Redis, and SQLAlchemy. Raises UsageError
+    (``no-extra``) without sqlglot.
     """
     with statements_read():
         from commute.observe import watch
