@@ -51,7 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sql": (*GROUND, "footprints"),
     "derive": (*READING, "sql"),
     "inference": (*READING, "derive"),
-    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "postgres.block"),
+    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "embedded.database", "postgres.block"),
     "sanitizer": ("errors", "observe.watch"),
     "app": (
         *RUNNING,
@@ -82,8 +82,20 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "replay": (*ALL, "report"),
     "report": (*PURE, "analysis"),
     "rehearsal": ALL,
-    "verify": (*ALL, "rehearsal", "observe"),
-    "testing": (*ALL, "observe", "demo", "replay", "cli", "bridge", "measure", "report", "rehearsal", "verify"),
+    "verify": (*ALL, "rehearsal", "observe", "sanitizer"),
+    "testing": (
+        *ALL,
+        "observe",
+        "sanitizer",
+        "demo",
+        "replay",
+        "cli",
+        "bridge",
+        "measure",
+        "report",
+        "rehearsal",
+        "verify",
+    ),
     "__main__": ("cli",),
 }
 
