@@ -9,7 +9,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,7 @@ from commute.transports.base import Message
 from commute.transports.kafka import KafkaWire, parse
 from commute.transports.kafka_places import Place
 from tests.brokers import broker_url, kill, killable, restart
-from tests.transports.kafka_rig import Rig
+from tests.transports.kafka_rig import Load, Rig
 from tests.transports.wires import DEADLINE_S, messages, names, until
 
 
@@ -350,37 +349,17 @@ def test_arrivals_that_nobody_acknowledges_are_bounded(rig: Rig) -> None:
 
 def test_a_killed_broker_loses_nothing_that_was_confirmed(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     killable("kafka")
-    worker, sender = rig.worker(), rig.sender()
-    confirmed: list[str] = []
-    stop = threading.Event()
-
-    def produce() -> None:
-        start = 0
-        pending: list[tuple[int, Future[None]]] = []
-        while not stop.is_set() or pending:
-            if not stop.is_set() and len(pending) < 20:
-                pending.append((start, sender.send(messages(50, start))))
-                start += 50
-            if pending and (len(pending) == 20 or stop.is_set()):
-                first, future = pending.pop(0)
-                if future.exception(3 * DEADLINE_S) is None:
-                    confirmed.extend(names(first, first + 50))
-
-    thread = threading.Thread(target=produce)
-    with caplog.at_level(logging.INFO, "commute"):
-        thread.start()
+    worker, load = rig.worker(), Load(rig.sender())
+    with caplog.at_level(logging.INFO, "commute"), load:
         try:
             worker.has(2_000)
             kill("kafka")
             until(lambda: "warning[not-reachable]" in caplog.text, "the outage is said")
         finally:
             restart("kafka")
-        before = len(confirmed)
-        until(lambda: len(confirmed) > before + 2_000, "it goes on", 2 * DEADLINE_S)
-        stop.set()
-        thread.join(3 * DEADLINE_S)
-        assert not thread.is_alive()
-        until(lambda: set(confirmed) <= set(worker.ids), "all that was confirmed arrives", 2 * DEADLINE_S)
+        load.goes_on()
+        load.stop()
+        until(lambda: set(load.confirmed) <= set(worker.ids), "all that was confirmed arrives", 2 * DEADLINE_S)
         until(lambda: "answers again" in caplog.text, "the end of the outage is said")
     first_seen = list(dict.fromkeys(worker.ids))
     assert first_seen == sorted(first_seen, key=lambda name: int(name[1:])), "the sequence is kept"
