@@ -4,6 +4,7 @@
               confirmed (Kafka: idempotent, acks=all), consumed with prefix acknowledgements (Kafka: commits in time)
     wire      the same through our client alone: messages to headers and back, reconnect, bounds
     journal   the transport that an app has: publishing confirmed, consuming journalled with sync, received and settled
+    app       all of it, consuming only: typed events, two keys each, to a handler that does nothing
 
 Rounds are interleaved, each with queues or topics of its own (one partition), which are deleted. Consumers read what a
 raw loop published, from the first hand-over to the last; a raw consumer takes body and headers of each message.
@@ -34,7 +35,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from commute import cloudevents, link
+from commute import App, Event, cloudevents, link
 from commute.errors import CommuteError
 from commute.limits import Limits
 from commute.transports.base import Message
@@ -49,7 +50,7 @@ COMMIT_S = 0.25
 LIMIT_S = 120.0  # of one measurement; then something is broken
 BROKERS = ("rabbitmq-quorum", "rabbitmq-classic", "kafka")
 RESULTS = ("publish", "consume")
-LAYERS = ("raw", "wire", "journal")
+LAYERS = {"publish": ("raw", "wire", "journal"), "consume": ("raw", "wire", "journal", "app")}
 
 
 def make_messages(count: int) -> list[Message]:
@@ -306,11 +307,35 @@ async def journal_consume(opened: link.Link, events: int) -> float:
     return rate.per_s
 
 
+class OrderCreated(Event):
+    order_id: int
+    customer_id: int
+    sku: str
+    quantity: int
+    note: str
+
+
+async def app_consume(url: str, path: Path, events: int) -> float:
+    """Events a second that an app hands to its handler, from the first to the last."""
+    app: App[None] = App("bench", url, db=f"sqlite:///{path}")
+    rate, loop, last = Rate(events), asyncio.get_running_loop(), asyncio.Event()
+
+    @app.on(OrderCreated, writes=("order/{order_id}", "customer/{customer_id}"))
+    async def handle(event: OrderCreated) -> None:
+        if rate.saw(1):
+            loop.call_soon(last.set)
+
+    async with asyncio.timeout(LIMIT_S), app.running():
+        await last.wait()
+    return rate.per_s
+
+
 def measured(base: str, layer: str, kind: str, messages: Sequence[Message], directory: Path) -> float:
     """Events a second that the layer publishes to, or consumes from, a stream of its own."""
     url = link.with_stream(base, f"bench-{uuid.uuid4().hex[:12]}")
     raw = RawKafka(url) if url.startswith("kafka") else RawRabbitmq(url)
-    parsed = link.parse_url(url, str(directory / f"{uuid.uuid4().hex}.db"))
+    path = directory / f"{uuid.uuid4().hex}.db"
+    parsed = link.parse_url(url, str(path))
     opened = link.Link.open(parsed, None, Limits(), reader="bench")
     sender = opened.sender()
     assert sender is not None
@@ -328,6 +353,8 @@ def measured(base: str, layer: str, kind: str, messages: Sequence[Message], dire
             return raw.consume(len(messages))
         if layer == "wire":
             return wire_consume(wire, len(messages))
+        if layer == "app":
+            return asyncio.run(app_consume(url, path, len(messages)))
         return asyncio.run(journal_consume(opened, len(messages)))
     finally:
         opened.close()
@@ -336,11 +363,12 @@ def measured(base: str, layer: str, kind: str, messages: Sequence[Message], dire
 
 def measure(name: str, base: str, asked: argparse.Namespace, directory: Path) -> dict[str, float]:
     events = asked.events * (KAFKA_TIMES if name == "kafka" else 1)
-    found: dict[str, list[float]] = {f"{kind} {layer}": [] for kind in RESULTS for layer in LAYERS}
+    found: dict[str, list[float]] = {f"{kind} {layer}": [] for kind in RESULTS for layer in LAYERS[kind]}
     for number in range(asked.rounds):
         for kind in RESULTS:
             # Whoever comes first meets a broker that still deletes the stream before; so each is first in turn.
-            for layer in LAYERS[number % 3 :] + LAYERS[: number % 3]:
+            first = number % len(LAYERS[kind])
+            for layer in LAYERS[kind][first:] + LAYERS[kind][:first]:
                 found[f"{kind} {layer}"].append(measured(base, layer, kind, make_messages(events), directory))
         shown = ", ".join(f"{what} {values[-1]:,.0f}/s" for what, values in found.items())
         print(f"  {name}, round {number + 1}: {shown}", file=sys.stderr)

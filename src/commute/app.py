@@ -37,6 +37,7 @@ from commute.runtime.slot import CURRENT
 from commute.runtime.wiring import Recorder
 from commute.runtime.worker import Worker
 from commute.runtime.world import SystemWorld, World
+from commute.sanitizer import sanitized, share_of
 from commute.transports.base import Message, Sent
 from commute.transports.memory import MemoryBroker
 
@@ -53,9 +54,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class App(Router[S]):
     """A named set of handlers on one stream of a broker; also the producer of its events.
 
-    Environment (``COMMUTE_BROKER``, ``COMMUTE_DB``, ``COMMUTE_GROUP``, ``COMMUTE_CONCURRENCY`` and
-    ``COMMUTE_<LIMIT>``) overrides what is written here, and command-line flags override both. Raises UsageError for
-    options that are wrong.
+    Environment (``COMMUTE_BROKER``, ``COMMUTE_DB``, ``COMMUTE_GROUP``, ``COMMUTE_CONCURRENCY``,
+    ``COMMUTE_SANITIZE`` and ``COMMUTE_<LIMIT>``) overrides what is written here, and command-line flags override both.
+    `sanitize` is the share of attempts that are held to their footprints while they run, see `sanitizing`. Raises
+    UsageError for options that are wrong.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class App(Router[S]):
         tables: Mapping[str, str] | None = None,
         plugins: Sequence[Plugin] = (),
         concurrency: int = CONCURRENCY,
+        sanitize: float = 0.0,
         limits: Limits | None = None,
     ) -> None:
         super().__init__(derive=derive or None)
@@ -88,7 +91,9 @@ class App(Router[S]):
         self.tables = dict(tables or {})
         self._inference = Inference(plugins)
         self._lifespan = lifespan
-        self._code: dict[str, Any] = {"broker": broker, "db": db, "group": group, "concurrency": concurrency}
+        self._code: dict[str, Any] = {
+            "broker": broker, "db": db, "group": group, "concurrency": concurrency, "sanitize": sanitize,
+        }  # fmt: skip
         self._limits = limits if limits is not None else Limits()
         self._flags: dict[str, Any] = {}
         self._world: World = SystemWorld()
@@ -186,6 +191,11 @@ class App(Router[S]):
     def concurrency(self) -> int:
         """Handlers at once in one worker."""
         return _whole("concurrency", self._setting("concurrency"), least=1)
+
+    @property
+    def sanitize(self) -> float:
+        """The share of attempts that are watched, 0 for none. Raises UsageError (``option``)."""
+        return share_of(self._setting("sanitize"))
 
     @property
     def limits(self) -> Limits:
@@ -428,13 +438,14 @@ class App(Router[S]):
         """A worker inside another asyncio program: handlers run on its loop; the end drains."""
         async with self:
             worker = self.worker()
-            await worker.start()
-            if worker.ended:
-                await worker.wait()  # raises why it could not begin
-            try:
-                yield
-            finally:
-                await worker.stop()
+            with sanitized(self, self.sanitize):
+                await worker.start()
+                if worker.ended:
+                    await worker.wait()  # raises why it could not begin
+                try:
+                    yield
+                finally:
+                    await worker.stop()
 
     def run(self) -> None:
         """Run a worker until a signal: the same as ``commute run``. Returns when it has drained."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from commute.errors import StoreError
@@ -94,6 +95,15 @@ class Ownership(Protocol):
         """Give the group up; idempotent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """An ownership as others see it. `last`: (pid, host) of the last process that took it, None if nobody ever did;
+    `now`: whether somebody has it at this moment."""
+
+    last: tuple[int | None, str] | None
+    now: bool
+
+
 class Record(Protocol):
     """Where the engine notes what it runs; what was running when the process died can be read afterwards."""
 
@@ -125,6 +135,9 @@ class Database(Protocol):
     def ownership(self, name: str) -> Ownership: ...
     def owner(self, name: str) -> tuple[int | None, str] | None:
         """(pid, host) of the process that runs the group `name` at this moment; None while none does."""
+
+    def tenures(self, names: Sequence[str]) -> list[Tenure]:
+        """Of each of these ownerships who had it last, and whether it is held. Blocks: one short look for all."""
 
     def record(self, name: str, slots_max: int) -> Record:
         """The record of what the worker of group `name` runs, with room for `slots_max` events."""

@@ -32,5 +32,6 @@ class Limits:
     transactions_max: int = 8  # ctx.transaction() blocks open at once in one worker, where each is a connection
     vanished_s: float = 15.0  # silence after which a database server gives up a machine that holds a group
     grace_s: float = 30.0  # how long a drain waits for running handlers
+    balance_s: float = 5.0  # shortest time between two rounds in which a worker hands partitions to those with fewer
     dedupe_s: float = 7 * DAY_S  # how long an identity is remembered after its outcome
     retain_s: float = 7 * DAY_S  # how long an event is kept after every group has its outcome

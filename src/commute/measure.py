@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
+from commute.errors import UsageError
 from commute.limits import Limits
 from commute.link import Link, discard, parse_url, with_stream
 from commute.transports.base import Message, Transport
@@ -85,6 +86,10 @@ async def measure(url_text: str, events: int, size_bytes: int, progress: Progres
 async def _opened(text: str) -> AsyncIterator[tuple[str, Callable[[], Transport]]]:
     url = parse_url(text)
     near = None if url.path is None else Path(url.path).parent
+    if near is not None and not near.is_dir():
+        raise UsageError(
+            f"{url.text}: there is no directory {near}, so nothing can be measured there", slug="no-directory"
+        )
     with tempfile.TemporaryDirectory(prefix="commute-bench-", dir=near) as folder:
         file = str(Path(folder) / "bench.db")
         if url.server is not None:

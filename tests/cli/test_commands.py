@@ -390,3 +390,9 @@ def test_text_from_outside_is_spelled_out() -> None:
     assert clean_lines("a\n\tb\x9b\r") == "a\n\tb\\x9b\\r"
     assert table(["A", "B"], [["x\n", "1"], ["y", "22"]], right=[1]) == ["  A     B", "  x\\n   1", "  y    22"]
     assert (span(0.21), span(13.2), span(120), size(256 << 20)) == ("0.2 s", "13 s", "2 min", "256 MiB")
+
+
+def test_a_directory_that_is_not_there_cannot_be_measured(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["bench", f"sqlite:///{tmp_path}/gone/x.db", "--events", "10"])
+    assert done.exit_code == 2, done.output
+    assert "error[no-directory]" in done.stderr

@@ -212,6 +212,7 @@ def test_an_app_of_ones_own_runs_on_the_log_and_its_failures_are_dead_letters(
         "app = App('ours')\n"
         "@app.on('step', writes='key/{key}', retry=Retry(attempts=1))\n"
         "async def step(event: dict[str, object]) -> None:\n"
+        "    print('step', event['n'])\n"
         "    if event['n'] == 3:\n"
         "        raise ValueError('poisoned')\n"
     )
@@ -220,6 +221,7 @@ def test_an_app_of_ones_own_runs_on_the_log_and_its_failures_are_dead_letters(
     result = run(lines(tmp_path, rows), "ours:app", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
+    assert "step 0" in result.stderr, "what handlers print is no part of the result"
     assert found["dead"] == 4  # 3 is parked, 5, 7 and 9 wait behind it
     assert found["violations"] == found["false_waits"] == 0
     assert not (tmp_path / "ours.db").exists()  # a replay never touches the app's own files

@@ -7,10 +7,28 @@ import pytest
 from commute.rehearsal.course import Ground
 from commute.verify.orders import Counterexample, Effort, two_orders
 from commute.verify.trial import Numbered, Scene
-from tests.corpus import styles_orm, styles_sql, traps_mapped, traps_orm, traps_python, traps_queries, traps_sql
+from tests.corpus import (
+    styles_orm,
+    styles_sql,
+    traps_loading,
+    traps_mapped,
+    traps_orm,
+    traps_python,
+    traps_queries,
+    traps_sql,
+)
 from tests.corpus.case import ALL, Case, Pair
 
-MODULES = (styles_sql, styles_orm, traps_sql, traps_orm, traps_python, traps_queries, traps_mapped)  # each adds to ALL
+MODULES = (
+    styles_sql,
+    styles_orm,
+    traps_sql,
+    traps_orm,
+    traps_python,
+    traps_queries,
+    traps_mapped,
+    traps_loading,
+)  # each adds to ALL
 
 EFFORT = Effort(seeds=2, lines_max=12)
 

@@ -14,7 +14,7 @@ import msgspec, redis
 from pydantic import BaseModel
 from commute import App, Event, Context
 log = logging.getLogger(__name__)
-DDL = ["CREATE TABLE t (id TEXT PRIMARY KEY, n INTEGER)"]
+DDL = ["CREATE TABLE toggle (id TEXT PRIMARY KEY, n INTEGER)"]
 class L(msgspec.Struct):
     sku: str
     qty: int
@@ -161,13 +161,13 @@ def via_bus(event: E) -> None:
     for l in event.lines: bus.publish(Reserved(event.id, l.sku))
 @app.on(E)
 def env(event: E) -> None:
-    if os.getenv("FEATURE") == "1" or os.environ.get("Y"): h.conn.execute("DELETE FROM t WHERE id = ?", (event.id,))
+    if os.getenv("FEATURE") == "1" or os.environ.get("Y"): h.conn.execute("DELETE FROM toggle WHERE id = ?", (event.id,))
 @app.on(E)
 async def aio(event: E, ctx: Context) -> None:
     async with ctx.transaction() as tx:
-        rows = tx.execute("SELECT n FROM t WHERE id = ?", (event.id,))
+        rows = tx.execute("SELECT n FROM toggle WHERE id = ?", (event.id,))
         n = rows[0][0] if rows else 0
-        tx.execute("UPDATE t SET n = ? WHERE id = ?", (n + event.n, event.id))
+        tx.execute("UPDATE toggle SET n = ? WHERE id = ?", (n + event.n, event.id))
     ctx.publish(E(id=event.id, n=n, lines=[]))
     await asyncio.sleep(0)
 @app.on(E)
@@ -186,4 +186,4 @@ def locked(event: E) -> None:
     with _lock:
         if event.id in seen: return
         seen.add(event.id)
-    h.conn.execute("DELETE FROM t WHERE id = ?", (event.id,))
+    h.conn.execute("DELETE FROM toggle WHERE id = ?", (event.id,))

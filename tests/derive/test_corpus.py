@@ -22,7 +22,9 @@ FAR = {
     "unknown-function-that-gets-an-id",
     "computed-attribute",
     "session-listener",
-    "listener-of-a-mapped-class",
+    "listener-that-is-called-by-name",
+    "what-a-subclass-fills-in",
+    "object-that-writes-when-it-goes",
 }
 # Which rows meet is known to the database alone: the table is the best.
 TABLE = {"id-not-in-the-event", "orm-lazy-relation", "walk-to-a-shared-parent"}

@@ -16,8 +16,8 @@ TABLES = (
 )
 EXPECTED = {
     "count": {("add", "redis/hits:o1"), ("write", "redis/hits:o1"), ("read", "redis/hits:o1")},
-    "env": {("write", "t/o1")},
-    "aio": {("read", "t/o1"), ("write", "t/o1")},
+    "env": {("write", "toggle/o1")},
+    "aio": {("read", "toggle/o1"), ("write", "toggle/o1")},
     "handle": {("write", "person/a@b"), ("write", "audit")},
     "via_bus": {("write", "stock/tea"), ("write", "stock/mug")},
 }

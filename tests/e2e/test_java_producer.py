@@ -106,11 +106,11 @@ async def test_an_app_takes_the_events_of_a_java_producer(rig: Rig, tmp_path: Pa
             async with app.running(), asyncio.timeout(DEADLINE_S):
                 while sum(map(len, trail.values())) < len(STEPS) * len(ORDERS):
                     await asyncio.sleep(0.01)
+        placed: dict[bytes, set[int]] = defaultdict(set)
+        for record in rig.records(rig.topic, PARTITIONS, len(STEPS) * len(ORDERS)):
+            placed[record.key()].add(record.partition())
     finally:
         discard(parse_url(url), "java")
     assert trail == dict.fromkeys(ORDERS, STEPS)
-    placed: dict[bytes, set[int]] = defaultdict(set)
-    for record in rig.records(rig.topic, PARTITIONS, len(STEPS) * len(ORDERS)):
-        placed[record.key()].add(record.partition())
     assert len(placed) == len(ORDERS) and all(len(partitions) == 1 for partitions in placed.values())
     assert len(set.union(*placed.values())) > 1

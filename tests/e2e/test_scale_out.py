@@ -23,6 +23,7 @@ from tests.house.tree import ROOT
 
 CUSTOMERS = 20
 EVENTS = 3_000
+BLOCKED = 12  # customers, so that the partitions of one half hold some of them, whichever half it is
 
 APP = """
     import os
@@ -49,7 +50,7 @@ APP = """
 
     @app.on(Ordered, writes="customer/{customer}", adds="stock/{sku}", retry=Retry(attempts=1))
     async def order(event: Ordered, ctx: Context) -> None:
-        if event.sku < 0:
+        if event.sku < 0 and not os.path.exists("fixed"):
             raise ValueError("poison")
         async with ctx.transaction() as tx:
             ((step,),) = tx.execute("SELECT count(*) FROM trail WHERE customer = ?", (event.customer,))
@@ -73,10 +74,12 @@ class Shop:
         (folder / "shop.py").write_text(textwrap.dedent(APP))
         path = os.pathsep.join([str(ROOT / "src"), str(folder)])
         self.environment = {**os.environ, "BROKER": url, "PYTHONPATH": path}
+        self.workers = 0
         self.processes: list[subprocess.Popen[str]] = []
 
     def start(self, *options: str, target: str = "shop:app") -> subprocess.Popen[str]:
-        log = (self.folder / f"worker-{len(self.processes)}.log").open("w")
+        log = (self.folder / f"worker-{self.workers}.log").open("w")
+        self.workers += 1
         process = subprocess.Popen(
             [sys.executable, "-m", "commute", "run", target, *options], cwd=self.folder, env=self.environment,
             stdout=log, stderr=subprocess.STDOUT, text=True,
@@ -98,24 +101,39 @@ class Shop:
     def publish(self, count: int, poison: int = 0) -> None:
         """`count` events, each customer's own numbered; every `poison`-th touches nothing and fails."""
         poisoned = count // poison if poison else 0
+        events = f"[Ordered(customer=n % {CUSTOMERS}, number=n // {CUSTOMERS}, sku=n % 3) for n in range({count})]"
+        more = f"[Ordered(customer=1000 + n, number=0, sku=-1) for n in range({poisoned})]"
+        self.send(f"{events} + {more}")
+
+    def block(self, first: int, last: int) -> None:
+        """Of some more customers the events `first` to `last`; number 0 fails until it is `fixed`, and blocks."""
+        events = f"for c in range({BLOCKED}) for n in range({first}, {last + 1})"
+        self.send(f"[Ordered(customer=2000 + c, number=n, sku=-1 if n == 0 else 0) {events}]")
+
+    def send(self, events: str, pause_s: float = 0.0) -> None:
+        """A producer of these events, a hundred at once, to its end."""
+        assert self.sending(events, pause_s).wait(WAIT_S_MAX) == 0
+
+    def sending(self, events: str, pause_s: float = 0.0) -> subprocess.Popen[str]:
+        """The same, at work."""
         program = f"""
             import asyncio
             from shop import app, Ordered
 
             async def main():
                 async with app:
-                    events = [Ordered(customer=n % {CUSTOMERS}, number=n // {CUSTOMERS}, sku=n % 3)
-                              for n in range({count})]
-                    events += [Ordered(customer=1000 + n, number=0, sku=-1) for n in range({poisoned})]
+                    events = {events}
                     for start in range(0, len(events), 100):
                         await app.publish_many(events[start:start + 100])
+                        await asyncio.sleep({pause_s})
 
             asyncio.run(main())
             """
-        subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)], cwd=self.folder, env=self.environment, check=True,
-            timeout=WAIT_S_MAX,
-        )  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(program)], cwd=self.folder, env=self.environment, text=True
+        )
+        self.processes.append(process)
+        return process
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         connection = apsw.Connection(str(self.folder / "shop.commute.db"), flags=apsw.SQLITE_OPEN_READONLY)
@@ -186,6 +204,65 @@ def test_a_worker_takes_over_what_nobody_else_has(shop: Shop) -> None:
     wait_for(lambda: shop.done() == EVENTS, "the other half is taken over")  # after its owner has not come
     check(shop, EVENTS)
     assert first.poll() is None
+
+
+def test_partitions_move_to_a_worker_that_is_added_with_all_that_is_parked_and_held(shop: Shop) -> None:
+    shop.start()
+    wait_for(lambda: "ready in" in shop.said(0), "the first has all")
+    shop.block(0, 3)
+    wait_for(lambda: dead(shop) == {"parked": BLOCKED, "held": 3 * BLOCKED}, f"they are held ({dead(shop)})")
+    events = f"[Ordered(customer=n % {CUSTOMERS}, number=n // {CUSTOMERS}, sku=n % 3) for n in range({EVENTS})]"
+    load = shop.sending(events, pause_s=0.3)
+    added = shop.start()
+    wait_for(lambda: taken(shop, 1) == 3, "the second has half")
+    assert load.poll() is None, "the load was over before"
+    shop.block(4, 5)
+    wait_for(lambda: dead(shop) == {"parked": BLOCKED, "held": 5 * BLOCKED}, f"new owners hold too ({dead(shop)})")
+    wait_for(lambda: shop.done() == EVENTS, f"all others are done ({shop.done()})")
+    check(shop, EVENTS)
+    assert len(shop.rows("SELECT DISTINCT pid FROM trail")) == 2, "one process did it all"
+    added.send_signal(signal.SIGTERM)
+    assert added.wait(WAIT_S_MAX) == 0
+    wait_for(lambda: taken(shop, 0) == 3, "the first has all again")
+    shop.start()
+    wait_for(lambda: taken(shop, 2) == 3, "the third has half")
+    (shop.folder / "fixed").touch()
+    retry = ("dead", "retry", "shop:app", "--all", "--yes", "--partition")
+    said = "".join(shop.command(*retry, str(number)) for number in range(6))
+    assert said.count("will be run again in its place") == BLOCKED, said
+    wait_for(lambda: shop.done() == EVENTS + 6 * BLOCKED, f"what was parked and held is done ({shop.done()})")
+    check(shop, EVENTS + 6 * BLOCKED)
+    assert dead(shop) == {}
+    assert given(shop, 0) == 6 and given(shop, 1) == given(shop, 2) == 0, "no more than is needed, and nothing back"
+
+
+def test_a_worker_that_is_killed_while_partitions_move_costs_nothing(shop: Shop) -> None:
+    shop.start()
+    wait_for(lambda: "ready in" in shop.said(0), "the first has all")
+    events = f"[Ordered(customer=n % {CUSTOMERS}, number=n // {CUSTOMERS}, sku=n % 3) for n in range({EVENTS})]"
+    shop.sending(events, pause_s=0.3)
+    for number in (1, 2):
+        added = shop.start()
+        # What the one before had may be free when it comes: then it has its share at once, and need not wait for one.
+        wait_for(lambda: taken(shop, number) > 0 or "ready" in shop.said(number), "the first one moves")  # noqa: B023
+        added.kill()
+    wait_for(lambda: shop.done() == EVENTS, f"all are done ({shop.done()})")
+    check(shop, EVENTS)
+
+
+def taken(shop: Shop, number: int) -> int:
+    """How often this worker has taken a partition that it had to wait for."""
+    return shop.said(number).count("is free: this worker takes over")
+
+
+def given(shop: Shop, number: int) -> int:
+    """How many partitions this worker has handed over."""
+    found = re.findall(r"partitions? ([\d, ]+) (?:is|are) handed over", shop.said(number))
+    return sum(len(each.split(",")) for each in found)
+
+
+def dead(shop: Shop) -> dict[str, int]:
+    return dict(shop.rows("SELECT status, count(*) FROM dead GROUP BY 1"))
 
 
 def test_keys_that_cross_are_refused_unless_one_owner_has_all(shop: Shop) -> None:

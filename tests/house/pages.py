@@ -2,6 +2,8 @@
 
 A snippet under ``<!-- complete: shop.py -->`` is a whole file of that name. Complete snippets of all pages
 lie in one folder when they are checked, so a page may import what another defines; one name has one text.
+
+A console block under ``<!-- shown -->`` is a session: its commands, run in that folder, print what stands below them.
 """
 
 from __future__ import annotations
@@ -18,17 +20,19 @@ FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 MARK = re.compile(r"<!-- complete: (?P<name>[\w.]+) -->\n\s*\Z")
+SHOWN = re.compile(r"<!-- shown -->\n\s*\Z")
 LINK = re.compile(r"(?<!\!)\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
 
 
 class Snippet(NamedTuple):
-    """One fenced block. `name` is the file that it is, if it is marked complete."""
+    """One fenced block. `name` is the file that it is, if it is marked complete; `shown`: a session to be run."""
 
     page: Path
     line: int
     language: str
     body: str
     name: str | None
+    shown: bool
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -42,7 +46,8 @@ def snippets(page: Path) -> Iterator[Snippet]:
         indent = len(found["indent"])
         body = "".join(line[indent:] if line.strip() else line for line in found["body"].splitlines(keepends=True))
         line = whole.count("\n", 0, found.start()) + 2
-        yield Snippet(page, line, found["language"], body, mark["name"] if mark else None)
+        shown = SHOWN.search(whole, 0, found.start()) is not None
+        yield Snippet(page, line, found["language"], body, mark["name"] if mark else None, shown)
 
 
 def prose(page: Path) -> str:

@@ -50,7 +50,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sql": (*GROUND, "footprints"),
     "derive": (*READING, "sql"),
     "inference": (*READING, "derive"),
-    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block"),
+    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "postgres.block"),
+    "sanitizer": ("errors", "observe.watch"),
     "app": (
         *RUNNING,
         "inference",
@@ -58,11 +59,24 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "link",
         "cloudevents",
         "cli.run",
+        "sanitizer",
     ),  # App.run loads the command
     "": (*RUNNING, "app", "cloudevents"),
     "bridge": (*STORING, "core.retry", "runtime.world", "transports", "link"),
     "measure": ALL,
-    "cli": (*ALL, "observe", "analysis", "bridge", "demo", "replay", "measure", "report", "rehearsal", "verify"),
+    "cli": (
+        *ALL,
+        "sanitizer",
+        "observe",
+        "analysis",
+        "bridge",
+        "demo",
+        "replay",
+        "measure",
+        "report",
+        "rehearsal",
+        "verify",
+    ),
     "demo": (*ALL, "replay"),
     "replay": (*ALL, "report"),
     "report": (*PURE, "analysis"),
@@ -108,6 +122,9 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_objects",
         "derive.sqlalchemy_shapes",
         "derive.sqlalchemy_plugin",
+        "derive.sqlalchemy_loading",
+        "derive.sqlalchemy_making",
+        "derive.sqlalchemy_reflection",
     ),
     "psycopg": ("postgres",),
     "pydantic": ("codec",),
@@ -208,7 +225,7 @@ def test_no_product_module_imports_testing() -> None:
 # Not transports but what one is made of, or what all share; every other module there is one broker's, and has its name
 # alone or in front of an underscore: kafka, kafka_reading.
 SHARED_PARTS = {"base", "finding", "groups", "mailbox", "waiting", "wire"}
-PARTS = {"sqlite": {"rows"}, "sqlite_doctor": {"rows"}}
+PARTS = {"sqlite": {"rows", "offers"}, "sqlite_doctor": {"rows"}}
 
 
 def test_a_transport_knows_no_sibling() -> None:

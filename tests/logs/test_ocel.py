@@ -81,7 +81,7 @@ def test_an_ocel_2_document_may_relate_an_object_twice(tmp_path: Path) -> None:
 
 def test_a_key_field_that_no_event_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
     for document in (_document_1(), _document_2()):
-        with pytest.raises(UsageError, match="no record has a field summ; did you mean sum"):
+        with pytest.raises(UsageError, match=r"no record has a field summ \(did you mean sum\?\)"):
             read_log(_write(tmp_path, document), LogOptions(key_fields=("sum", "summ")))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ import psycopg
 import pytest
 
 from commute import App, Limits, NotReachableError, OwnershipLostError, StoreError, UsageError
+from commute.database import Tenure
 from commute.postgres.address import parse
 from commute.postgres.schema import create, script
 from commute.postgres.sql import ends_transaction, of_ours, with_marks
@@ -45,6 +48,15 @@ def test_a_group_has_one_owner_until_it_is_released(store: PostgresStore, other:
     mine.release()
     wait_for(theirs.try_take)
     assert theirs.epoch == 2 and not mine.try_take()
+
+
+def test_others_see_who_had_it_last_and_whether_it_is_held(store: PostgresStore, other: PostgresStore) -> None:
+    held, given = store.ownership("held"), store.ownership("given")
+    assert held.try_take() and given.try_take()
+    given.release()
+    wait_for(lambda: other.owner("given") is None)
+    me = (os.getpid(), socket.gethostname())
+    assert other.tenures(["held", "given", "never"]) == [Tenure(me, True), Tenure(me, False), Tenure(None, False)]
 
 
 def test_a_takeover_waits_for_open_blocks_and_shuts_out_later_ones(

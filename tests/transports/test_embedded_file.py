@@ -3,15 +3,18 @@
 import multiprocessing
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import apsw
 import pytest
 
+from commute.database import Tenure
 from commute.embedded.database import APPLICATION_ID, SCHEMA_VERSION
 from commute.embedded.file import EmbeddedFile, check_place, mount_type
 from commute.embedded.inflight import InFlight, NoRecord
@@ -347,3 +350,27 @@ def test_no_record_notes_nothing() -> None:
     record.clear(0)
     assert record.read_and_reset() == []
     record.clean_close()
+
+
+def test_making_an_ownership_waits_for_no_block(tmp_path: Path) -> None:
+    """It is made on the event loop, and the block may be that of a handler that needs the loop to go on."""
+    file = EmbeddedFile.open(tmp_path / "a.db")
+    made: list[bool] = []
+    thread = threading.Thread(target=lambda: made.append(file.ownership("g").holder() is None), daemon=True)
+    with file.writer.block_sync() as block:
+        block.execute("create table t (x)")
+        thread.start()
+        thread.join(10)
+        assert made == [True]
+    file.close()
+
+
+def test_others_see_who_had_it_last_and_whether_it_is_held(tmp_path: Path) -> None:
+    file = EmbeddedFile.open(tmp_path / "a.db")
+    me = (os.getpid(), socket.gethostname())
+    held, given = Ownership(file, "held"), Ownership(file, "given")
+    assert held.try_take() and given.try_take()
+    given.release()
+    assert file.tenures(["held", "given", "never"]) == [Tenure(me, True), Tenure(me, False), Tenure(None, False)]
+    held.release()
+    file.close()

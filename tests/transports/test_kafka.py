@@ -184,8 +184,8 @@ def test_a_member_that_joins_takes_partitions_and_nothing_is_lost(rig: Rig) -> N
     for worker in (first, second, third):
         stays: dict[Any, list[int]] = defaultdict(list)  # one partition from its assignment to its end
         for arrival in worker.arrivals:
-            place, offset = arrival.token  # type: ignore[misc]
-            stays[place].append(offset)  # type: ignore[has-type]
+            place, offset = arrival.token.place, arrival.token.offset  # type: ignore[attr-defined]
+            stays[place].append(offset)
         assert {place.partition for place in stays} <= set(range(4))
         for offsets in stays.values():
             assert offsets == list(range(offsets[0], offsets[0] + len(offsets)))
@@ -201,8 +201,8 @@ def test_acknowledgements_of_a_partition_that_went_are_ignored(rig: Rig) -> None
     first.wire.send(sent).result(DEADLINE_S)
     first.has(len(sent))
     second = rig.worker(options, acks=False)
-    until(lambda: len({a.token[0] for a in second.arrivals}) >= 2, "it takes two of the four")  # type: ignore[index]
-    moved = {a.token[0].partition for a in second.arrivals}  # type: ignore[index]
+    until(lambda: len({a.token.place for a in second.arrivals}) >= 2, "it takes two of the four")  # type: ignore[attr-defined]
+    moved = {a.token.place.partition for a in second.arrivals}  # type: ignore[attr-defined]
     first.ack(*range(len(sent)))
     kept = set(range(4)) - moved
     until(lambda: all(rig.committed("g", p) == rig.end(p) for p in kept), "what stayed is committed")

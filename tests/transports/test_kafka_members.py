@@ -41,7 +41,7 @@ def places(worker: Worker[Any]) -> dict[int, set[object]]:
     """The partitions that it got, with their stays: one from an assignment to its end."""
     found: dict[int, set[object]] = {}
     for arrival in worker.arrivals:
-        place: Any = arrival.token[0]  # type: ignore[index]
+        place: Any = arrival.token.place  # type: ignore[attr-defined]
         found.setdefault(place.partition, set()).add(place)
     return found
 

@@ -97,12 +97,7 @@ def test_a_wrong_footprint_is_refuted_and_the_printed_test_fails_until_it_is_men
     assert lacking["key"].startswith("stock/sku-")
     assert (lacking["event"], lacking["mode"], lacking["add"]) == ("reserved", "write", 'writes="stock/{sku}"')
     assert lacking["where"].startswith("wrong.py:")
-    test = (
-        counterexample["test"]
-        .replace("    ])", "    ], set_up=tables)")
-        .replace("import Reserved", "import tables, Reserved")
-    )
-    (folder / "test_it.py").write_text(test)
+    (folder / "test_it.py").write_text(counterexample["test"])
     run = [sys.executable, "-m", "pytest", "-q", "test_it.py", "-p", "no:cacheprovider"]
     broken = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert broken.returncode == 1, broken.stdout
@@ -127,6 +122,47 @@ def test_a_log_is_tried_and_people_are_told(folder: Path) -> None:
     )
     assert "not independent, though the footprints say so" in found.stdout
     assert "in parallel the end is another" in found.stdout or "as a test:" in found.stdout
+
+
+def test_a_log_of_which_nothing_can_be_tried_is_no_good_answer(folder: Path) -> None:
+    (folder / "log.jsonl").write_text('{"type": "reserved", "order_id": "one", "sku": "sku-1"}\n{"type": "gone"}\n')
+    found = commute(folder, "check", "wrong:app", "--log", "log.jsonl")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "error[nothing-to-test] wrong rejects all 2 events of log.jsonl, so nothing is checked." in found.stderr
+
+
+def test_what_handlers_print_is_not_in_the_midst_of_the_result(folder: Path) -> None:
+    text = (folder / "wrong.py").read_text()
+    (folder / "wrong.py").write_text(text.replace("    return\n", "    print('moved')\n"))
+    found = commute(folder, "check", "wrong:app", "--set-up", "wrong:tables", "--json")
+    assert json.loads(found.stdout)["watched"] is True
+    assert "moved" not in found.stderr
+
+
+def test_a_log_is_read_as_one_says_and_a_bad_line_is_told(folder: Path) -> None:
+    (folder / "log.jsonl").write_text('{"what": "moved", "order_id": 1}\nno json\n{"what": "moved", "order_id": 2}\n')
+    found = commute(folder, "check", "wrong:app", "--log", "log.jsonl", "--type-field", "what")
+    assert found.returncode == 0, found.stderr
+    assert "problem: line 2: no JSON" in found.stderr
+    assert "wrong: 2 events" in found.stdout
+    (folder / "log.jsonl").write_text("no json\n")
+    found = commute(folder, "check", "wrong:app", "--log", "log.jsonl")
+    assert found.returncode == 2
+    assert "error[bad-log]" in found.stderr
+
+
+def test_without_the_extra_it_says_what_was_not_looked_at(folder: Path) -> None:
+    run = "import sys; sys.modules['sqlglot'] = None; from commute.cli import main; main()"
+    found = subprocess.run(
+        [sys.executable, "-c", run, "check", "wrong:app", "--set-up", "wrong:tables", "--json"],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    document = json.loads(found.stdout)
+    assert (document["watched"], document["undeclared"]) == (False, [])
+    assert document["counterexamples"], "both orders need no extra"
+    assert 'not tried: what handlers touch, against their footprints. That needs pip install "commute[derive]"' in (
+        found.stderr
+    )
 
 
 @pytest.mark.parametrize("option", ["nothing:here", "wrong:nothing", "wrong", "json:loads.x"])

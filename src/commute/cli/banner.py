@@ -103,13 +103,12 @@ def settled_beyond(connection: Connection, scope: int, position: int) -> int:
 
 
 def handler_table(handlers: Sequence[Handler]) -> list[str]:
-    """A line for every handler and event type: what it touches, and what happens when it fails."""
+    """A line for every handler and event type: what it touches, what happens when it fails, and who says what it
+    touches."""
     head = ["HANDLER", "EVENT", "READS", "WRITES", "ADDS"]
     pairs = [(handler, event) for handler in handlers for event in handler.events]
     named = any(_named(event.declared) for _, event in pairs)
-    head += ["COMMUTES", "FAILS"] if named else ["FAILS"]
-    derived = any(event.declared.derivation is not None for _, event in pairs)
-    head += ["FOOTPRINT"] if derived else []
+    head += ["COMMUTES", "FAILS", "FOOTPRINT"] if named else ["FAILS", "FOOTPRINT"]
     rows = []
     for handler, event in pairs:
         declared = event.declared
@@ -120,12 +119,13 @@ def handler_table(handlers: Sequence[Handler]) -> list[str]:
         else:
             touched = [declared.shown(READ), declared.shown(WRITE), declared.shown(ADD)]
         fails = f"{describe(handler.retry)}, {handler.on_exhausted}"
-        rows.append([handler.name, event.type, *touched, *([_named(declared)] if named else []), fails])
-        rows[-1] += [_origin(declared)] if derived else []
+        others = [_named(declared)] if named else []
+        rows.append([handler.name, event.type, *touched, *others, fails, _origin(declared)])
     return table(head, rows)
 
 
 def _origin(declared: Declared) -> str:
+    """Who says what is touched: ``declared``, ``derived``, or nobody."""
     if declared.everything:
         return "EVERYTHING"
     return "declared" if declared.derivation is None else "derived"
@@ -138,11 +138,10 @@ def _named(declared: Declared) -> str:
     return ", ".join(f"{mode}: {declared.shown(mode)}" for mode in others)
 
 
-def undeclared(
-    handlers: Sequence[Handler], proposals: Callable[[Handler, HandlerEvent], str] | None = None
-) -> Iterator[str]:
+def undeclared(handlers: Sequence[Handler], proposals: Callable[[Handler, HandlerEvent], str | None]) -> Iterator[str]:
     """A warning for each handler that declares nothing, with the line that would probably be right."""
     word = paint("warning:", "warning", sys.stderr)
+    unread = False
     for handler in handlers:
         for event in handler.events:
             if event.declared.everything and event.declared.derivation is not None:
@@ -155,7 +154,8 @@ def undeclared(
                 cls = event.codec.cls
                 name = cls.__name__ if cls is not None else f'"{clean(event.type)}"'
                 found = _likely(event, handlers)
-                line = None if proposals is None else proposals(handler, event)
+                line = proposals(handler, event)
+                unread = unread or line is None
                 if line:
                     yield f"{head} what its\n  code says: @app.on({name}, {line})   {clean(handler.where)}"
                 elif found is None:
@@ -163,6 +163,8 @@ def undeclared(
                 else:
                     noun = found.segments[0][0]
                     yield f'{head} its\n  {noun}: @app.on({name}, writes="{found}")   {clean(handler.where)}'
+    if unread:
+        yield '  what their code says is printed here once it can be read: pip install "commute[derive]"'
 
 
 def _likely(event: HandlerEvent, handlers: Sequence[Handler]) -> Template | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from commute.cli.commands import NO, YES
 from commute.cli.output import clean, clean_lines, note, paint, plural, say, say_json, table
+from commute.cli.reading import log_options, read
 from commute.cli.target import load
 from commute.errors import UsageError
-from commute.logs import read_log
 from commute.rehearsal.course import Ground
 from commute.verify.check import Budget, Checked, check
 from commute.verify.orders import Counterexample
@@ -23,6 +26,7 @@ from commute.verify.trial import Scene
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.logs import LogOptions
     from commute.observe.watch import Undeclared
 
 EPILOG = """\b
@@ -44,10 +48,12 @@ Examples:
 @click.option("--set-up", metavar="M:F", help="Called with the app before each run: makes tables and first rows.")
 @click.option("--clear", metavar="M:F", help="Called before each run: makes state outside the store as it was.")
 @click.option("--look", metavar="M:F", help="Returns the state outside the store, to be compared after each run.")
+@log_options
 @click.option("--app-dir", metavar="DIR", help="Where TARGET's module lies.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def check_command(
     target: str | None,
+    said: LogOptions,
     log: str | None,
     events: int,
     pairs: int,
@@ -63,33 +69,39 @@ def check_command(
     Events that its footprints call independent are run in both orders and together, from the same state: tables,
     results and emissions have to be the same. Then all of them run in parallel, against one after the other. In every
     run, handlers may touch only what they declare. Each run is on a store in memory, with the app's own lifespan;
-    effects outside it are real, so --clear and --look have to know them. What refutes a footprint is shrunk and printed
-    as a test. That nothing refutes it is no proof.
+    effects outside it are real, so --clear and --look have to know them. What handlers print is not shown. What refutes
+    a footprint is shrunk and printed as a test. That nothing refutes it is no proof.
 
     Exit status 1 if anything was refuted.
     """
     app, shown = load(target, app_dir)
     if not app.handlers:
         raise UsageError(f"{app.name} has no handlers, so there is nothing to check", slug="no-handlers")
-    given = None if log is None else [(event.type, event.data) for event in read_log(log).events]
+    given = None if log is None else [(event.type, event.data) for event in read(log, said, keys=False).events]
     scene = Scene(
-        Ground(lifespan=True, set_up=_named("--set-up", set_up)), _named("--clear", clear), _named("--look", look)
+        Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear), named("--look", look)
     )
-    bar = _Bar()
+    bar = Trials()
     # What fails in a trial is compared, not reported: a worker's own lines would tell it a hundred times.
     logging.getLogger("commute").setLevel(logging.CRITICAL)
-    found = check(
-        app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar
-    )  # fmt: skip
+    # So is what handlers print, and on stdout it would be in the midst of the result.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        found = check(app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar)
     bar.wipe()
+    if not found.watched:
+        note('not tried: what handlers touch, against their footprints. That needs pip install "commute[derive]"')
+    _refuse_nothing(app, found, log)
+    roles = {"set_up": set_up, "clear": clear, "look": look}
+    places = {role: place for role, place in roles.items() if place is not None}
+    tests = [as_test(one, shown, places) for one in found.counterexamples]
     if as_json:
-        say_json(document(found, shown))
+        say_json(document(found, tests))
     else:
-        _say(app, found, shown)
+        _say(app, found, tests)
     sys.exit(YES if found.ok else NO)
 
 
-class _Bar:
+class Trials:
     """Progress on a terminal; nothing elsewhere."""
 
     def __init__(self) -> None:
@@ -104,7 +116,7 @@ class _Bar:
             click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def _named(option: str, name: str | None) -> Callable[..., Any] | None:
+def named(option: str, name: str | None) -> Callable[..., Any] | None:
     """The function that ``module:function`` names. Raises UsageError."""
     if name is None:
         return None
@@ -118,8 +130,22 @@ def _named(option: str, name: str | None) -> Callable[..., Any] | None:
     return found  # type: ignore[no-any-return]
 
 
-def document(found: Checked, target: str) -> dict[str, object]:
-    """What `--json` prints."""
+def _refuse_nothing(app: App[Any], found: Checked, log: str | None) -> None:
+    """A check of no event refutes nothing, which must not look like a good answer. Raises UsageError."""
+    if found.events > len(found.rejected):
+        return
+    if found.rejected:
+        what = f"{app.name} rejects all {plural(found.events, 'event')}" + (f" of {log}" if log is not None else "")
+        raise UsageError(f"{what}, so nothing is checked. The first: {found.rejected[0]}", slug="nothing-to-test")
+    why = "; ".join(f"{name}: {reason}" for name, reason in found.unmade.items())
+    raise UsageError(
+        f"no event of {app.name} can be made up, so nothing is checked: {why}. Give some with --log LOG",
+        slug="nothing-to-test",
+    )
+
+
+def document(found: Checked, tests: Sequence[str]) -> dict[str, object]:
+    """What `--json` prints; `tests` are those of the counterexamples."""
     return {
         "events": found.events,
         "ok": found.ok,
@@ -132,36 +158,41 @@ def document(found: Checked, target: str) -> dict[str, object]:
                 "one": one.one,
                 "other": one.other,
                 "differences": [str(difference) for difference in one.differences],
-                "test": as_test(one, target),
+                "test": test,
             }
-            for one in found.counterexamples
+            for one, test in zip(found.counterexamples, tests, strict=True)
         ],
         "parallel": [str(difference) for difference in found.parallel],
-        "undeclared": [
-            {
-                "handler": one.access.handler,
-                "event": one.access.type,
-                "key": one.access.key,
-                "mode": one.access.mode,
-                "where": one.access.where,
-                "add": one.add,
-            }
-            for one in found.undeclared
-        ],
+        "watched": found.watched,
+        "undeclared": [undeclared_document(one) for one in found.undeclared],
         "empty": list(found.empty),
         "not_made": found.unmade,
         "rejected": len(found.rejected),
     }
 
 
-def _say(app: App[Any], found: Checked, target: str) -> None:
-    say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
-    for name, why in found.unmade.items():
+def undeclared_document(found: Undeclared) -> dict[str, object]:
+    """What `--json` says of one access outside of its footprint."""
+    one = found.access
+    return {
+        "handler": one.handler, "event": one.type, "key": one.key, "mode": one.mode, "where": one.where,
+        "add": found.add,
+    }  # fmt: skip
+
+
+def say_not_tried(unmade: Mapping[str, str], rejected: Sequence[str]) -> None:
+    """The types and events that could not be run, and why."""
+    for name, why in unmade.items():
         note(f"not tried: {clean(name)}: {clean(why)}")
-    if found.rejected:
-        are = "is" if len(found.rejected) == 1 else "are"
-        count = plural(len(found.rejected), "event")
-        note(f"not tried: {count} {are} rejected on arrival, the first: {clean(found.rejected[0])}")
+    if rejected:
+        are = "is" if len(rejected) == 1 else "are"
+        count = plural(len(rejected), "event")
+        note(f"not tried: {count} {are} rejected on arrival, the first: {clean(rejected[0])}")
+
+
+def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
+    say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
+    say_not_tried(found.unmade, found.rejected)
     rows = [[one.a, one.b, str(one.pairs) if one.pairs else one.why_none] for one in found.tried]
     for line in table(["EVENT", "AND", "INDEPENDENT PAIRS TRIED"], rows):
         say(line)
@@ -169,8 +200,8 @@ def _say(app: App[Any], found: Checked, target: str) -> None:
         say(f"said to touch nothing, so never waiting: {clean(', '.join(found.empty))}")
     for lacking in found.undeclared:
         _say_undeclared(lacking)
-    for one in found.counterexamples:
-        _say_counterexample(one, target)
+    for counterexample, test in zip(found.counterexamples, tests, strict=True):
+        _say_counterexample(counterexample, test)
     if found.parallel:
         say(paint("in parallel the end is another than one after the other:", "error", sys.stdout))
         _say_differences(found.parallel)
@@ -181,13 +212,12 @@ def _say(app: App[Any], found: Checked, target: str) -> None:
 
 def _say_undeclared(found: Undeclared) -> None:
     one = found.access
-    what = f"{one.mode}s {one.key}" if one.key else "runs a statement that may touch anything"
     say(paint("outside of its footprint:", "error", sys.stdout))
-    say(f"  {clean(one.handler)} ({clean(one.type)}) {clean(what)}   {clean(one.where)}")
+    say(f"  {clean(one.handler)} ({clean(one.type)}) {clean(found.what)}   {clean(one.where)}")
     say(f"  declare {clean(found.add)}")
 
 
-def _say_counterexample(found: Counterexample, target: str) -> None:
+def _say_counterexample(found: Counterexample, test: str) -> None:
     say()
     say(paint("not independent, though the footprints say so:", "error", sys.stdout))
     say(f"  a  {clean(found.a.event)}")
@@ -195,7 +225,7 @@ def _say_counterexample(found: Counterexample, target: str) -> None:
     say(f"  {clean(found.one)} / {clean(found.other)}:")
     _say_differences(found.differences)
     say("as a test:")
-    for line in as_test(found, target).splitlines():
+    for line in test.splitlines():
         say(f"    {clean_lines(line)}".rstrip())
 
 

@@ -40,7 +40,7 @@ COMMANDS: Mapping[str, Command] = {
     "status": Command("status", "status", "Run", "What is done, running, waiting and parked, and why."),
     "dead": Command("dead", "dead", "Run", "Dead letters: list, show, retry, skip, drop."),
     "bridge": Command("bridge", "bridge", "Run", "Store and forward: from one stream to another, in sequence."),
-    "groups": Command("groups", "groups", "Run", "Who reads the stream: list, drop."),
+    "groups": Command("groups", "groups", "Run", "Who reads the stream: list, drop, release."),
     "demo": Command("demo", "demo", "Run", "A seeded shop, serially and in parallel; are both states equal?"),
     "analyze": Command(
         "analyze", "analyze", "Understand", "What of an event log depends on what, and how fast it could go."
@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Command] = {
         "advise", "advise", "Understand", "What more workers would bring, and which change is worth most."
     ),
     "replay": Command("replay", "replay", "Understand", "Run an event log through the engine and judge the run."),
+    "observe": Command("observe", "observe", "Verify", "What handlers touch while they run, as declarations."),
     "check": Command("check", "check_command", "Verify", "Try to refute what the footprints say."),
     "explain": Command("explain", "explain", "Understand", "Why types or events depend; what an event waits for."),
     "doctor": Command("doctor", "doctor", "Brokers", "What is right and wrong with a broker and its store."),

@@ -218,7 +218,7 @@ def _ask(place: Place, verb: str, rows: Sequence[DeadRow]) -> list[str]:
         return []
     scope = place.scope
     assert scope is not None
-    ownership = place.link().file.ownership(place.group)
+    ownership = place.link().file.ownership(place.seat)
     if ownership.try_take():
         return _do_it(place, ownership, scope, verb, rows)
     numbers = _leave_requests(place, scope, verb, rows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from commute.cli.output import clean, paint, table
+from commute.core.footprint import WRITE
 from commute.errors import UsageError
 from commute.footprints.declared import ARGUMENTS
 
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
     from commute.handler import Handler, HandlerEvent
 
 
-def proposals(app: App[Any]) -> Callable[[Handler, HandlerEvent], str]:
+def proposals(app: App[Any]) -> Callable[[Handler, HandlerEvent], str | None]:
     """What would be derived for handlers that declare nothing, as the arguments of ``@app.on``; "" where nothing
-    can."""
+    can, None where the code cannot be read at all: sqlglot is not installed."""
 
-    def propose(handler: Handler, event: HandlerEvent) -> str:
+    def propose(handler: Handler, event: HandlerEvent) -> str | None:
         try:
             found = app.derived().found.get((handler.name, event.type))
-        except UsageError:  # sqlglot is not installed: then nothing is proposed
-            return ""
+        except UsageError:
+            return None
         return "" if found is None or found.everything else spelled(found)
 
     return propose
@@ -35,12 +36,23 @@ def spelled(found: Derivation) -> str:
     """The arguments of ``@app.on`` that declare the same; ``derive=True`` where a key has a conversion in it."""
     from commute.derive.derivation import as_template, distinct
 
-    modes: dict[str, list[str]] = {}
+    pairs: list[tuple[str, str]] = []
     for key in distinct(found.keys):
         template = as_template(key)
         if template is None:
             return "derive=True"
-        modes.setdefault(key.mode, []).append(str(template))
+        pairs.append((key.mode, str(template)))
+    return arguments(pairs)
+
+
+def arguments(pairs: Iterable[tuple[str, str]]) -> str:
+    """The arguments of ``@app.on`` that declare these modes and templates."""
+    modes: dict[str, list[str]] = {}
+    for mode, text in pairs:
+        modes.setdefault(mode, []).append(text)
+    written = modes.get(WRITE, [])  # who writes a key may touch it in every way
+    modes = {mode: [one for one in texts if mode == WRITE or one not in written] for mode, texts in modes.items()}
+    modes = {mode: texts for mode, texts in modes.items() if texts}
     given = [f"{ARGUMENTS[mode]}={_texts(modes[mode])}" for mode in ARGUMENTS if mode in modes]
     others = {mode: texts for mode, texts in modes.items() if mode not in ARGUMENTS}
     if others:
@@ -69,13 +81,36 @@ def declaration_lines(app: App[Any]) -> Iterator[str]:
     for handler in app.handlers:
         for event in handler.events:
             derivation = found.found[handler.name, event.type]
-            name = event.codec.cls.__name__ if event.codec.cls is not None else f'"{event.type}"'
             subject = f"{clean(handler.name)} ({clean(event.type)})"
             if derivation.everything:
                 why = derivation.everything[0]
                 yield f"# {subject}: EVERYTHING. {clean(why.why)}   {clean(why.where)}"
             else:
-                yield f"@app.on({clean(name)}, {clean(spelled(derivation))})   # {subject}   {clean(handler.where)}"
+                yield line_to_paste(handler, event, spelled(derivation))
+
+
+def line_to_paste(handler: Handler, event: HandlerEvent, given: str) -> str:
+    """The registration of a handler with these arguments."""
+    name = event.codec.cls.__name__ if event.codec.cls is not None else f'"{event.type}"'
+    subject = f"{clean(handler.name)} ({clean(event.type)})   {clean(handler.where)}"
+    return f"@app.on({clean(name)}, {clean(given)})   # {subject}"
+
+
+def declaration_document(app: App[Any]) -> list[dict[str, object]]:
+    """What `--declare --json` prints: the arguments of ``@app.on``, None where the code cannot be followed."""
+    found = app.derived()
+    return [
+        {
+            "handler": handler.name,
+            "event": event.type,
+            "where": handler.where,
+            "declare": None if derivation.everything else spelled(derivation),
+            "everything": [{"why": one.why, "where": one.where} for one in derivation.everything],
+        }
+        for handler in app.handlers
+        for event in handler.events
+        for derivation in (found.found[handler.name, event.type],)
+    ]
 
 
 def provenance_lines(app: App[Any]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from commute.cli.dependence import (
     relation_document,
     sample,
 )
-from commute.cli.derivation import declaration_lines, provenance_lines
+from commute.cli.derivation import declaration_document, declaration_lines, provenance_lines
 from commute.cli.labels import label_document, label_lines
 from commute.cli.output import clean, clock, note, plural, say, say_json, span, table, warning_text
 from commute.cli.place import Place, json_option, open_place, where_options
@@ -88,7 +88,9 @@ def explain(
         app, shown = load(target, app_dir)
         app.override(broker=broker, db=db, group=group)
         _check(app)
-        if declare:
+        if declare and as_json:
+            say_json({"app": app.name, "handlers": declaration_document(app)})
+        elif declare:
             for line in declaration_lines(app):
                 say(line)
         elif not named:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,7 @@ from commute.cli.status import stream_ends
 from commute.cli.target import is_url, load
 from commute.errors import UsageError
 from commute.link import claimed, parse_url, release
+from commute.transports.base import part_name
 
 if TYPE_CHECKING:
     from commute.database import Connection
@@ -64,12 +64,13 @@ def list_groups(
 
 def _row(place: Place, name: str) -> dict[str, object]:
     last, floor, mark = place.broker.read(lambda c: stream_ends(c, place.stream, name))
+    numbers: list[int | None] = [*place.partitions()] or [place.partition]
     first = mark if mark is not None else floor + 1
     return {
         "group": name,
         "watermark": mark,
         "behind": max(0, last - first + 1),
-        "running": place.store.owner(name) is not None,
+        "running": any(place.store.owner(part_name(name, number)) for number in numbers),
     }
 
 
@@ -96,7 +97,7 @@ def drop_group(
                 f"there is no group {name}; there are {', '.join(known_groups(place)) or 'none'}", slug="which-group"
             )
         confirm(f"forget group {name}, its progress and its dead letters?", yes=yes)
-        ownership = place.link().file.ownership(name)
+        ownership = place.link().file.ownership(place.seat)
         if not ownership.try_take():
             raise UsageError(f"a worker runs group {name}: stop it first", slug="group-in-use")
         try:
@@ -128,7 +129,7 @@ def _forget(place: Place, name: str) -> None:
         ).fetchall()
     ).result()
     for suffix in ("status", "running"):  # not the owner's file: whoever waits for it has it open
-        Path(place.store.side_path(name, suffix)).unlink(missing_ok=True)
+        place.side_path(suffix).unlink(missing_ok=True)
 
 
 @groups.command("release", epilog="Example:  commute groups release shop:app")

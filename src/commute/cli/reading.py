@@ -1,4 +1,4 @@
-"""Options that say how a log file is to be read, the same for all commands that read one; and what was found wrong."""
+"""How commands read a log: options that are the same for all of them, a bar meanwhile, and what was found wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from commute.cli.output import clean, note
 from commute.errors import UsageError
-from commute.logs import Log, LogOptions
+from commute.logs import Log, LogOptions, read_log
 
 PROBLEMS_SHOWN_MAX = 5
 
@@ -54,6 +54,18 @@ def assumption_options(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--read", "read", multiple=True, metavar="TYPE", help="Objects of this type are only read; repeatable."
     )(found)
+
+
+def read(path: str, said: LogOptions, *, keys: bool) -> Log:
+    """The log; what was assumed and what could not be read goes to stderr, with a bar while it is read. `keys`: also
+    which fields were taken for keys. Raises UsageError (``bad-log``), also for a log without an event."""
+    bar = Bar()
+    log = read_log(path, said, progress=lambda done, size: bar("read", done, size or done))
+    bar.end()
+    say_problems(log, keys=keys)
+    if not log.events:
+        raise UsageError(f"{log_name(path)}: read as {log.format}, and there is no event in it", slug="bad-log")
+    return log
 
 
 def log_name(log: str) -> str:

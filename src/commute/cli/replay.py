@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,12 @@ from commute.cli.reading import (
     check_types,
     log_name,
     log_options,
-    say_problems,
     taken_as,
 )
+from commute.cli.reading import read as read_log
 from commute.cli.subject import Reader
 from commute.cli.target import load
-from commute.errors import UsageError
-from commute.logs import Log, LogOptions, read_log
+from commute.logs import Log, LogOptions
 from commute.replay import Replayed, Report
 from commute.replay import replay as run_replay
 from commute.report.matrix import Cell
@@ -94,25 +94,23 @@ def replay(
     """
     if not math.isfinite(service_ms):
         raise click.BadParameter("give a number of milliseconds", param_hint="--service-ms")
-    known = read_log(log, said)
-    say_problems(known, keys=target is None)
-    if not known.events:
-        raise UsageError(f"{log_name(log)}: read as {known.format}, and there is no event in it", slug="bad-log")
+    known = read_log(log, said, keys=target is None)
     check_types(known, read, add)
     _say_idle(target)
     bar = Bar(len(known.events))
     app = load(target, app_dir).app if target else None
-    replayed = run_replay(
-        known.events,
-        app=app,
-        read=read,
-        add=add,
-        service_s=service_ms / 1000,
-        concurrency=concurrency,
-        lookahead=lookahead,
-        memory=memory,
-        progress=bar,
-    )
+    with redirect_stdout(sys.stderr):  # what handlers print is no part of the result
+        replayed = run_replay(
+            known.events,
+            app=app,
+            read=read,
+            add=add,
+            service_s=service_ms / 1000,
+            concurrency=concurrency,
+            lookahead=lookahead,
+            memory=memory,
+            progress=bar,
+        )
     bar.end()
     for event, reason in replayed.refused[:PROBLEMS_SHOWN_MAX]:
         note(f"not run: event {clean(event.id)} ({clean(event.type)}): {clean(reason)}")

@@ -37,6 +37,7 @@ from commute.cli.terminal import Live, routed_logs
 from commute.errors import CommuteError, UsageError
 from commute.limits import Limits
 from commute.runtime.status import merged
+from commute.sanitizer import sanitized
 
 if TYPE_CHECKING:
     from commute.app import App
@@ -59,6 +60,7 @@ BLOCKED_S = 1.0  # a loop that has not answered the signal by then is blocked
 @click.option("--from", "start", type=click.Choice(["start", "end"]), help="Where a new group begins in the log.")
 @click.option("--resume", is_flag=True, help="Go on where intake paused over too many rejected events.")
 @click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="A limit, such as descriptors_max=1000.")
+@click.option("--sanitize", metavar="RATE", type=float, help="Hold this share of attempts to their footprints.")
 @click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes that share the stream's partitions.")
 @click.option("--share", metavar="I/N", help="Begin with partitions I, I+N, ... of the stream: one of N processes.")
 @click.option("--single-owner", is_flag=True, help="One engine has all partitions, other workers stand by.")
@@ -74,6 +76,7 @@ def run(
     start: str | None,
     resume: bool,
     limits: tuple[str, ...],
+    sanitize: float | None,
     workers: int | None,
     share: str | None,
     single_owner: bool,
@@ -100,7 +103,9 @@ def run(
         sys.exit(run_workers(workers))
     began_s = time.monotonic()
     loaded = load(target, app_dir)
-    loaded.app.override(broker=broker, db=db, group=group, concurrency=concurrency, **_limits(limits))
+    loaded.app.override(
+        broker=broker, db=db, group=group, concurrency=concurrency, sanitize=sanitize, **_limits(limits)
+    )
     from_end = start == "end"
     sys.exit(
         run_app(
@@ -157,7 +162,8 @@ def run_app(
     try:
         with routed_logs(live, name):
             running = _Run(app, name, live, signals, began_s, as_json=as_json, share=share, single_owner=single_owner)
-            return asyncio.run(running.run(resume, from_end))
+            with sanitized(app, app.sanitize):
+                return asyncio.run(running.run(resume, from_end))
     except CommuteError as error:
         live.end()
         note(error_text(error, sys.stderr))
@@ -328,7 +334,7 @@ class _Run:
         return [f"{job.bound.name} ({clean(job.entry.kind.type)} {clean(job.entry.id)})" for job in jobs]
 
     def _done(self) -> int:
-        return sum(session.engine.done for session in self._worker.sessions)
+        return self._worker.done
 
     # -- the live line ------------------------------------------------------------------------------------------
 
@@ -340,7 +346,7 @@ class _Run:
             sessions = self._worker.sessions
             if not sessions:
                 continue
-            found = merged(sessions, time.time())
+            found = {**merged(sessions, time.time()), "done": self._done()}
             done, now_s = int(found["done"]), time.monotonic()
             before, at_s = self._last
             rate = max(0, done - before if done >= before else done) / max(now_s - at_s, 1e-9)

@@ -13,11 +13,12 @@ import msgspec
 
 from commute.analysis.workload import Workload, workload_of
 from commute.cli.output import clean, note
-from commute.cli.reading import PROBLEMS_SHOWN_MAX, Bar, check_types, log_name, say_problems
+from commute.cli.reading import PROBLEMS_SHOWN_MAX, check_types, log_name
+from commute.cli.reading import read as read_log
 from commute.cli.subject import Reader
 from commute.core.footprint import Footprint
 from commute.errors import RejectedError, UsageError
-from commute.logs import Log, LogEvent, LogOptions, read_log
+from commute.logs import Log, LogEvent, LogOptions
 from commute.transports.rows import find_stream, read_rows
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Source:
 
 def of_log(path: str, said: LogOptions, read: Sequence[str], add: Sequence[str], service: str | None) -> Source:
     """Every object that an event names is a key. `service`: the field that holds how long it took, in milliseconds."""
-    log = _read(path, said, keys=True)
+    log = read_log(path, replace(said, guess=True), keys=True)
     check_types(log, tuple(read), tuple(add))
     workload, refused = workload_of(log.events, read=frozenset(read), add=frozenset(add))
     for event, reason in refused[:PROBLEMS_SHOWN_MAX]:
@@ -55,7 +56,7 @@ def of_log(path: str, said: LogOptions, read: Sequence[str], add: Sequence[str],
 
 def of_app_log(app: App[Any], path: str, said: LogOptions) -> Source:
     """The events of a log file that the app's handlers take, with their footprints."""
-    log = _read(path, said, keys=False)
+    log = read_log(path, replace(said, guess=True), keys=False)
     reader = Reader(app)
     types: list[str] = []
     footprints: list[Footprint] = []
@@ -116,16 +117,6 @@ def measured(path: str) -> dict[str, list[float]]:
 
 class _Measured(msgspec.Struct):
     service_s: dict[str, list[float]]
-
-
-def _read(path: str, said: LogOptions, *, keys: bool) -> Log:
-    bar = Bar()
-    log = read_log(path, replace(said, guess=True), progress=lambda done, size: bar("read", done, size or done))
-    bar.end()
-    say_problems(log, keys=keys)
-    if not log.events:
-        raise UsageError(f"{log_name(path)}: read as {log.format}, and there is no event in it", slug="bad-log")
-    return log
 
 
 def _checked(workload: Workload, shown: str, log: Log | None) -> Source:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import types
 from collections import deque
 
-from commute.derive.attributes import has_method
+from commute.derive.attributes import class_attribute, has_method
 from commute.derive.run import KeyAccess, Run
 from commute.derive.state import MUTABLE, path_of
-from commute.derive.values import Const, Data, Entries, Items, Live, Made, Value, options
+from commute.derive.values import Const, Data, Entries, Handle, Items, Live, Made, Value, options
+from commute.derive.writers import is_application
 
 TEXT = ("__str__", "__repr__", "__format__")
 HASH = ("__hash__", "__eq__")
@@ -38,6 +40,8 @@ ALL = (
 
 def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: set[int] | None = None) -> None:
     """Run these methods of an object, and of all that it holds."""
+    from commute.derive.items import escape
+
     seen = set() if seen is None else seen
     for option in options(value):
         if id(option) in seen:
@@ -55,9 +59,29 @@ def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: 
             _ask_one(run, option, option.cls, where, names)
             for inner in list(option.attributes.values()):
                 ask(run, inner, where, names, seen)
+        elif isinstance(option, Handle) and option.kind in ("entity", "new"):
+            _ask_one(run, option, option.about["class"], where, names, own=True)
+            if set(TEXT) & set(names) and not _plain_text(option.about["class"]):
+                escape(run, option, where)
+        elif isinstance(option, Handle) and option.kind == "collection":
+            ask(run, option.about["element"], where, names, seen)
         elif isinstance(option, Live) and not isinstance(option.value, type | types.ModuleType | types.FunctionType):
             read_as_whole(run, option, where)
             _ask_one(run, option, type(option.value), where, names)
+
+
+def _plain_text(cls: type) -> bool:
+    """Whether the text of a mapped object is written by the application, or tells nothing of it; not by a library that
+    goes through its attributes."""
+    found = class_attribute(cls, "__repr__")
+    if found is object.__repr__ or str(getattr(found, "__module__", "")).startswith("flask_sqlalchemy"):
+        return True  # the name of the class, and the key
+    return has_method(cls, "__repr__") is not None and not _is_written(found)
+
+
+def _is_written(function: object) -> bool:
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    return code is None or code.co_filename.startswith("<") or not is_application(code.co_filename)
 
 
 def read_as_whole(run: Run, value: Live, where: str) -> None:
@@ -66,9 +90,12 @@ def read_as_whole(run: Run, value: Live, where: str) -> None:
         run.add(KeyAccess("read", path_of(run, value.value), where))
 
 
-def _ask_one(run: Run, value: Value, cls: type, where: str, names: tuple[str, ...]) -> None:
+def _ask_one(run: Run, value: Value, cls: type, where: str, names: tuple[str, ...], *, own: bool = False) -> None:
+    """Run these methods of a class; `own`: those alone that the application has written."""
     for name in names:
         method = has_method(cls, name)
+        if own and method is not None and _is_written(method):
+            continue
         if method is None or method.__code__.co_filename.startswith("<") or _is_library(method):
             continue
         given: list[Value] = [value]

@@ -27,6 +27,7 @@ from commute.derive import expressions, library
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.attributes import class_attribute, get, has_method, wrap
 from commute.derive.comprehensions import EACH_MAX
+from commute.derive.conditions import is_instance
 from commute.derive.container_methods import called, method_call
 from commute.derive.kept import note_put
 from commute.derive.run import Arguments, Named, Run
@@ -84,33 +85,6 @@ def _catches(thing: types.FunctionType) -> bool:
 
 def _of(index: int, arguments: Arguments) -> Value:
     return arguments[index] if index < len(arguments) else Const(None)
-
-
-def _isinstance(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
-    value, cls = _of(0, arguments), _of(1, arguments)
-    classes = [part.value for part in (cls.known or [] if isinstance(cls, Items) else [cls]) if isinstance(part, Live)]
-    if not classes or not all(isinstance(one, type) for one in classes):
-        return Data("a condition")
-    answers = {_is_of(option, tuple(classes)) for option in options(value)}
-    return Const(answers.pop()) if len(answers) == 1 and None not in answers else Data("a condition")
-
-
-def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
-    if isinstance(value, Made):
-        return issubclass(value.cls, classes)
-    if isinstance(value, Field) and isinstance(value.hint, type) and value.hint is not typing.Any:
-        if issubclass(value.hint, classes):
-            return True
-        # An instance of a class below it might be one of the others too.
-        return None if any(issubclass(one, value.hint) for one in classes) else False
-    if isinstance(value, Items):
-        if value.kind == "list" and value.known is not None and list in classes:
-            return True
-        return False if all(one in _NO_LISTS for one in classes) else None
-    return None
-
-
-_NO_LISTS = (str, bytes, int, float, bool, dict, type(None), uuid.UUID)
 
 
 def _type(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
@@ -359,7 +333,7 @@ def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Val
 
 
 _TABLE: dict[Any, Answer] = {
-    isinstance: _isinstance, type: _type, getattr: _getattr, setattr: _setattr, list: _collect("list"),
+    isinstance: is_instance, type: _type, getattr: _getattr, setattr: _setattr, list: _collect("list"),
     tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("sorted"),
     reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
     filter: _lazy(_filter),
@@ -429,7 +403,7 @@ class Library:
         if function.kind == "leave":
             if "close" in about:
                 run.call(get(run, about["close"], "close", where), [], {}, where)
-            return Data("whether it was swallowed") if "swallows" in about else Const(None)
+            return Data("whether it was swallowed") if about.get("swallows") else Const(None)
         return None
 
     def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
@@ -438,6 +412,8 @@ class Library:
         if isinstance(value, Handle) and value.kind == "loop":
             return Handle(f"loop.{name}") if name in _LOOP else None
         if isinstance(value, Handle) and value.kind == "context":
+            if value.about.get("lock") and name in ("acquire", "release", "locked", "owned", "extend", "reacquire"):
+                return Handle("quiet")
             if name in ("__enter__", "__aenter__"):
                 return Handle("enter", value.about)
             if name in ("__exit__", "__aexit__"):

@@ -16,10 +16,21 @@ from commute.derive.attributes import class_attribute, has_method, wrap
 from commute.derive.builtin_calls import builtin_call
 from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
+from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
+from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined, signature
 from commute.derive.source import source_of
-from commute.derive.trusted import HANDS_BACK, SINKS, is_pure, module_of, names_of, touches_nothing
+from commute.derive.trusted import (
+    CONTEXTS,
+    HANDS_BACK,
+    NAMES_ONLY,
+    SINKS,
+    is_pure,
+    module_of,
+    names_of,
+    touches_nothing,
+)
 from commute.derive.values import (
     Bound,
     Closure,
@@ -80,11 +91,16 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return call(run, wrap(run, thing.func), [*fixed, *arguments], {**more, **named}, where)
     if isinstance(thing, types.MethodType):
         return call(run, Live(thing.__func__), [wrap(run, thing.__self__), *arguments], named, where)
-    known = builtin_call(run, thing, arguments, named, where)
+    known = builtin_call(run, thing, arguments, named, where) or dump_call(run, thing, arguments, named, where)
     if known is not None:
         return known
     if isinstance(thing, type):
         return construct(run, thing, arguments, named, where)
+    if names_of(thing)[0] in CONTEXTS:
+        return in_context(run, arguments, where)
+    around = getattr(thing, "__wrapped__", None)
+    if isinstance(thing, types.FunctionType) and around is not None and decorates(thing):
+        return repeated(run, thing, arguments, named, where)
     if isinstance(thing, types.FunctionType):
         if touches_nothing(thing):
             return _trusted(run, thing, arguments, named, where)
@@ -113,7 +129,15 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
 
 def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
     """A function that touches nothing itself: functions among its arguments are called, objects may be read."""
+    by_class = isinstance(thing, types.FunctionType) and "." in thing.__qualname__
+    if by_class and arguments and module_of(thing).split(".")[0] in LEAVES_OPEN and fills_in(arguments[0]):
+        what = f"{fills_in(arguments[0])}, which fills in what {names_of(thing)[0]} leaves open, is not followed"
+        return run.widen(what, where)
     values = [*arguments, *named.values()]
+    if module_of(thing).split(".")[0] in NAMES_ONLY:
+        for value in values:
+            expressions.as_text(run, value, where)
+        return Data("what is written down")
     if is_pure(thing) and not named and all(is_plain(value) for value in values):
         return compute(names_of(thing)[0], thing, list(arguments))
     what_is_kept = library.kept(run, thing, arguments, where)
@@ -126,7 +150,7 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
         call_back(run, value, [given] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
-    if any(isinstance(value, Handle) and value.kind != "method" for value in values):
+    if any(isinstance(one, Handle) and one.kind != "method" for value in values for one in options(value)):
         for value in values:
             expressions.escape(run, value, where)
     name = names_of(thing)[0]
@@ -324,7 +348,8 @@ def _entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
         frame.names = joined([*frame.closed, *([frame.names] if ended else [])])
     if generator:
         later = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
-        return Items("iterator", None, either(frame.yielded) or Data(), later)
+        yielded = either(frame.yielded)
+        return Items("iterator", [] if yielded is None else None, yielded, later)
     return either([*frame.returned, *([Const(None)] if ended else [])]) or Data("it does not return")
 
 
@@ -414,6 +439,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return run.widen(f"objects of {cls.__name__} are made by its metaclass, which is not followed", where)
     if inspect.isabstract(cls):
         return Data("an abstract class has no objects")
+    if has_method(cls, "__del__") is not None:
+        return run.widen(f"{cls.__name__}.__del__ runs whenever", where, "do its work in a method that is called")
     key = (id(cls), hash((where, tuple(map(id, run.active[-1:])))))
     made = run.made.setdefault(key, Made(cls))
     new = has_method(cls, "__new__")

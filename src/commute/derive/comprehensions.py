@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from commute.derive.items import element
+from commute.derive.items import EACH_MAX, each, element
 from commute.derive.run import Frame, Run
 from commute.derive.shape import shape
-from commute.derive.values import Entries, Items, Value, either, lazily
+from commute.derive.values import Const, Entries, Items, Value, either, lazily
 
-EACH_MAX = 16  # elements of a comprehension that are told apart
+__all__ = ["EACH_MAX", "comprehension"]
 PASSES_MAX = 20
 
 
@@ -37,7 +37,7 @@ def _one_pass(run: Run, frame: Frame, node: Any, where: str) -> Value:
 
     inner = Frame(node, frame.file, frame.line, frame.globals, {}, frame, {}, None)
     inner.yielded = frame.yielded
-    one_by_one = _each(run, inner, node)
+    one_by_one = _each(run, inner, node, where)
     if one_by_one is not None:
         return one_by_one
     for generator in node.generators:
@@ -54,18 +54,37 @@ def _one_pass(run: Run, frame: Frame, node: Any, where: str) -> Value:
     return Items(kinds[type(node)], None, run.evaluate(inner, node.elt))
 
 
-def _each(run: Run, inner: Frame, node: Any) -> Value | None:
+def _each(run: Run, inner: Frame, node: Any, where: str) -> Value | None:
     """A comprehension over a few known elements, one by one; None for another one."""
     generator = node.generators[0]
-    if isinstance(node, ast.DictComp) or len(node.generators) > 1 or generator.ifs:
+    if len(node.generators) > 1:
         return None
-    values = run.evaluate(inner, generator.iter)
-    if not isinstance(values, Items) or values.known is None or len(values.known) > EACH_MAX:
+    values = each(run, run.evaluate(inner, generator.iter))
+    if values is None:
         return None
+    from commute.derive.expressions import truth
     from commute.derive.statements import assign
 
-    found = []
-    for value in values.known:
+    found, pairs = [], Entries()
+    for value in values:
         assign(run, inner, generator.target, value)
-        found.append(run.evaluate(inner, node.elt))
-    return Items("set", None, either(found)) if isinstance(node, ast.SetComp) else Items("list", found)
+        for condition in generator.ifs:
+            truth(run, run.evaluate(inner, condition), where, condition)
+        if isinstance(node, ast.DictComp):
+            _put(run, pairs, run.evaluate(inner, node.key), run.evaluate(inner, node.value), bool(generator.ifs))
+        else:
+            found.append(run.evaluate(inner, node.elt))
+    if isinstance(node, ast.DictComp):
+        return pairs
+    loose = isinstance(node, ast.SetComp) or generator.ifs
+    kind = "set" if isinstance(node, ast.SetComp) else "list"
+    return Items(kind, None, either(found)) if loose else Items(kind, found)
+
+
+def _put(run: Run, pairs: Entries, key: Value, value: Value, perhaps: bool) -> None:
+    """One more entry; `perhaps` it is left out."""
+    if isinstance(key, Const) and isinstance(key.value, str | int) and not perhaps:
+        pairs.known[key.value] = value
+    else:
+        pairs.other = either([value, *([pairs.other] if pairs.other is not None else [])])
+        pairs.key = either([key, *([pairs.key] if pairs.key is not None else [])])

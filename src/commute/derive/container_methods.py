@@ -66,6 +66,10 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
             ask(run, argument, where)
         if name in (*_GROWS, *_JOINS, "setdefault") and not all(map(_holds_plain, (*arguments, *named.values()))):
             return run.widen("an object is put into what is not followed", where)
+        if name == "format" and all(map(is_plain, (*arguments, *named.values()))) and "**" not in named:
+            return compute(
+                "str.format", _formatting(len(arguments), tuple(named)), [value, *arguments, *named.values()]
+            )
         if named or not all(map(is_plain, arguments)):
             for argument in arguments:
                 if isinstance(argument, Items) and name == "join":
@@ -73,6 +77,13 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
             return Data(f"what {name} returns")
         return compute(f"str.{name}" if _text(value) else name, _method(name), [value, *arguments])
     return run.widen(f"method {name} of what is not known", where)
+
+
+def _formatting(count: int, names: tuple[str, ...]) -> Callable[..., str]:
+    def formatted(text: str, *values: Any) -> str:
+        return text.format(*values[:count], **dict(zip(names, values[count:], strict=True)))
+
+    return formatted
 
 
 _PLACES = re.compile(r"[\s(]*(?:\?|%s)(?:[\s,]*(?:\?|%s))*[\s)]*")  # of parameters, in SQL
@@ -150,7 +161,7 @@ def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, n
     if name in ("keys", "__iter__"):
         return _view(value, lambda: (None, expressions.element(run, value, where)))
     if name == "update":
-        for one in arguments:
+        for one in (option for argument in arguments for option in options(argument)):
             if isinstance(one, Entries):
                 for key, item in one.known.items():
                     expressions.put(run, value, Const(key), item, where)
@@ -180,10 +191,14 @@ def _view(value: Entries, inside: Callable[[], tuple[list[Value] | None, Value |
         known, other = inside()
         return either([*(known or ()), *([other] if other is not None else [])])
 
+    def now() -> list[Value] | None:
+        known, other = inside()
+        return None if other is not None or value.state or value.holder is not None else known
+
     known, other = inside()
     if known is None or other is not None:
         return Items("list", None, either([*(known or ()), *([other] if other is not None else [])]), again)
-    return Items("list", known, None, again)
+    return Items("list", known, None, again, view=now)
 
 
 def called(run: Run, function: Value, arguments: Arguments, where: str) -> Value:

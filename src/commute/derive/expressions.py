@@ -7,14 +7,14 @@ import operator
 from collections.abc import Callable
 from typing import Any, get_origin
 
-from commute.derive.asked import HASH, SORT, TEXT, ask, read_as_whole
+from commute.derive.asked import HASH, TEXT, ask
 from commute.derive.attributes import has_method, wrap
 from commute.derive.comprehensions import EACH_MAX, comprehension
-from commute.derive.items import element, enter, escape, item, leave, put
+from commute.derive.conditions import compare, narrowed, truth
+from commute.derive.items import each, element, enter, escape, item, leave, put
 from commute.derive.run import Frame, Run
-from commute.derive.state import live_read, set_live
+from commute.derive.state import live_entries, set_live
 from commute.derive.values import (
-    Bound,
     Closure,
     Const,
     Data,
@@ -33,7 +33,7 @@ from commute.derive.values import (
     options,
 )
 
-__all__ = ["element", "enter", "escape", "item", "leave", "put", "set_live", "wrap"]
+__all__ = ["each", "element", "enter", "escape", "item", "leave", "narrowed", "put", "set_live", "truth", "wrap"]
 
 _BINARY: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("add", operator.add), ast.Sub: ("sub", operator.sub), ast.Mult: ("mul", operator.mul),
@@ -41,10 +41,6 @@ _BINARY: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Mod: ("mod", operator.mod), ast.Pow: ("pow", operator.pow), ast.BitOr: ("or", operator.or_),
     ast.BitAnd: ("and", operator.and_), ast.BitXor: ("xor", operator.xor), ast.LShift: ("lshift", operator.lshift),
     ast.RShift: ("rshift", operator.rshift), ast.MatMult: ("matmul", operator.matmul),
-}  # fmt: skip
-_COMPARED = {
-    ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.In: "contains",
-    ast.NotIn: "contains",
 }  # fmt: skip
 _UNARY: dict[type, tuple[str, Callable[[Any], Any]]] = {
     ast.USub: ("neg", operator.neg), ast.UAdd: ("pos", operator.pos), ast.Invert: ("invert", operator.invert),
@@ -106,6 +102,8 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
             named[keyword.arg] = value
         elif isinstance(value, Entries) and value.other is None:
             named |= {str(key): item for key, item in value.known.items()}
+        elif (entries := live_entries(run, value, where)) is not None:
+            named |= entries
         else:
             named["**"] = value if "**" not in named else _both(run, named, value, where)
     run.kept["discarded"] = run.discarded is node
@@ -170,10 +168,11 @@ def as_text(run: Run, value: Value, where: str) -> Value:
             if method is not None:
                 return run.call(Live(method), [value] + ([Const("")] if name == "__format__" else []), {}, where)
         return Data("the text of an object")
-    if isinstance(value, Items | Entries | Either | Live):
+    if isinstance(value, Items | Entries | Either | Live | Handle):
         ask(run, value, where, TEXT)
     if isinstance(value, Handle | Unknown):
-        escape(run, value, where)
+        if not isinstance(value, Handle) or value.kind not in ("entity", "new", "collection"):
+            escape(run, value, where)
         return Data("the text of an object")
     return value if is_plain(value) else Data("the text of objects")
 
@@ -267,82 +266,13 @@ def _boolean(run: Run, frame: Frame, node: ast.BoolOp, where: str) -> Value:
     for part in node.values:
         value = run.evaluate(frame, part)
         known = truth(run, value, where, part)
+        if isinstance(node.op, ast.Or) and part is not node.values[-1] and known is not True:
+            found += [one for one in options(value) if one != Const(None)]  # `or` goes on behind it
+            continue
         found.append(value)
         if known is not None and known == isinstance(node.op, ast.Or):
             break
     return either(found) or Data()
-
-
-def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> bool | None:
-    """Whether a condition holds, where that is certain: of types, of None, of a literal. Methods for it are called."""
-    for option in options(value):
-        if isinstance(option, Made):
-            for name in ("__bool__", "__len__"):
-                method = has_method(option.cls, name)
-                if method is not None:
-                    run.call(Live(method), [option], {}, where)
-                    break
-        elif isinstance(option, Live):
-            read_as_whole(run, option, where)
-        elif isinstance(option, Handle):
-            escape_truth(run, option, where)
-    if isinstance(value, Const) and (isinstance(node, ast.Constant | ast.Compare | ast.UnaryOp) or _decides(node)):
-        return bool(value.value)
-    return None
-
-
-def escape_truth(run: Run, value: Handle, where: str) -> None:
-    """Whether there is a row is a reading of it: the plug-in that made it knows."""
-    for plugin in run.plugins:
-        if plugin.call(run, Handle("operator", {"name": "bool"}), [value], {}, where) is not None:
-            return
-
-
-def _decides(node: ast.expr | None) -> bool:
-    """Whether it is a question for a type, whose answer here is that of every run."""
-    return (
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass")
-    )
-
-
-def _compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
-    values = [run.evaluate(frame, part) for part in (node.left, *node.comparators)]
-    if len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.IsNot):
-        same = _identical(values[0], values[1])
-        return Data("a condition") if same is None else Const(same == isinstance(node.ops[0], ast.Is))
-    for left, op, right in zip(values, node.ops, values[1:], strict=False):
-        name = _COMPARED.get(type(op), "")
-        for plugin in run.plugins:
-            answer = plugin.call(run, Handle("operator", {"name": name}), [left, right], {}, where)
-            if answer is not None:
-                return answer
-        pair = (right, left) if name == "contains" else (left, right)
-        for option in options(pair[0]):
-            method = has_method(option.cls, f"__{name}__") if isinstance(option, Made) and name else None
-            if method is not None:
-                run.call(Live(method), [option, pair[1]], {}, where)
-            elif isinstance(option, Live) and name == "contains":
-                live_read(run, option, pair[1], where)
-        if name == "contains":
-            for one in pair:
-                ask(run, one, where, HASH)
-        else:
-            for one in pair:
-                ask(run, one, where, SORT)
-    return Data("a condition")
-
-
-def _identical(left: Value, right: Value) -> bool | None:
-    """``left is right``, where it is certain: something made here is not None, and a class is a class."""
-    if isinstance(left, Live) and isinstance(right, Live):
-        return left.value is right.value
-    for one, other in ((left, right), (right, left)):
-        if isinstance(other, Const) and other.value is None:
-            if isinstance(one, Made | Items | Entries | Closure | Bound | Live):
-                return False
-            if isinstance(one, Const):
-                return None if one.value is not None else True
-    return None
 
 
 def _conditional(run: Run, frame: Frame, node: ast.IfExp, where: str) -> Value:
@@ -468,7 +398,7 @@ def _walrus(run: Run, frame: Frame, node: ast.NamedExpr, _where: str) -> Value:
 
 _EXPRESSIONS: dict[type, Callable[[Run, Frame, Any, str], Value]] = {
     ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Call: _call, ast.JoinedStr: _joined_text,
-    ast.BinOp: _binary, ast.UnaryOp: _unary, ast.BoolOp: _boolean, ast.Compare: _compare, ast.IfExp: _conditional,
+    ast.BinOp: _binary, ast.UnaryOp: _unary, ast.BoolOp: _boolean, ast.Compare: compare, ast.IfExp: _conditional,
     ast.Subscript: _subscript, ast.List: _display, ast.Tuple: _display, ast.Set: _display, ast.Dict: _dictionary,
     ast.ListComp: comprehension, ast.SetComp: comprehension, ast.DictComp: comprehension,
     ast.GeneratorExp: comprehension, ast.Lambda: _lambda, ast.Await: _await, ast.Yield: _yield,

@@ -13,6 +13,8 @@ from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import Computed, Const, Data, Field, Live, Made, Unknown, Value, either, options
 from commute.footprints.schema import fields_of
 
+GIVEN = "fields that were given"  # under which a run keeps them, by object: in all calls that made it
+
 
 def fields_of_class(cls: type) -> list[str] | None:
     """The names of what a generated constructor sets; None for another class."""
@@ -33,12 +35,14 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
     if decorators is not None and any(getattr(decorators, kind, None) for kind in _VALIDATORS):
         run.widen(f"the validators of {made.cls.__name__} are not followed", where)
     given = dict(zip(names, arguments, strict=False)) | {name: value for name, value in named.items() if name in names}
+    before = run.kept.get((GIVEN, id(made)), given.keys())
+    run.kept[GIVEN, id(made)] = frozenset(before & given.keys())
     for name in names:
         value = given.get(name)
         if value is None and "**" in named:
-            value = Unknown(f"{name}, which is given by name")
+            value = _by_name(run, named["**"], name, where)
         elif value is None:
-            value = _field_default(run, made.cls, name, where)
+            value = field_default(run, made.cls, name, where)
         elif is_pydantic(made.cls):
             value = _converted(made.cls, name, value)
         made.attributes[name] = either([made.attributes.get(name, value), value]) or value
@@ -51,6 +55,18 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
     if after is not None and is_pydantic(made.cls) and not after.__module__.startswith("pydantic"):
         run.call(Live(after), [made, Data("the context of a model")], {}, where)
     return True
+
+
+def _by_name(run: Run, spread: Value, name: str, where: str) -> Value:
+    """What a field is given by ``**spread``."""
+    from commute.derive.library import entries_of
+
+    found = entries_of(run, spread, where)
+    known = found.known.get(name)
+    if known is None and not (isinstance(found.key, Data) or found.key is None):
+        return Unknown(f"{name}, which is given by name")  # or by default
+    inside = [one for one in (known, found.other) if one is not None]
+    return either(inside) or Unknown(f"{name}, which is not given")
 
 
 def _converted(cls: Any, name: str, value: Value) -> Value:
@@ -69,7 +85,7 @@ def _converted(cls: Any, name: str, value: Value) -> Value:
 _VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators", "field_serializers")
 
 
-def _field_default(run: Run, cls: Any, name: str, where: str) -> Value:
+def field_default(run: Run, cls: Any, name: str, where: str) -> Value:
     """What a field is when nothing is given for it."""
     value: Any = dataclasses.MISSING
     factory: Any = None
@@ -81,8 +97,8 @@ def _field_default(run: Run, cls: Any, name: str, where: str) -> Value:
         value, factory = (of_struct.default, of_struct.default_factory) if of_struct is not None else (value, None)
     elif is_pydantic(cls):
         value, factory = cls.model_fields[name].default, cls.model_fields[name].default_factory
-    elif hasattr(cls, "_field_defaults"):
-        value = cls._field_defaults.get(name, value)
+    elif hasattr(cls, "field_defaults"):
+        value = cls.field_defaults.get(name, value)
     if callable(factory):
         return run.call(wrap(run, factory), [], {}, where)
     if value is dataclasses.MISSING or value is msgspec.NODEFAULT or type(value).__name__ == "PydanticUndefinedType":

@@ -220,6 +220,27 @@ def element(run: Run, value: Value, where: str) -> Value | None:
     return run.widen("a loop over what is not known", where)
 
 
+EACH_MAX = 16  # elements that are told apart
+COLUMNS_MAX = 64  # the same for those that a plug-in knows
+
+
+def each(run: Run, value: Value) -> list[Value] | None:
+    """The elements of a value in their sequence, where all are known, and they are few; else None."""
+    if isinstance(value, Items):
+        if value.state or value.known is None or (value.again is not None and value.view is None):
+            return None
+        found = value.known if value.view is None else value.view()
+        return None if found is None or not 1 < len(found) <= EACH_MAX else found
+    if isinstance(value, Entries) and value.other is None and not value.state and value.holder is None:
+        return [Const(key) for key in value.known] if 1 < len(value.known) <= EACH_MAX else None
+    if isinstance(value, Handle):
+        for plugin in run.plugins:
+            answer = plugin.call(run, Handle("each"), [value], {}, "")
+            if isinstance(answer, Items) and answer.known is not None and len(answer.known) <= COLUMNS_MAX:
+                return answer.known
+    return None
+
+
 def _next(run: Run, value: Made, where: str) -> Value:
     method = has_method(value.cls, "__next__") or has_method(value.cls, "__anext__")
     if method is None:

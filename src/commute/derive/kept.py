@@ -48,6 +48,49 @@ def outlives(value: Value, names: dict[str, int], seen: set[int]) -> None:
                 outlives(one, names, seen)
 
 
+def keep(value: Value, seen: set[int] | None = None) -> None:
+    """The same for what is put into a place of the program: all objects of a class have one name, since which of them
+    a later handler meets is not known."""
+    seen = set() if seen is None else seen
+    for option in options(value):
+        if id(option) in seen or not isinstance(option, Made | Items | Entries):
+            continue
+        seen.add(id(option))
+        option.state = option.state or (
+            option.cls.__qualname__ if isinstance(option, Made) else type(option).__name__.lower()
+        )
+        for one in _inside(option):
+            keep(one, seen)
+
+
+def _inside(value: Made | Items | Entries) -> list[Value]:
+    if isinstance(value, Made):
+        return list(value.attributes.values())
+    if isinstance(value, Items):
+        return [*(value.known or ()), *([value.element] if value.element is not None else [])]
+    return [*value.known.values(), *([value.other] if value.other is not None else [])]
+
+
+_RESOURCES = ("redis", "session-maker", "app", "service")
+
+
+def is_resource(value: Value, depth: int = 0) -> bool:
+    """Whether it is the same whichever event makes it: a client, a factory of sessions, or an object that holds only
+    such things and constants."""
+    for option in options(value):
+        if isinstance(option, Handle):
+            if option.kind not in _RESOURCES or option.about.get("pipe"):
+                return False
+        elif isinstance(option, Made):
+            if depth > 4 or not all(
+                isinstance(one, Const) or is_resource(one, depth + 1) for one in option.attributes.values()
+            ):
+                return False
+        else:
+            return False
+    return True
+
+
 def touch(run: Run, mode: str, value: Made | Items | Entries, key: Value | None, where: str) -> None:
     """An access to something that the lifespan made."""
     if value.state:

@@ -46,9 +46,14 @@ def entries_of(run: Run, value: Value, where: str) -> Entries:
     """A dict with what is in a mapping: of a dict all it is known to hold."""
     if isinstance(value, Either):
         found = [entries_of(run, option, where) for option in options(value) if option != Const(None)]
-        inside = [one for each in found for one in (each.any(),) if one is not None]
-        keys = [expressions.element(run, each, where) for each in found]
-        return Entries({}, either(inside), either([key for key in keys if key is not None]))
+        names = [name for name in (found[0].known if found else ()) if all(name in each.known for each in found)]
+        known = {name: either([each.known[name] for each in found]) or Data() for name in names}
+        rest = [
+            Entries({k: v for k, v in each.known.items() if k not in known}, each.other, each.key) for each in found
+        ]
+        inside = [one for each in rest for one in (each.any(),) if one is not None]
+        keys = [expressions.element(run, each, where) for each in rest]
+        return Entries(known, either(inside), either([key for key in keys if key is not None]))
     if isinstance(value, Entries):
         return Entries(dict(value.known), value.other, value.key)
     if is_plain(value):

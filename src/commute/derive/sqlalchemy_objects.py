@@ -11,8 +11,10 @@ from sqlalchemy.orm import RelationshipProperty
 from commute.derive.attributes import bind, class_attribute
 from commute.derive.expressions import element
 from commute.derive.run import Run, TableAccess
+from commute.derive.sqlalchemy_listeners import DELETED, INSERTED, UPDATED, heard, is_heard
+from commute.derive.sqlalchemy_loading import at_once, escape, key_in, linked, load, value_of
 from commute.derive.sqlalchemy_schema import name as table_name
-from commute.derive.sqlalchemy_session import entity, learn, mapper_listens, metadata_of
+from commute.derive.sqlalchemy_session import attribute_listens, entity, learn, metadata_of
 from commute.derive.sqlalchemy_shapes import (
     Row,
     column_value,
@@ -29,7 +31,6 @@ from commute.derive.sqlalchemy_shapes import (
     validated,
 )
 from commute.derive.values import (
-    Const,
     Data,
     Entries,
     Handle,
@@ -42,7 +43,7 @@ from commute.derive.values import (
 from commute.sql.change import delete as delete_touches
 from commute.sql.schema import Table
 
-__all__ = ["Row", "entity", "is_wide", "table_name", "touch"]
+__all__ = ["Row", "columns_of", "entity", "is_wide", "table_name", "touch"]
 
 
 def get(run: Run, value: Handle, name: str, where: str) -> Value | None:
@@ -60,12 +61,14 @@ def get(run: Run, value: Handle, name: str, where: str) -> Value | None:
 
 def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
     mapper = value.about["mapper"]
+    if value.kind == "new" and value.about.get("session") is not None and value.about["session"].about.get("expired"):
+        at_once(run, value, where)  # it is loaded again when it is looked at
     if name in value.about.get("values", {}):
         return value.about["values"][name]  # type: ignore[no-any-return]
     columns = columns_of(mapper, name)
     if columns:
         if not isinstance(columns[0], sa.Column):
-            if not value.about.get("whole"):
+            if not value.about.get("whole") or getattr(mapper.attrs.get(name), "deferred", False):
                 read_of(run, value.about.get("session"), columns[0], where)
             return Data(name)
         if value.kind == "new":
@@ -75,6 +78,9 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
     if relation is not None:
         return load(run, value, relation, where)
     known = class_attribute(value.about["class"], name)
+    loose = _loose(run, mapper).get(name)
+    if loose is not None and not isinstance(known, property):
+        return loose
     if isinstance(known, property) and known.fget is not None:
         return run.call(Live(known.fget), [value], {}, where)
     if isinstance(known, types.FunctionType | classmethod | staticmethod):
@@ -85,6 +91,8 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
     through = proxy(value.about["class"], name)
     if through is not None:
         return _through(run, value, through, where)
+    if isinstance(known, sa.Table):
+        return Handle("sa", {"real": known})
     if name in ("__class__",):
         return Live(value.about["class"])
     if name in ("__dict__", "metadata", "registry") or known is None:
@@ -93,6 +101,17 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
         escape(run, value, where)
         return Data()
     return Data(name)
+
+
+def _loose(run: Run, mapper: Any) -> dict[str, Value]:
+    """Attributes that are not mapped, of all objects of the class: which of them are one object, a session decides."""
+    found: dict[str, Value] = run.kept.setdefault(("sqlalchemy loose", mapper.base_mapper), {})
+    return found
+
+
+def _set_loose(run: Run, value: Handle, name: str, new: Value) -> None:
+    known = _loose(run, value.about["mapper"])
+    known[name] = either([known.get(name, new), new]) or new
 
 
 def _through(run: Run, value: Handle, through: Any, where: str) -> Value | None:
@@ -112,37 +131,9 @@ def by_proxy(run: Run, collection: Handle, new: Value, where: str) -> Value:
     creator = collection.about["creator"]
     if creator is not None:
         return run.call(Live(creator), [inside], {}, where)
+    from commute.derive.sqlalchemy_making import new_object
+
     return new_object(run, collection.about["relation"].mapper.class_, {}, [inside], where)
-
-
-def load(run: Run, value: Handle, relation: RelationshipProperty[Any], where: str) -> Value:
-    """The objects at the other end of a relation: a reading of their table by the columns that join."""
-    handle = value.about.get("session")
-    target = relation.mapper
-    if handle is None:  # a new object that is in no session yet: what is put there goes with it
-        if not relation.uselist:
-            return Const(None)
-        return Handle(
-            "collection", {"of": value, "relation": relation, "element": Data("a new object"), "session": None}
-        )
-    learn(handle, metadata_of(target.class_))
-    row: Row = {}
-    if relation.secondary is not None:
-        touch(run, handle, table_name(relation.secondary), "read", "select", None, where)
-    else:
-        for local, remote in relation.local_remote_pairs or ():
-            found = value.about["values"].get(_key(value, local)) if value.kind == "new" else column_value(value, local)
-            if found is not None:
-                row[remote.name.lower()] = (found,)
-    access = touch(run, handle, table_name(target.local_table), "read", "select", [row] if row else None, where)
-    inside = entity(run, handle, target.class_, [access], where)
-    if not relation.uselist:
-        return either([inside, Const(None)]) or inside
-    return Handle("collection", {"of": value, "relation": relation, "element": inside, "session": handle})
-
-
-def _key(value: Handle, column: Any) -> str:
-    return str(value.about["mapper"].get_property_by_column(column).key)
 
 
 def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) -> None:
@@ -152,10 +143,14 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
     if setter is not None and name not in value.about["mapper"].attrs:
         run.call(Live(setter), [value, new], {}, where)
         return
+    if name not in value.about["mapper"].attrs and proxy(value.about["class"], name) is None:
+        _set_loose(run, value, name, new)
     for one in subclasses(run, value, name, where):
         set_attribute(run, one, name, new, where)
     new = validated(run, value, name, new, where)
-    if mapper_listens(value.about["mapper"], name):
+    for part in options(new):
+        _read_by(run, value, name, part, where)
+    if attribute_listens(value.about["mapper"], name):
         run.widen(f"a listener of {value.about['class'].__name__} is not followed", where, "do its work in the handler")
     if value.kind == "new":
         values = value.about["values"]
@@ -165,9 +160,12 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
             _hang(run, value, relation, new, where)
         if value.about.get("session") is not None:
             insert(run, value.about["session"], value, where)
+            heard(run, value.about["session"], value, UPDATED, where)
         return
     handle, mapper = value.about["session"], value.about["mapper"]
     columns = columns_of(mapper, name)
+    if name in mapper.attrs:
+        heard(run, handle, value, UPDATED, where)
     if columns:
         for column in columns:
             _note_set(value, column, new)
@@ -182,6 +180,18 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
         run.widen(f"{name}, which stands for attributes of other objects, is set", where)
 
 
+def _read_by(run: Run, value: Handle, name: str, new: Value, where: str) -> None:
+    """What an expression of SQL reads that an attribute is set to."""
+    handle = value.about.get("session")
+    if not isinstance(new, Handle) or new.kind != "sa":
+        return
+    if handle is None:
+        run.widen(f"{name} is set to an expression of SQL before the object is added", where)
+    else:
+        learn(handle, metadata_of(new.about["real"]))
+        read_of(run, handle, new.about["real"], where)
+
+
 def _note_set(value: Handle, column: Any, new: Value) -> None:
     known = value.about.setdefault("set", {})
     key = column.name.lower()
@@ -193,6 +203,9 @@ def changed(run: Run, handle: Handle, table: Any, rows: list[Row] | None, column
     """Columns of rows are set: the rows are written, whoever has the new value collides, a parent is read."""
     name = table_name(table)
     touch(run, handle, name, "write", "update", rows, where, columns)
+    for column in table.columns:
+        if column.name.lower() not in columns and column.onupdate is not None:
+            default_of(run, handle, column, where, column.onupdate)
     known: Table | None = handle.about["schema"].table(name)
     for unique in known.uniques if known is not None else ():
         if columns & set(unique):
@@ -212,12 +225,15 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
             _put(value, relation.key, new)
         return
     learn(handle, metadata_of(relation.mapper.class_))
+    heard(run, handle, value, UPDATED, where)
     if relation.secondary is not None:
-        touch(run, handle, table_name(relation.secondary), "write", "update", None, where)
+        touch(run, handle, table_name(relation.secondary), "write", "update", linked(value, relation), where)
     elif relation.direction.name == "MANYTOONE":
         access = value.about["access"]
         rows = None if access is None or access.rows is None else list(access.rows)
         columns = frozenset(local.name.lower() for local, _ in relation.local_remote_pairs or ())
+        if relation._reverse_property and is_heard(relation.mapper, UPDATED):  # the one that it belonged to until now
+            _others_hear(run, load(run, value, relation, where), where)
         for local, _ in relation.local_remote_pairs or () if value.kind == "entity" else ():
             _note_set(value, local, Data("of another object"))
         changed(run, handle, value.about["mapper"].local_table, rows, columns, None, where)
@@ -230,6 +246,8 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
         orphans = touch(run, handle, target, "write", "update", [row] if row else None, where)
         if relation.cascade.delete_orphan:
             _drag(run, handle, relation, orphans, where)
+    if new is not None:
+        _others_hear(run, new, where)
     for option in _inside(run, new, where):
         if isinstance(option, Handle) and option.kind == "new":
             _wire(option, value, relation)
@@ -239,6 +257,13 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
             rows = None if access is None or access.rows is None else list(access.rows)
             columns = frozenset(remote.name.lower() for _, remote in relation.local_remote_pairs or ())
             changed(run, handle, option.about["mapper"].local_table, rows, columns, None, where)
+
+
+def _others_hear(run: Run, given: Value, where: str) -> None:
+    """An object at the other end of a relation that is changed has changed too."""
+    for option in _inside(run, given, where):
+        if isinstance(option, Handle) and option.kind == "entity":
+            heard(run, option.about["session"], option, UPDATED, where)
 
 
 def _put(value: Handle, key: str, new: Value) -> None:
@@ -254,6 +279,8 @@ def _hang(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Val
         if not isinstance(option, Handle) or option.kind not in ("new", "entity"):
             continue
         for back in relation._reverse_property:
+            if option.kind == "entity":
+                heard(run, option.about["session"], option, UPDATED, where)
             if option.kind == "new" and option.about.get("session") is None:
                 if value not in _held(option, back.key):
                     _put(option, back.key, value)
@@ -289,7 +316,7 @@ def _wire(child: Handle, parent: Handle, relation: RelationshipProperty[Any]) ->
         if parent.kind == "entity":
             child.about["values"].setdefault(key, column_value(parent, local))
         else:
-            known = parent.about["values"].get(_key(parent, local))
+            known = parent.about["values"].get(key_in(parent, local))
             if known is not None:
                 child.about["values"].setdefault(key, known)
 
@@ -302,8 +329,7 @@ def insert(run: Run, handle: Handle, value: Handle, where: str) -> None:
     value.about["inserting"] = True
     mapper = value.about["mapper"]
     learn(handle, metadata_of(mapper.class_))
-    if mapper_listens(mapper):
-        run.widen(f"a listener of {mapper.class_.__name__} is not followed", where, "do its work in the handler")
+    heard(run, handle, value, INSERTED, where)
     values: dict[str, Value] = value.about["values"]
     for table in mapper.tables:
         row: Row = {}
@@ -331,13 +357,24 @@ def insert(run: Run, handle: Handle, value: Handle, where: str) -> None:
                 touch(run, handle, key.table, "read", "parent", [given] if given else None, where)
     for relation in mapper.relationships:
         if relation.key in values:
+            if relation.secondary is not None:
+                touch(run, handle, table_name(relation.secondary), "write", "insert", linked(value, relation), where)
             for option in _inside(run, values[relation.key], where):
                 if isinstance(option, Handle) and option.kind == "new":
                     _wire(option, value, relation)
                     insert(run, handle, option, where)
-                elif isinstance(option, Handle) and option.kind == "entity" and relation.uselist:
+                elif isinstance(option, Handle) and option.kind == "entity" and relation.direction.name == "ONETOMANY":
                     touch(run, handle, table_name(relation.mapper.local_table), "write", "update", None, where)
     value.about["inserting"] = False
+
+
+def reloaded(run: Run, handle: Handle, value: Handle, where: str) -> None:
+    """The row of a new object is read again, and what is loaded with it."""
+    insert(run, handle, value, where)
+    for table in value.about["mapper"].tables:
+        keys: Row = {column.name.lower(): (value_of(value, column),) for column in table.primary_key}
+        touch(run, handle, table_name(table), "read", "select", [keys] if keys else None, where)
+    at_once(run, value, where)
 
 
 def _defaults(run: Run, handle: Handle, table: Any, row: Row, where: str) -> None:
@@ -351,11 +388,6 @@ def _defaults(run: Run, handle: Handle, table: Any, row: Row, where: str) -> Non
             found = default_of(run, handle, column, where)
             if found is not None and name in asked:
                 row[name] = (found,)
-
-
-def new_row(cls: type, values: dict[str, Value]) -> Handle:
-    """A row that is inserted without an object."""
-    return Handle("new", {"class": cls, "mapper": sa.inspect(cls), "values": values})
 
 
 def change_row(run: Run, handle: Handle, cls: type, values: dict[str, Value], where: str) -> None:
@@ -401,8 +433,7 @@ def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
     if value.kind != "entity":
         return
     mapper = value.about["mapper"]
-    if mapper_listens(mapper):
-        run.widen(f"a listener of {mapper.class_.__name__} is not followed", where, "do its work in the handler")
+    heard(run, handle, value, DELETED, where)
     for table in {one for sub in mapper.self_and_descendants for one in sub.tables}:
         touch(run, handle, table_name(table), "write", "delete", rows_in(value, table), where)
         for dragged in delete_touches(table_name(table), handle.about["schema"], None):
@@ -410,7 +441,7 @@ def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
                 touch(run, handle, dragged.table, dragged.mode, "child", None, where)
     for relation in mapper.relationships:
         if relation.secondary is not None:
-            touch(run, handle, table_name(relation.secondary), "write", "delete", None, where)
+            touch(run, handle, table_name(relation.secondary), "write", "delete", linked(value, relation), where)
         elif relation.direction.name == "ONETOMANY" and not relation.viewonly:
             learn(handle, metadata_of(relation.mapper.class_))
             row: Row = {
@@ -423,42 +454,3 @@ def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
         elif relation.direction.name == "MANYTOONE" and relation.cascade.delete:
             access = touch(run, handle, table_name(relation.mapper.local_table), "write", "delete", None, where)
             _drag(run, handle, relation, access, where)
-
-
-def escape(run: Run, value: Handle, where: str) -> None:
-    """The object went to where it is read as a whole: every table that its relations lead to may be read."""
-    handle = value.about.get("session")
-    if handle is None:
-        return
-    left, seen = [value.about["mapper"]], set()
-    while left:
-        mapper = left.pop()
-        if mapper in seen:
-            continue
-        seen.add(mapper)
-        for relation in mapper.relationships:
-            learn(handle, metadata_of(relation.mapper.class_))
-            touch(run, handle, table_name(relation.mapper.local_table), "read", "select", None, where)
-            if relation.secondary is not None:
-                touch(run, handle, table_name(relation.secondary), "read", "select", None, where)
-            left.append(relation.mapper)
-
-
-def new_object(run: Run, cls: type, named: dict[str, Value], arguments: Any, where: str) -> Value:
-    """An object of a mapped class, its own constructor followed if it has one."""
-    mapper: Any = sa.inspect(cls)
-    key = ("new", cls, where, tuple(map(id, run.active[-1:])))
-    made: Handle = run.kept.setdefault(key, Handle("new", {"class": cls, "mapper": mapper, "values": {}}))
-    constructor = class_attribute(cls, "__init__")
-    original = getattr(constructor, "__wrapped__", None) or getattr(mapper.class_manager, "original_init", None)
-    if (
-        isinstance(original, types.FunctionType)
-        and original.__module__
-        and not original.__module__.startswith("sqlalchemy")
-    ):
-        run.call(Live(original), [made, *arguments], named, where)
-        return made
-    fields = list(getattr(cls, "__match_args__", ())) if arguments else []
-    for name, given in (*zip(fields, arguments, strict=False), *named.items()):
-        set_attribute(run, made, str(name), given, where)
-    return made

@@ -10,10 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Query, Session, scoped_session, sessionmaker
 
 from commute.derive import sqlalchemy_objects as objects
+from commute.derive.asked import HASH, SORT, ask
 from commute.derive.expressions import element
 from commute.derive.rawsql import used
 from commute.derive.run import Arguments, Named, Run
+from commute.derive.sqlalchemy_loading import as_asked, escape
+from commute.derive.sqlalchemy_making import new_object, new_row
 from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, variants, wrapped
+from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, query_property
 from commute.derive.sqlalchemy_session import (
     ALL,
     ONE,
@@ -23,6 +27,7 @@ from commute.derive.sqlalchemy_session import (
     learn,
     listeners,
     metadata_of,
+    row_as_dict,
     row_of,
     session,
     width,
@@ -47,14 +52,14 @@ _OPERATORS: dict[str, Any] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv, "mod": operator.mod,
     "and": operator.and_, "or": operator.or_, "invert": operator.invert, "neg": operator.neg,
 }  # fmt: skip
+_ASKED = (*HASH, *SORT, "__bool__", "__len__", "__contains__")
 _CALLABLE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _QUIET = ("commit", "rollback", "close", "flush", "expire", "expire_all", "expunge", "expunge_all", "invalidate",
           "prepare", "remove", "begin_nested", "get_bind", "in_transaction", "is_active", "close_all", "dispose",
           "enable_relationship_loading", "aclose", "reset")  # fmt: skip
 
 
-def _mapped(thing: object) -> bool:
-    return isinstance(thing, type) and sa.inspect(thing, raiseerr=False) is not None
+_EXPIRES = ("commit", "rollback", "expire", "expire_all", "close", "__exit__", "__aexit__")
 
 
 class SqlAlchemy:
@@ -63,8 +68,9 @@ class SqlAlchemy:
     def wrap(self, run: Run, thing: object) -> Value | None:
         if isinstance(thing, sessionmaker):
             return Handle("session-maker", {"bind": _engine(thing.kw.get("bind")), "class": thing.class_})
-        if isinstance(thing, scoped_session):
-            return self.wrap(run, thing.session_factory)
+        if isinstance(thing, scoped_session):  # it hands on to the session of the thread
+            made = self.wrap(run, thing.session_factory)
+            return None if not isinstance(made, Handle) else session(run, made.about["bind"], made.about["class"])
         name = type(thing).__name__
         if name == "async_sessionmaker" and type(thing).__module__.startswith("sqlalchemy"):
             return Handle("session-maker", {"bind": _engine(thing.kw.get("bind")), "class": None})  # type: ignore[attr-defined]
@@ -102,6 +108,10 @@ class SqlAlchemy:
             return self._operator(run, function.about["name"], arguments, where)
         if function.kind in ("item", "iterate", "set-item"):
             return self._inside(run, function.kind, arguments, where)
+        if function.kind == "each":
+            return columns(arguments[0])
+        if function.kind == "session":
+            return function  # of a scoped one
         if function.kind == "session-maker":
             return session(run, function.about["bind"], function.about["class"])
         if function.kind == "sa":
@@ -112,8 +122,10 @@ class SqlAlchemy:
         return None
 
     def _live(self, run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value | None:
-        if _mapped(thing):
-            return objects.new_object(run, thing, dict(named), arguments, where)
+        if thing in (sa.inspect, sa.orm.class_mapper, sa.orm.object_mapper) and len(arguments) == 1:
+            return mapper_of(arguments[0])
+        if mapped(thing):
+            return new_object(run, thing, dict(named), arguments, where)
         if (isinstance(thing, type) and issubclass(thing, Session)) or getattr(thing, "__name__", "") == "AsyncSession":
             bind = named.get("bind") or (arguments[0] if arguments else None)
             return session(run, bind.about["bind"] if isinstance(bind, Handle) and "bind" in bind.about else None)
@@ -143,8 +155,8 @@ class SqlAlchemy:
                 return wrapped(run, _OPERATORS[name](*_reals(run, arguments, where)))
             except Exception:  # noqa: BLE001 - a condition that cannot be built
                 return run.widen("a condition that is not followed", where)
-        if name == "contains" and arguments[1].__class__ is Handle:
-            return Data("a condition")
+        for value in arguments:  # the application's own methods for it
+            ask(run, value, where, _ASKED)
         return Data("a condition on objects")
 
     def _inside(self, run: Run, kind: str, arguments: Arguments, where: str) -> Value | None:
@@ -193,6 +205,7 @@ class SqlAlchemy:
             return self._built(run, name, owner, arguments, named, where)
         if owner.kind == "session-maker":
             made = session(run, owner.about["bind"], owner.about["class"])
+            made.about["expired"] = made.about.get("expired") or name == "begin"
             return Handle("context", {"value": made}) if name == "begin" else made
         if owner.kind == "session":
             return self._session(run, owner, name, arguments, named, where)
@@ -201,7 +214,7 @@ class SqlAlchemy:
         if owner.kind == "result":
             return fetched(run, owner, name, where)
         if owner.kind == "result-row":
-            return Data()
+            return row_as_dict(run, owner.about["of"], where) if name in ("_asdict", "_mapping") else Data()
         if owner.kind == "collection":
             if name in ("append", "add", "remove", "discard", "extend", "clear", "insert", "pop", "update", "set"):
                 new = arguments[-1] if arguments else None
@@ -226,15 +239,18 @@ class SqlAlchemy:
                 return either(found) or Data()
             return result
         if name in ("get", "get_one"):
-            return self._get(run, owner, first, arguments[1] if len(arguments) > 1 else named.get("ident", Data()),
-            where,
-                             maybe=name == "get")  # fmt: skip
+            ident = arguments[1] if len(arguments) > 1 else named.get("ident", Data())
+            one = self._get(run, owner, first, ident, where, maybe=name == "get")
+            as_asked(run, self._options(run, named.get("options"), where), one, where)
+            return one
         if name == "query":
             return Handle("sa-query", {"session": owner, "query": self._query_of(run, arguments, where)})
         if name in ("add", "add_all", "delete", "merge", "refresh"):
             return self._objects(run, owner, name, first, where)
         if name in ("bulk_save_objects",):
             return self._objects(run, owner, "add_all", first, where)
+        if name in (*_EXPIRES, "begin", "begin_nested"):
+            owner.about["expired"] = True
         if name in ("begin", "begin_nested", "connect", "connection"):
             return Handle("context", {"value": owner}) if name != "connection" else owner
         if name in ("__enter__", "__aenter__"):
@@ -248,14 +264,22 @@ class SqlAlchemy:
             return Const(None)
         return run.widen(f"{name} of a session is not followed", where)
 
+    def _options(self, run: Run, given: Value | None, where: str) -> list[Any]:
+        try:
+            found = [] if given is None else real(run, given, where)
+        except CannotBuildError as error:
+            run.widen(str(error), where)
+            return []
+        return found if isinstance(found, list) else [found]
+
     def _mappings(self, run: Run, owner: Handle, name: str, cls: Value, rows: Value, where: str) -> Value:
-        """Rows as dicts: each is inserted, or changed by its key."""
+        """Rows as dicts."""
         for option in options(element(run, rows, where) or Items("list", [])):
-            known = isinstance(cls, Live) and _mapped(cls.value) and isinstance(option, Entries)
+            known = isinstance(cls, Live) and mapped(cls.value) and isinstance(option, Entries)
             if not known or not isinstance(option, Entries) or option.other is not None:
                 return run.widen("rows that are not known are written", where)
             if name == "bulk_insert_mappings":
-                objects.insert(run, owner, objects.new_row(cls.value, dict(option.known)), where)  # type: ignore[union-attr]
+                objects.insert(run, owner, new_row(cls.value, dict(option.known)), where)  # type: ignore[union-attr]
             else:
                 objects.change_row(run, owner, cls.value, dict(option.known), where)  # type: ignore[union-attr]
         return Const(None)
@@ -269,7 +293,7 @@ class SqlAlchemy:
     def _get(self, run: Run, owner: Handle, cls: Value, ident: Value, where: str, *, maybe: bool) -> Value:
         found = []
         for option in options(cls):
-            if not isinstance(option, Live) or not _mapped(option.value):
+            if not isinstance(option, Live) or not mapped(option.value):
                 return run.widen("a class that is not known is loaded", where)
             mapper = sa.inspect(option.value)
             learn(owner, metadata_of(option.value))
@@ -312,10 +336,13 @@ class SqlAlchemy:
             learn(owner, metadata_of(option.about["class"]))
             if name == "delete":
                 objects.delete(run, owner, option, where)
+            elif option.kind == "new" and name == "refresh":
+                objects.reloaded(run, owner, option, where)
             elif option.kind == "new":
                 objects.insert(run, owner, option, where)
                 if name == "merge":
                     self._merged(run, owner, option, where)
+                    objects.reloaded(run, owner, option, where)
             elif name == "refresh" and option.about["access"] is not None:
                 run.add(option.about["access"])
         return given
@@ -328,14 +355,17 @@ class SqlAlchemy:
             found = value.about["values"].get(mapper.get_property_by_column(one).key)
             if found is not None:
                 row[one.name.lower()] = (found,)
-        objects.touch(
-            run, owner, objects.table_name(mapper.local_table), "write", "update", [row] if row else None, where
-        )
+        given = [one.name.lower() for key in value.about["values"] for one in objects.columns_of(mapper, key)]
+        columns_ = frozenset(given) - row.keys()
+        objects.changed(run, owner, mapper.local_table, [row] if row else None, columns_, None, where)
 
     def _query(
         self, run: Run, owner: Handle, name: str, arguments: Arguments, named: Named, where: str
     ) -> Value | None:
         handle, query = owner.about["session"], owner.about["query"]
+        if name.endswith("_or_404"):  # of Flask's
+            name, arguments, named = name.removesuffix("_or_404"), arguments[: name.startswith("get")], {}
+        name = "all" if name in ("paginate", "iterate") else name
         if not isinstance(query, Handle):
             return query  # type: ignore[no-any-return]
         if name in (*ONE, *ALL, "count", "exists", "get", "__iter__", "update", "delete"):
@@ -378,11 +408,11 @@ class SqlAlchemy:
     # -- attributes ---------------------------------------------------------------------------------------------
 
     def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
-        if isinstance(value, Live) and _mapped(value.value):
+        if isinstance(value, Live) and mapped(value.value):
             mapper = sa.inspect(value.value)
             if name in mapper.all_orm_descriptors or name in ("__table__", "metadata"):
                 return Handle("sa", {"real": getattr(value.value, name)})
-            return None
+            return query_property(run, value, name, where)
         if not isinstance(value, Handle) or value.kind not in _OURS:
             return None
         if value.kind in ("entity", "new"):
@@ -405,6 +435,8 @@ class SqlAlchemy:
     def _row_attribute(self, run: Run, value: Handle, name: str, where: str) -> Value:
         result = value.about["of"]
         names = result.about["rows"].about["of"].names
+        if name == "_mapping":
+            return row_as_dict(run, result, where)
         if name in names:
             return column(run, result, names.index(name), where)
         for at, entity in enumerate(result.about["entities"]):
@@ -420,10 +452,10 @@ class SqlAlchemy:
 
     def escape(self, run: Run, value: Value, where: str) -> bool:
         if isinstance(value, Handle) and value.kind in ("entity", "new"):
-            objects.escape(run, value, where)
+            escape(run, value, where)
             return True
         if isinstance(value, Handle) and value.kind == "collection":
-            objects.escape(run, value.about["element"], where)
+            escape(run, value.about["element"], where)
             return True
         return isinstance(value, Handle) and value.kind in _OURS
 

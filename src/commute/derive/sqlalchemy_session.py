@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper, Query
 from sqlalchemy.orm.attributes import QueryableAttribute
-from sqlalchemy.orm.events import AttributeEvents, MapperEvents, SessionEvents
+from sqlalchemy.orm.events import AttributeEvents, SessionEvents
 
 from commute.derive.expressions import element
 from commute.derive.rawsql import access_of, cell, statement, used
 from commute.derive.run import Run
+from commute.derive.sqlalchemy_listeners import is_foreign, loaded
 from commute.derive.sqlalchemy_marshal import BINDS, CannotBuildError, compiled, real
 from commute.derive.sqlalchemy_schema import schema_of_metadata
 from commute.derive.values import Const, Data, Entries, Handle, Items, Value, either, options
@@ -106,31 +108,23 @@ def listeners(run: Run, handle: Handle, where: str) -> None:
             run.widen("a listener of the session is not followed", where, "do its work in the handler")
 
 
-def listened(target: Any, events: Any) -> bool:
-    """Whether any event of a class, or of an object with events, has a listener that is not SQLAlchemy's own."""
+def listened(target: Any, events: Any, known: Iterable[Any] = ()) -> bool:
+    """Whether any event of a class, or of an object with events, has a listener that is not SQLAlchemy's own, and not
+    `known`."""
     for name in dir(events):
         found = getattr(target.dispatch, name, None) if not name.startswith("_") else None
         by_class = getattr(found, "_clslevel", None)
         listening = by_class.get(target, ()) if by_class is not None else found if hasattr(found, "__iter__") else ()
-        if any(_foreign(one) for one in listening or ()):
+        if any(is_foreign(one, known) for one in listening or ()):
             return True
     return False
 
 
-def _foreign(listener: Any) -> bool:
-    """Whether a listener is not SQLAlchemy's own; its wrappers around others are not."""
-    while getattr(listener, "__qualname__", "").endswith("_listen.<locals>.wrap"):
-        at = listener.__code__.co_freevars.index("fn")
-        listener = listener.__closure__[at].cell_contents
-    return not str(getattr(listener, "__module__", "")).startswith("sqlalchemy")
-
-
-def mapper_listens(mapper: Any, name: str = "") -> bool:
-    """Whether somebody listens to changes of a mapped class, or of its attribute."""
-    attribute = getattr(mapper.class_, name, None) if name else None
-    return listened(mapper, MapperEvents) or (
-        isinstance(attribute, QueryableAttribute) and listened(attribute, AttributeEvents)
-    )
+def attribute_listens(mapper: Any, name: str) -> bool:
+    """Whether somebody listens to changes of an attribute of a mapped class."""
+    attribute = getattr(mapper.class_, name, None)
+    followed = [function for function, _ in mapper.validators.values()]
+    return isinstance(attribute, QueryableAttribute) and listened(attribute, AttributeEvents, followed)
 
 
 def execute(run: Run, handle: Handle, given: Value, parameters: Value | None, where: str) -> Value:
@@ -189,7 +183,14 @@ def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, w
     rows = statement(run, handle, Const(text), values, where)
     if not isinstance(rows, Handle):
         return rows
-    return Handle("result", {"rows": rows, "entities": _entities(built), "session": handle})
+    made = Handle("result", {"rows": rows, "entities": _entities(built), "session": handle})
+    asked = getattr(built, "_with_options", ())
+    if any(entity is not None for entity in made.about["entities"]):
+        from commute.derive.sqlalchemy_loading import as_asked
+
+        for at in range(width(made)):  # also where nobody fetches it: it is loaded with the rows
+            as_asked(run, asked, column(run, made, at, where), where)
+    return made
 
 
 def _entities(built: Any) -> list[Any]:
@@ -228,6 +229,15 @@ def row_of(run: Run, result: Handle, *, scalars: bool, where: str) -> Value:
     return run.kept.setdefault(key, Handle("result-row", {"of": result}))  # type: ignore[no-any-return]
 
 
+def row_as_dict(run: Run, result: Handle, where: str) -> Value:
+    """A row by the names of its columns."""
+    columns = [column(run, result, at, where) for at in range(width(result))]
+    names = result.about["rows"].about["of"].names
+    if len(names) == len(columns) and all(names) and not any(result.about["entities"]):
+        return Entries({str(name): one for name, one in zip(names, columns, strict=True)})
+    return Entries({}, either(columns) or Data(), Data("the name of a column"))
+
+
 def width(result: Handle) -> int:
     entities = result.about["entities"]
     return len(entities) or len(result.about["rows"].about["of"].names) or 1
@@ -257,6 +267,13 @@ def entity(run: Run, handle: Handle, cls: Any, accesses: list[Any], where: str, 
     signature = access.signature if access is not None else where
     # Rows that are not told apart are one object, so that a walk from row to row comes to an end.
     known = ("entity", mapper.class_, signature if access is not None and access.rows is not None else "any", whole)
+    if known in run.kept:
+        return run.kept[known]  # type: ignore[no-any-return]
+    from commute.derive.sqlalchemy_loading import at_once
+
     made = Handle("entity", {"class": mapper.class_, "mapper": mapper, "access": access, "session": handle,
                               "whole": whole})  # fmt: skip
-    return run.kept.setdefault(known, made)  # type: ignore[no-any-return]
+    run.kept[known] = made
+    loaded(run, made, where)
+    at_once(run, made, where)
+    return made

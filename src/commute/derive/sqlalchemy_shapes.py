@@ -124,9 +124,10 @@ def rows_in(value: Handle, table: Any) -> list[Row] | None:
     return list(access.rows) if access.touch.table == table_name(table) else _by_key(value, table)
 
 
-def default_of(run: Run, handle: Handle, column: Any, where: str) -> Value | None:
-    """What a row has in a column that is not given, None for nothing; a function that makes it is followed."""
-    default = column.default
+def default_of(run: Run, handle: Handle, column: Any, where: str, given: Any = None) -> Value | None:
+    """What a row has in a column that is not given, None for nothing; a function that makes it is followed. `given`
+    is the default of another occasion: what it has after each change."""
+    default = column.default if given is None else given
     if default is None:
         return None if column.server_default is None else Data("a default of the database")
     if default.is_scalar:

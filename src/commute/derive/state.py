@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from commute.derive.run import Frame, KeyAccess, Run
-from commute.derive.values import Closure, Const, Data, Live, Unknown, Value, either, is_plain, options
+from commute.derive.values import Closure, Const, Data, Either, Live, Unknown, Value, either, is_plain, options
 from commute.derive.writers import attribute_later, fill, global_later
 
 STATE = "state"
@@ -90,7 +90,19 @@ def set_global(run: Run, frame: Frame, name: str, value: Value, where: str) -> N
     run.put_own((id(frame.globals), name), value)
     if isinstance(frame.globals.get(name), type | types.FunctionType):
         run.widen(f"{name} is put in the place of another one while the program runs", where)
-    run.add(KeyAccess("write", (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}")), where))
+    if not first_made(run, frame.globals.get(name), value):
+        run.add(KeyAccess("write", (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}")), where))
+
+
+def first_made(run: Run, now: object, value: Value) -> bool:
+    """Whether it is something that is made where it is first asked for, and the same whoever asks: then nobody waits
+    for the place, and what is in it has a name in keys of its own."""
+    from commute.derive.kept import is_resource, keep
+
+    if now is not None or not is_resource(value):
+        return False
+    keep(value)
+    return True
 
 
 def path_of(run: Run, thing: object) -> tuple[Value, ...]:
@@ -162,11 +174,25 @@ def _values(thing: Any) -> list[Any]:
     return list(thing.values() if isinstance(thing, Mapping) else thing)
 
 
+def live_entries(run: Run, value: Value, where: str) -> dict[str, Value] | None:
+    """What a live dict holds by name, where no function of the application changes it; else None."""
+    thing = value.value if isinstance(value, Live) else None
+    if not isinstance(thing, dict) or not all(isinstance(key, str) for key in thing):
+        return None
+    fill(run, thing)
+    if run.knowledge.changes(path_of(run, thing)) or id(thing) in run.knowledge.put:
+        return None
+    assert isinstance(value, Live)
+    return {key: live_item(run, value, Const(key), where) for key in thing}
+
+
 def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
     """``live[key]``."""
     from commute.derive.attributes import has_method, wrap
 
     thing = value.value
+    if isinstance(key, Either):
+        return either([live_item(run, value, option, where) for option in key.options]) or Data()
     if isinstance(thing, type | types.GenericAlias) or hasattr(thing, "__origin__"):
         return value  # a generic class with its arguments
     method = has_method(type(thing), "__getitem__")

@@ -13,14 +13,14 @@ from commute.derive.attributes import class_attribute, has_method
 from commute.derive.kept import later, touch
 from commute.derive.patterns import capture
 from commute.derive.run import Frame, Run, joined
+from commute.derive.settling import alike, widen_changing, widen_held
 from commute.derive.shape import shape
-from commute.derive.state import set_global
+from commute.derive.state import first_made, set_global
 from commute.derive.values import (
     Closure,
     Const,
     Data,
     Either,
-    Entries,
     Field,
     Handle,
     Items,
@@ -28,12 +28,11 @@ from commute.derive.values import (
     Made,
     Value,
     either,
-    is_plain,
-    options,
 )
-from commute.derive.writers import is_application
+from commute.derive.writers import is_own
 
 PASSES = 4  # of a loop's body, before what still changes counts as unknown
+TIMES, TIMES_MAX = "times that a loop's body is run", 64  # in loops over known elements, inside of each other
 PASSES_MAX = 40  # before it is given up: what a pass leaves to the next one, a chain of names say, has to settle
 
 
@@ -125,7 +124,6 @@ def _decorated(run: Run, frame: Frame, node: ast.FunctionDef | ast.AsyncFunction
 
 
 def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
-    import sys
 
     for alias in node.names:
         module = alias.name if isinstance(node, ast.Import) else "." * node.level + (node.module or "")
@@ -214,7 +212,8 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
             held = vars(option.value) if isinstance(option.value, types.ModuleType) else option.value
             run.assigned.setdefault((id(held), name), []).append(new)
             run.put_own((id(held), name), new)
-            expressions.set_live(run, option, name, where)
+            if not first_made(run, getattr(held, "__dict__", {}).get(name, held), new):
+                expressions.set_live(run, option, name, where)
         elif isinstance(option, Field):
             run.widen("the event itself is changed", where)
         elif not isinstance(option, Const | Data):
@@ -269,15 +268,17 @@ def _if(run: Run, frame: Frame, node: ast.If) -> bool:
     truth = expressions.truth(run, run.evaluate(frame, node.test), frame.where(node), node.test)
     if truth is not None:
         return execute(run, frame, node.body if truth else node.orelse)
-    return _branches(run, frame, [node.body, node.orelse])
+    return _branches(run, frame, [node.body, node.orelse], expressions.narrowed(run, frame, node.test))
 
 
-def _branches(run: Run, frame: Frame, bodies: Iterable[Sequence[ast.stmt]]) -> bool:
-    """Each of the bodies from the same names; True if something comes after one of them."""
+def _branches(
+    run: Run, frame: Frame, bodies: Iterable[Sequence[ast.stmt]], known: Sequence[dict[str, Value]] = ({}, {})
+) -> bool:
+    """Each of the bodies from the same names, and what is `known` there; True if something comes after one of them."""
     before = frame.names
     ends = []
-    for body in bodies:
-        frame.names = dict(before)
+    for body, more in zip(bodies, known, strict=False):
+        frame.names = {**before, **more}
         run.regions.append(body)
         if execute(run, frame, body):
             ends.append(frame.names)
@@ -291,6 +292,9 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
     source: Value | None = None
     if not isinstance(node, ast.While):
         source = run.evaluate(frame, node.iter)
+        each = expressions.each(run, source)
+        if each and _one_by_one(run, frame, node, source, each):
+            return _branches(run, frame, [node.orelse, []]) if node.orelse else True
         if expressions.element(run, source, where) is None:
             return execute(run, frame, node.orelse) if node.orelse else True
     frame.left.append([])
@@ -298,7 +302,8 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         before, seen = dict(frame.names), shape(run, frame)
         held = {made: dict(made.attributes) for made in run.made.values()}
         if isinstance(node, ast.While):
-            expressions.truth(run, run.evaluate(frame, node.test), where, node.test)
+            if expressions.truth(run, run.evaluate(frame, node.test), where, node.test) is False:
+                break
         else:
             assert source is not None  # what is in it may change from pass to pass
             assign(run, frame, node.target, expressions.element(run, source, where) or Data())
@@ -310,8 +315,8 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         if shape(run, frame) == seen or run.stop():
             break
         if number == PASSES - 2 or number >= 2 * PASSES:
-            _widen_changing(run, frame, before, where)
-            _widen_held(held)
+            widen_changing(run, frame, before, where)
+            widen_held(held)
     else:
         run.widen("a loop leaves something else after each pass", where)
     frame.left.pop()
@@ -320,22 +325,26 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
     return True
 
 
-def _widen_changing(run: Run, frame: Frame, before: dict[str, Value], where: str) -> None:
-    """What differs from pass to pass for ever is plain data, or not known at all."""
-    for name, value in frame.names.items():
-        if name in before and before[name] != value:
-            if is_plain(value):
-                frame.names[name] = Data("it changes in a loop")
-            elif not all(isinstance(option, Handle | Items | Entries | Const) for option in options(value)):
-                frame.names[name] = run.widen(f"{name} changes in a loop", where)
-
-
-def _widen_held(held: dict[Made, dict[str, Value]]) -> None:
-    """The same for plain data in the attributes of objects."""
-    for made, before in held.items():
-        for name, value in made.attributes.items():
-            if name in before and before[name] != value and is_plain(value):
-                made.attributes[name] = Data("it changes in a loop")
+def _one_by_one(run: Run, frame: Frame, node: ast.For | ast.AsyncFor, source: Value, each: Sequence[Value]) -> bool:
+    """The body for each of a few known elements in sequence; False where there are too many, or it changes them."""
+    times = run.kept.get(TIMES, 1) * len(each)
+    if times > TIMES_MAX:
+        return False
+    run.kept[TIMES], before = times, run.kept.get(TIMES, 1)
+    frame.left.append([])
+    run.regions.append(node)
+    for value in each:
+        assign(run, frame, node.target, value)
+        went_on = execute(run, frame, node.body)
+        ends = [*frame.left[-1], *([frame.names] if went_on else [])]
+        if not ends or run.stop():
+            break
+        frame.names = joined(ends)
+    run.regions.pop()
+    frame.left.pop()
+    run.kept[TIMES] = before
+    now = expressions.each(run, source)
+    return now is not None and len(now) == len(each) and all(map(alike, each, now))
 
 
 def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
@@ -409,13 +418,9 @@ def _caught(run: Run, kinds: Value | None) -> Value:
     classes = tuple(one.value for one in listed if isinstance(one, Live) and isinstance(one.value, type))
     own = [value for value in run.raised if not isinstance(value, Made) or issubclass(value.cls, classes or object)]
     made = [value for value in own if isinstance(value, Made)]
-    if made and len(classes) == len(listed) and all(is_application(_file(cls)) for cls in classes):
+    if made and len(classes) == len(listed) and all(is_own(cls) for cls in classes):
         return either(made) or Data()  # a class of the application's own, which the application alone raises
     return either([Data("an exception"), *own]) or Data()
-
-
-def _file(cls: type) -> str:
-    return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
 
 
 def _anywhere(before: dict[str, Value], log: dict[str, list[Value]]) -> dict[str, Value]:

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 
 MODULES = frozenset(
     [
@@ -42,7 +42,15 @@ MODULES = frozenset(
             "attrs",
             "structlog",
             "structlog.stdlib",
+            "structlog.contextvars",
+            "structlog._config",
+            "structlog._base",
+            "structlog._native",
             "prometheus_client",
+            "loguru",
+            "opentelemetry",
+            "sentry_sdk",
+            "statsd",
         ),
         *("commute.errors", "commute.event", "commute.ids", "re._parser", "_sre", "_hashlib", "_blake2", "_md5"),
     ]
@@ -63,6 +71,12 @@ FUNCTIONS = frozenset(
         ),
     ]
 )
+# Modules that write down what they are given: a function is named there, and not called.
+NAMES_ONLY = frozenset(["logging", "warnings", "traceback"])
+# Decorators that call what they are put around, once or several times, and what they were given for the way.
+DECORATORS = frozenset(["tenacity", "backoff", "retrying", "wrapt", "decorator", "stamina", "sentry_sdk", "asgiref"])
+# Contexts that touch nothing; who listens to their end is asked of the object itself.
+CONTEXTS = frozenset(["flask.app.Flask.app_context", "flask.app.Flask.test_request_context"])
 # Modules whose functions may give back what they are given.
 HANDS_BACK = frozenset(
     [

@@ -108,6 +108,7 @@ class Items:
     element: Value | None = None
     again: Callable[[], Value | None] | None = None  # of a generator: what it yields when it is run here
     state: str = ""  # as of Made
+    view: Callable[[], list[Value] | None] | None = None  # what is in the dict that this looks at, where all is known
 
     def any(self) -> Value | None:
         """One of them; None for none at all."""

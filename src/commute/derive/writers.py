@@ -50,9 +50,44 @@ def global_later(run: Run, names: Mapping[str, Any], name: str) -> Value | None:
         run.knowledge.later[key] = None
         nodes = stores_of(filename).globals.get(name, [])
         found = [_put(run, filename, names, node, None, (id(names), name)) for node in nodes]
-        found.append(_attribute_stores(run, names, name, None))
+        found += _from_outside(run, names, name)
         run.knowledge.later[key] = either([one for one in found if one is not None])
     return run.knowledge.later[key]
+
+
+def _from_outside(run: Run, names: Mapping[str, Any], name: str) -> list[Value | None]:
+    """What functions put into a global by its module (``config.pool = …``)."""
+    return [
+        _put(run, filename, others, node, None, (id(names), name))
+        for filename, others in application_modules()
+        if name in _attribute_names(filename)
+        for node in stores_of(filename).attributes[name]
+        if any(_may_be_module(part.value, node, others, names) for part in _sets(node, name))
+    ]
+
+
+def _may_be_module(base: ast.expr, node: Node, others: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
+    """Whether an expression may stand for the module with these names: one that is imported, or is looked up as a
+    module. A parameter is taken for none, unless it is said to be one."""
+    held = _stands_for(base, others)
+    if isinstance(held, types.ModuleType):
+        return vars(held) is names
+    words = {part.id for part in ast.walk(base) if isinstance(part, ast.Name)}
+    words |= {part.attr for part in ast.walk(base) if isinstance(part, ast.Attribute)}
+    for part in ast.walk(node):  # where it comes from inside of the function
+        if isinstance(part, ast.Import | ast.ImportFrom):
+            if words & {(one.asname or one.name).split(".")[0] for one in part.names}:
+                return True
+        elif isinstance(part, ast.Assign | ast.AnnAssign | ast.NamedExpr) and part.value is not None:
+            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
+            if words & {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}:
+                words |= {one.attr for one in ast.walk(part.value) if isinstance(one, ast.Attribute)}
+                words |= {one.id for one in ast.walk(part.value) if isinstance(one, ast.Name)}
+        elif isinstance(part, ast.arg) and part.arg in words and part.annotation is not None:
+            words |= {one.attr for one in ast.walk(part.annotation) if isinstance(one, ast.Attribute)}
+            words |= {one.id for one in ast.walk(part.annotation) if isinstance(one, ast.Name)}
+    return any("module" in word.lower() for word in words) or any(isinstance(others.get(one), types.ModuleType)
+        and vars(others[one]) is names for one in words)  # fmt: skip
 
 
 def attribute_later(run: Run, thing: object, name: str) -> Value | None:
@@ -75,7 +110,7 @@ def replaced(run: Run, cls: type, name: str) -> bool:
         return False
     key = ("class", id(cls), name)
     if key not in run.knowledge.later:
-        bases = tuple(base for base in cls.__mro__ if is_application(_file(base)))
+        bases = tuple(base for base in cls.__mro__ if is_own(base))
         put = any(
             _names_class(part.value, names, bases)
             for filename, names in application_modules()
@@ -93,10 +128,6 @@ def _names_class(base: ast.expr, names: Mapping[str, Any], classes: Sequence[typ
     if isinstance(base, ast.Attribute):
         return any(base.attr == cls.__name__ for cls in classes) or base.attr == "__class__"
     return isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "type"
-
-
-def _file(cls: type) -> str:
-    return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
 
 
 def _attribute_stores(run: Run, holder: Any, name: str, cls: type | None) -> Value | None:
@@ -139,6 +170,10 @@ def _put(
     finally:
         run.knowledge.setting_up[node] -= 1
     found = [*alone.assigned.get(place, ()), *alone.assigned.get((0, place[1]), ())]
+    from commute.derive.kept import keep
+
+    for one in found:
+        keep(one)
     return either(found)
 
 
@@ -178,7 +213,7 @@ def live_function(filename: str, names: Mapping[str, Any], node: Node) -> types.
         cls = names.get(owner)
         held = cls.__dict__.get(node.name) if isinstance(cls, type) else None
     for _ in range(8):
-        for one in (held, getattr(held, "fset", None)):
+        for one in (held, *(getattr(held, part, None) for part in ("fget", "fset", "func"))):
             if isinstance(one, types.FunctionType) and one.__code__.co_filename == filename:
                 source = source_of(one.__code__)
                 lines = (node.lineno, *(decorator.lineno for decorator in node.decorator_list))
@@ -254,6 +289,11 @@ def application_modules() -> list[tuple[str, dict[str, Any]]]:
         if isinstance(filename, str) and filename.endswith(".py") and is_application(filename):
             found.append((filename, vars(module)))
     return found
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is the application's own."""
+    return is_application(str(getattr(sys.modules.get(cls.__module__), "__file__", None) or ""))
 
 
 @lru_cache(4_096)

@@ -81,6 +81,11 @@ class Block:
             raise writer.broken_by(error) or error from None
 
     @property
+    def writer(self) -> Writer:
+        """Whose block it is."""
+        return self._writer
+
+    @property
     def connection(self) -> apsw.Connection:
         """The writing connection, for code that must run several statements as one: from now on an overdue
         block is only undone at its end, not before. Such code must not wait."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import apsw
 
-from commute.database import Announcing
+from commute.database import Announcing, Tenure
 from commute.embedded import guard
 from commute.embedded.database import connect_reader, read_error
 from commute.embedded.inflight import InFlight, NoRecord
@@ -182,6 +182,11 @@ class EmbeddedFile(Announcing):
         """(pid, host) of the process that runs the group `name` at this moment; None while none does."""
         path = self.side_path(name, "owner")
         return (read_holder(path) or (None, "")) if is_owned(path) else None
+
+    def tenures(self, names: Sequence[str]) -> list[Tenure]:
+        """Of each of these ownerships who had it last, and whether it is held."""
+        paths = [self.side_path(name, "owner") for name in names]
+        return [Tenure(now=is_owned(path), last=read_holder(path)) for path in paths]
 
     def record(self, name: str, slots_max: int) -> InFlight | NoRecord:
         """The record of what the worker of group `name` runs; in memory one that keeps nothing."""

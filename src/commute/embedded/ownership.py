@@ -45,7 +45,6 @@ class Ownership:
         self.epoch = 0  # ours, once taken; 0: not taken
         self._file = file
         self._fd: int | None = None
-        file.schema(_SCHEMA)
 
     def try_take(self) -> bool:
         """Whether the group is ours now. Never waits for the holder; durable when it returns True (a new
@@ -111,6 +110,7 @@ class Ownership:
             self._fd = None
 
     def _raise_epoch(self, connection: Connection) -> int:
+        connection.execute(_SCHEMA).fetchall()  # not before: whoever makes an ownership may be on an event loop
         rows = connection.execute(
             "insert into commute_owners (name, epoch, pid, host) values (?, 1, ?, ?) on conflict do update"
             " set epoch = epoch + 1, pid = excluded.pid, host = excluded.host returning epoch",

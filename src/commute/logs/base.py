@@ -99,9 +99,9 @@ def no_field(name: str, field: str, fields: Iterable[str]) -> UsageError:
     """The refusal of a field that the user named and no record has: with the nearest name and all that there are."""
     known = list(fields)
     near = difflib.get_close_matches(field, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = f" (did you mean {near[0]}?)" if near else ""
     return UsageError(
-        f"{name}: no record has a field {field}; {hint}Fields: {', '.join(known) or 'none'}", slug="bad-log"
+        f"{name}: no record has a field {field}{hint}. Fields: {', '.join(known) or 'none'}", slug="bad-log"
     )
 
 

@@ -1,30 +1,33 @@
-"""The tracer of ``ctx.transaction()`` on the embedded store: statements of a block are seen before they are run."""
+"""The tracer of ``ctx.transaction()``: statements of a block are seen before they are run, on either store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from commute.embedded.block import Block as EmbeddedBlock
+from commute.observe import watches
+from commute.observe.postgres_catalogue import catalogue_of, question
 from commute.observe.tables import Catalogue
-from commute.observe.watch import Watch
+from commute.postgres.block import Block as PostgresBlock
 from commute.runtime.attempt import AROUND_BLOCKS
+
+_catalogues: WeakKeyDictionary[Any, Catalogue] = WeakKeyDictionary()  # of embedded stores, by their writers
 
 
 class SeenBlock:
     """A block whose statements are seen; all else is the block's own."""
 
-    __slots__ = ("_block", "_catalogue", "_watch")
+    __slots__ = ("_ask", "_block", "_catalogue")
 
-    def __init__(self, block: Any, watch: Watch, catalogue: Catalogue) -> None:
+    def __init__(self, block: Any, catalogue: Catalogue, ask: Any) -> None:
         self._block = block
-        self._watch = watch
         self._catalogue = catalogue
+        self._ask = ask
 
     def execute(self, sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
         """As of the block."""
-        self._watch.statement(sql, params, self._catalogue)
+        watches.statement(sql, params, self._catalogue, self._ask)
         found: list[tuple[Any, ...]] = self._block.execute(sql, params)
         return found
 
@@ -32,20 +35,19 @@ class SeenBlock:
         return getattr(self._block, name)
 
 
-@contextmanager
-def traced(watch: Watch) -> Iterator[None]:
-    """Until the end, blocks of handlers are seen."""
-    last: list[Any] = [None]  # the block that runs: they run one at a time
-    catalogue = Catalogue(lambda sql, params: last[0].execute(sql, params))
+def trace() -> watches.Undo:
+    """From now on, blocks of handlers are seen."""
+    AROUND_BLOCKS.append(_around)
+    return lambda: AROUND_BLOCKS.remove(_around)
 
-    def around(block: Any) -> Any:
-        if not isinstance(block, EmbeddedBlock):
-            return block
-        last[0] = block
-        return SeenBlock(block, watch, catalogue)
 
-    AROUND_BLOCKS.append(around)
-    try:
-        yield
-    finally:
-        AROUND_BLOCKS.remove(around)
+def _around(block: Any) -> Any:
+    if isinstance(block, EmbeddedBlock):
+        catalogue = _catalogues.get(block.writer)
+        if catalogue is None:
+            catalogue = _catalogues[block.writer] = Catalogue()
+        return SeenBlock(block, catalogue, block.execute)
+    if isinstance(block, PostgresBlock):
+        raw = block.raw
+        return SeenBlock(block, catalogue_of(raw), question(raw))
+    return block

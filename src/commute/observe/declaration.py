@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from commute.derive.routing import NEW
 from commute.errors import RejectedError
@@ -12,6 +12,7 @@ from commute.footprints.vocabulary import family
 
 _OPTIONS = {"read": "reads", "write": "writes", "add": "adds", "insert": "adds"}
 DEPTH_MAX = 4
+ELEMENTS_MAX = 1_000  # of a list in an event
 
 
 def declaration(key: str, mode: str, event: object) -> str:
@@ -21,7 +22,7 @@ def declaration(key: str, mode: str, event: object) -> str:
     first, *rest = key.split("/")
     if rest and rest[-1] == NEW:
         rest.pop()
-    fields = [(name, text) for name, value in leaves(event) if (text := _text(value)) is not None]
+    fields = spelled_leaves(event)
     parts = [first]
     for at, one in enumerate(rest):
         fitting = [name for name, text in fields if text == one]
@@ -32,7 +33,7 @@ def declaration(key: str, mode: str, event: object) -> str:
 
 
 def leaves(event: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """The fields of an event by dotted name, down to plain values."""
+    """The fields of an event by dotted name, down to plain values; ``lines.*.sku`` once for each element of a list."""
     if isinstance(event, dict):
         fields = list(event.items())
     else:
@@ -43,7 +44,18 @@ def leaves(event: object, name: str = "", depth: int = 0) -> Iterator[tuple[str,
     if not fields and name:
         yield name, event
     for one, value in fields if depth < DEPTH_MAX else ():
-        yield from leaves(value, f"{name}.{one}" if name else str(one), depth + 1)
+        path = f"{name}.{one}" if name else str(one)
+        for each, inner in [(path, value)] if not isinstance(value, list | tuple) else _elements(path, value):
+            yield from leaves(inner, each, depth + 1)
+
+
+def _elements(path: str, several: Sequence[object]) -> list[tuple[str, object]]:
+    return [(f"{path}.*", one) for one in several[:ELEMENTS_MAX]]
+
+
+def spelled_leaves(event: object) -> list[tuple[str, str]]:
+    """The fields of an event that can stand in a key, each with its segment."""
+    return [(name, text) for name, value in leaves(event) if (text := _text(value)) is not None]
 
 
 def _text(value: object) -> str | None:

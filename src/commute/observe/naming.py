@@ -30,9 +30,10 @@ class Unknown(Exception):
 class Spelling:
     """A statement's accesses with its parameters still open: made once for a text, and asked for each execution."""
 
-    __slots__ = ("_layout", "_parts", "_quick", "_schema")
+    __slots__ = ("_layout", "_parts", "_quick", "_schema", "place")
 
     def __init__(self, statement: Statement, layout: Layout, routes: Mapping[str, Route], schema: Schema) -> None:
+        self.place: Any = None  # the line of the application that runs it, once that was looked for
         self._layout = layout
         self._schema = schema
         self._parts: list[tuple[Touch, Alternative, Route]] | None = None

@@ -4,52 +4,103 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from random import Random
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from commute.core.footprint import Access
 from commute.runtime.entry import Job
 from commute.runtime.slot import CURRENT, Slot
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
-_LIBRARIES = ("sqlalchemy", "redis", "sqlite3", "contextlib", "asyncio")
+_LIBRARIES = (
+    "sqlalchemy",
+    "redis",
+    "sqlite3",
+    "psycopg",
+    "psycopg_pool",
+    "contextlib",
+    "asyncio",
+    "threading",
+    "concurrent",
+)
 
 _FOREIGN: dict[str, bool] = {}  # files that are not the application's
 FILES_MAX = 10_000
+SLOTS_MAX = 1_000
+
+_CHANCE = Random()  # of its own, so that nobody's seed decides who is watched
+_BEGUN_IN: ContextVar[Job | None] = ContextVar("commute_begun_in", default=None)  # whose handler began this thread
 
 
-class Running(NamedTuple):
-    """One attempt. `modes` is the footprint of this handler for this event, by key."""
+class Running:
+    """One attempt. `modes` is the footprint of this handler for this event, by key; `seen` what it has touched until
+    now, and where, if that is kept."""
 
-    job: Job
-    handler: str
-    where: str
-    type: str
-    event: object
-    modes: dict[str, str]
+    __slots__ = ("event", "handler", "modes", "seen", "type", "where")
 
-
-def running(source: str, known: dict[int, Running]) -> Running | None:
-    """What runs here for the app with this source and may be held to its word; `known` keeps the last ones.
-
-    None outside of handlers, and in one that is `unordered`: it has said that it does not care.
-    """
-    slot = CURRENT.get()
-    if not isinstance(slot, Slot) or slot.source != source:
-        return None
-    job = slot.job
-    if job is None or job.bound.handler.unordered:
-        return None
-    found = known.get(slot.index)
-    if found is None or found.job is not job:
+    def __init__(self, job: Job) -> None:
         declared = job.bound.declared(job.entry.kind.type)
         event, message = job.entry.event, job.entry.message
         if event is None and message is not None:  # the engine keeps it only where it is needed again
             event = job.entry.kind.codec.decode(message.data)
-        modes = {access.key: access.mode for access in declared.footprint(event)}
-        found = known[slot.index] = Running(
-            job, job.bound.name, job.bound.handler.where, job.entry.kind.type, event, modes
-        )
-    return found
+        self.handler = job.bound.name
+        self.where = job.bound.handler.where
+        self.type = job.entry.kind.type
+        self.event: object = event
+        self.modes = {access.key: access.mode for access in declared.footprint(event)}
+        self.seen: dict[Access, Place | None] = {}
+
+
+class Attempts:
+    """Whose attempts of an app are watched: a share of them, chosen when an attempt is first met."""
+
+    def __init__(self, source: str, share: float | None) -> None:
+        self._source = source
+        self._share = share
+        # By slot, what was found of its last attempt: a job is tried again, and begins at another time then.
+        self._known: dict[int, tuple[Job, float, Running | None]] = {}
+
+    def now(self) -> Running | None:
+        """The attempt that runs here and may be held to its word.
+
+        None outside of handlers, in one that is `unordered`, which has said that it does not care, and in attempts
+        that are not of the share.
+        """
+        slot = CURRENT.get()
+        if not isinstance(slot, Slot) or slot.source != self._source:
+            return None
+        job = slot.job
+        begun = _BEGUN_IN.get()
+        if job is None or (begun is not None and begun is not job):
+            return None
+        known = self._known.get(id(slot))
+        if known is None or known[0] is not job or known[1] != slot.started_s:
+            if len(self._known) >= SLOTS_MAX:
+                self._known.clear()
+            known = self._known[id(slot)] = (job, slot.started_s, self._chosen(job))
+        return known[2]
+
+    def _chosen(self, job: Job) -> Running | None:
+        if job.bound.handler.unordered or (self._share is not None and _CHANCE.random() >= self._share):
+            return None
+        return Running(job)
+
+
+def carried(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for a thread that the handler begins here: what it touches is the handler's, as long as that runs."""
+    slot = CURRENT.get()
+    if not isinstance(slot, Slot) or slot.job is None:
+        return function
+    context, job = copy_context(), _BEGUN_IN.get() or slot.job
+
+    def inside(*given: Any, **named: Any) -> Any:
+        _BEGUN_IN.set(job)
+        return function(*given, **named)
+
+    return lambda *given, **named: context.run(inside, *given, **named)
 
 
 class Place(NamedTuple):

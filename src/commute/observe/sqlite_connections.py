@@ -1,68 +1,95 @@
 """The tracer of the standard ``sqlite3``, which lets nobody put anything before its own methods.
 
-Connections that are opened while somebody watches are of a class of ours, which sees each statement before it is run.
-Those that were open before are told apart by Python's collector, and seen by SQLite's own trace, with the values in the
-text: it cannot raise, so what is undeclared there is only raised at the end.
+Connections that ``sqlite3.connect`` opens while somebody watches are of a class of ours, which sees each statement
+before it is run. Those that were open before, found by Python's collector, and those with a factory of their own are
+seen by SQLite's own trace, with the values in the text. It cannot raise, so what is undeclared is interrupted there
+before it does anything, which undoes its transaction, and is raised at the end.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 
 from commute.errors import UndeclaredAccessError
+from commute.observe import sqlalchemy_events, watches
 from commute.observe.tables import Catalogue
-from commute.observe.watch import Watch
 from commute.sql.ddl import pieces
 
-_WATCHES: list[Watch] = []
+FACTORY_AT = 6  # how many arguments stand before the factory
+_traced: set[int] = set()  # the ids of the connections that have our trace
 
 
-@contextmanager
-def traced(watch: Watch) -> Iterator[None]:
-    """Until the end, where the application has loaded sqlite3."""
+def trace() -> watches.Undo | None:
+    """From now on statements are seen, where the application has loaded sqlite3."""
     library: Any = sys.modules.get("sqlite3")
     if library is None:
-        yield
-        return
-    open_before = [one for one in gc.get_objects() if isinstance(one, library.Connection)]
+        return None
     before, made = library.connect, _classes(library)
 
+    @wraps(before)
     def connect(*given: Any, **named: Any) -> Any:
-        if len(given) < 6 and "factory" not in named:  # a factory of the application's own is left as it is
-            named["factory"] = made
-        return before(*given, **named)
+        if not watches.is_seen(trace):  # a module that was loaded meanwhile has kept it
+            return before(*given, **named)
+        if len(given) < FACTORY_AT and "factory" not in named:
+            return before(*given, **named, factory=made)
+        opened = before(*given, **named)
+        if not isinstance(opened, made):
+            _set_trace(opened)
+        return opened
 
-    for one in open_before:
-        _set_trace(one, watch)
-    library.connect = connect
-    _WATCHES.append(watch)
-    try:
-        yield
-    finally:
-        _WATCHES.remove(watch)
-        library.connect = before
-        for one in open_before:
-            _quietly(one, None)
+    places = [(names, name) for names in _modules() for name, value in names.items() if value is before]
+    for names, name in places:
+        names[name] = connect
+    for one in _connections(library):
+        if not isinstance(one, made):
+            _set_trace(one)
+
+    def undo() -> None:
+        for names, name in places:
+            names[name] = before
+        for one in _connections(library):
+            if id(one) in _traced:
+                _quietly(one, None)
+        _traced.clear()
+
+    return undo
 
 
-def _set_trace(connection: Any, watch: Watch) -> None:
-    catalogue = Catalogue(lambda sql, given: connection.execute(sql, tuple(given)).fetchall())
+def _modules() -> list[dict[str, Any]]:
+    """The names of all modules: some have taken ``connect`` for their own."""
+    return [names for module in [*sys.modules.values()] if isinstance(names := getattr(module, "__dict__", None), dict)]
+
+
+def _connections(library: Any) -> list[Any]:
+    return [one for one in gc.get_objects() if isinstance(one, library.Connection)]
+
+
+def _set_trace(connection: Any) -> None:
+    catalogue = Catalogue()
+
+    def ask(sql: str, given: Any) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = connection.execute(sql, tuple(given)).fetchall()
+        return rows
 
     def seen(text: str) -> None:
-        frame = sys._getframe(1)
-        if text.startswith("--") or frame.f_globals.get("__name__", "").startswith(("sqlalchemy", "commute.observe")):
+        if text.startswith("--") or _is_seen_elsewhere(sys._getframe(1).f_globals.get("__name__", "")):
             return
         try:
-            watch.statement(text, (), catalogue)
+            watches.statement(text, (), catalogue, ask)
         except UndeclaredAccessError:
-            return
+            connection.interrupt()
 
+    _traced.add(id(connection))
     _quietly(connection, seen)
+
+
+def _is_seen_elsewhere(caller: str) -> bool:
+    return caller.startswith("commute.observe") or (
+        caller.startswith("sqlalchemy") and watches.is_seen(sqlalchemy_events.trace)
+    )
 
 
 def _quietly(connection: Any, seen: Any) -> None:
@@ -93,7 +120,8 @@ def _classes(library: Any) -> Any:
     class SeenConnection(library.Connection):  # type: ignore[misc]
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
-            self.catalogue = Catalogue(self._ask)
+            self.catalogue = Catalogue()
+            self.has_trace = False
 
         def _ask(self, sql: str, given: Any) -> list[tuple[Any, ...]]:
             cursor = library.Cursor(self)
@@ -101,19 +129,29 @@ def _classes(library: Any) -> Any:
             return list(cursor.execute(sql, tuple(given)))
 
         def sees(self, sql: str, parameters: Any) -> None:
-            for watch in _WATCHES:
-                watch.statement(sql, parameters, self.catalogue)
+            if watches.anybody() and not _is_seen_elsewhere(sys._getframe(2).f_globals.get("__name__", "")):
+                watches.statement(sql, parameters, self.catalogue, self._ask)
 
         def cursor(self, factory: Any = SeenCursor) -> Any:
+            if factory is not SeenCursor and not self.has_trace and watches.anybody():
+                self.has_trace = True
+                _set_trace(self)  # a cursor of the application's own
             return super().cursor(factory)
 
+        # The library's own take a cursor of its own for these.
         def execute(self, sql: str, parameters: Any = (), /) -> Any:
-            return self.cursor().execute(sql, parameters)
+            self.sees(sql, parameters)
+            return library.Cursor.execute(self.cursor(), sql, parameters)
 
         def executemany(self, sql: str, rows: Any, /) -> Any:
-            return self.cursor().executemany(sql, rows)
+            rows = list(rows)
+            for row in rows:
+                self.sees(sql, row)
+            return library.Cursor.executemany(self.cursor(), sql, rows)
 
         def executescript(self, script: str, /) -> Any:
-            return self.cursor().executescript(script)
+            for piece in pieces(script):
+                self.sees(piece, ())
+            return library.Cursor.executescript(self.cursor(), script)
 
     return SeenConnection

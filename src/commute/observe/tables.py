@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from commute.derive.application import declared_names, names_of_tables
 from commute.derive.routing import Route
-from commute.footprints.template import Field
+from commute.footprints.template import Field, Template
+from commute.footprints.vocabulary import family
 from commute.inference import wants
-from commute.observe.naming import Spelling, path
+from commute.observe.naming import path
 from commute.sql.ddl import schema_of
 from commute.sql.schema import Schema, Table
 from commute.sql.statement import Statement, Touch
@@ -22,45 +24,58 @@ Spell = Callable[[object, Table | None, str], str | None]
 _SQLITE = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"
 
 
-class Catalogue:
-    """The tables of one database, read when a table is met that is not known yet. `ask` runs a query there."""
+@lru_cache(64)
+def _schema(definitions: tuple[str, ...]) -> Schema:
+    return schema_of(definitions)
 
-    def __init__(self, ask: Ask, read: Callable[[Ask], Schema] | None = None) -> None:
-        self.ask = ask
-        self._read = read or (lambda ask: schema_of([str(sql) for (sql,) in ask(_SQLITE, ())]))
+
+def _of_sqlite(ask: Ask) -> Schema:
+    return _schema(tuple(str(sql) for (sql,) in ask(_SQLITE, ())))
+
+
+class Catalogue:
+    """The tables of one database, read when a table is met that is not known yet, or after a definition was run here.
+
+    `stale`: a definition was run. Its questions are put by whoever meets them, on the connection that they are met on.
+    """
+
+    def __init__(self, read: Callable[[Ask], Schema] = _of_sqlite) -> None:
+        self._read = read
         self.schema = Schema()
         self.version = self.schema.version
-        self.spellings: dict[str, Spelling] = {}  # by text, as far as these tables are those that it was read with
+        self.stale = False
 
-    def reread(self) -> bool:
-        """Whether there is more to know now."""
+    def reread(self, ask: Ask) -> bool:
+        """Whether there is more to know now. Where the database does not answer, what was known stays."""
         before = self.version
-        self.schema = self._read(self.ask)
+        self.stale = False
+        try:
+            self.schema = self._read(ask)
+        except Exception:  # noqa: BLE001 - locked, or its transaction has failed: then its tables are not known
+            return False
         self.version = self.schema.version
-        self.spellings.clear()
         return self.version != before
 
-    def found_by(self, touch: Touch, row: Mapping[str, Sequence[object]], route: Route, spell: Spell) -> list[str]:
-        """The keys of the one row that a statement finds by other unique columns than those of the route; empty where
-        that cannot be told."""
+    def found_by(
+        self, touch: Touch, row: Mapping[str, Sequence[object]], route: Route, spell: Spell, ask: Ask
+    ) -> list[str]:
+        """The keys of the one row that a statement finds by other unique columns than those of the route, or under
+        the row that it belongs to; empty where that cannot be told."""
         table = self.schema.table(touch.table)
         target, columns = (route, route.columns) if route.parent is None else (route.parent, route.parent.columns)
         if table is None or not columns:
             return []
-        known: tuple[str, ...]
         if route.parent is not None:
             child, column = route.link
-            known, values = (column,), [row.get(child, ())]
+            known: tuple[str, ...] = (column,)
+            values = [list(row.get(child) or self._looked_up(table, row, (child,), ask))]
         else:
             known = next((one for one in table.uniques if all(name in row for name in one)), ())
-            values = [row[name] for name in known]
+            values = [list(row[name]) for name in known]
         if not known or any(len(each) != 1 for each in values):
             return []
-        where = " AND ".join(f'"{name}" = ?' for name in known)
-        wanted = ", ".join(f'"{name}"' for name in columns)
-        rows = self.ask(f'SELECT {wanted} FROM "{target.table}" WHERE {where}', [each[0] for each in values])
         found = []
-        for one in rows:
+        for one in _rows(target.table, columns, known, [each[0] for each in values], ask):
             segments = [
                 spell(value, self.schema.table(target.table), name) for name, value in zip(columns, one, strict=True)
             ]
@@ -69,6 +84,29 @@ class Catalogue:
             below = [path(route.name)] if route.parent is not None else []
             found.append("/".join([path(target.name), *(str(each) for each in segments), *below]))
         return found
+
+    def _looked_up(
+        self, table: Table, row: Mapping[str, Sequence[object]], wanted: Sequence[str], ask: Ask
+    ) -> list[object]:
+        """The one value of a column in the row that unique columns of `row` find."""
+        known = next((one for one in table.uniques if all(len(row.get(name, ())) == 1 for name in one)), ())
+        rows = _rows(table.name, wanted, known, [row[name][0] for name in known], ask) if known else []
+        return [rows[0][0]] if len(rows) == 1 else []
+
+
+def _rows(
+    table: str, wanted: Sequence[str], known: Sequence[str], values: Sequence[object], ask: Ask
+) -> list[tuple[Any, ...]]:
+    where = " AND ".join(f"{_quoted(name)} = ?" for name in known)
+    columns = ", ".join(map(_quoted, wanted))
+    try:
+        return ask(f"SELECT {columns} FROM {_quoted(table)} WHERE {where}", values)
+    except Exception:  # noqa: BLE001 - then it is not known which row it is
+        return []
+
+
+def _quoted(name: str) -> str:
+    return ".".join(f'"{part}"' for part in name.split("."))
 
 
 class Names:
@@ -83,6 +121,7 @@ class Names:
         self._templates = [
             template for handler in handlers for event in handler.events for _, template in event.declared.templates
         ]
+        self._below = [found for found in map(_child_of, self._templates) if found is not None]
 
     def routes(self, statement: Statement, schema: Schema) -> Mapping[str, Route]:
         """The routes of all tables of a statement."""
@@ -93,11 +132,29 @@ class Names:
         found = self._routes.get(name)
         if found is None:
             table = schema.table(name)
-            called = names_of_tables([name], self._first, self._given)[name]
-            found = Route(name, () if table is None else self._columns(table, called), called)
+            called = self._called(name)
+            found = None if table is None else self._under_parent(table, called, schema)
+            found = found or Route(name, () if table is None else self._columns(table, called), called)
             if table is not None:
                 self._routes[name] = found
         return found
+
+    def _called(self, name: str) -> str:
+        return names_of_tables([name], self._first, self._given)[name]
+
+    def _under_parent(self, table: Table, called: str, schema: Schema) -> Route | None:
+        """The route of a table whose rows declared keys put under the row that they belong to: ``order/{id}/line``."""
+        if called in self._first:
+            return None
+        for first, below in self._below:
+            if family(below) & family(self._given.get(table.name, table.name)):
+                for key in table.foreign_keys:
+                    parent = self.route(key.table, schema) if self._called(key.table) == first else None
+                    links = dict(zip(key.columns, key.parents or (parent.columns if parent else ()), strict=False))
+                    link = [(own, other) for own, other in links.items() if parent and parent.columns == (other,)]
+                    if parent is not None and link:
+                        return Route(table.name, parent.columns, below, parent, link[0])
+        return None
 
     def _columns(self, table: Table, called: str) -> tuple[str, ...]:
         for template in self._templates:
@@ -106,6 +163,14 @@ class Names:
             if first == called and fields and len(fields) == len(rest) and set(fields) <= table.columns.keys():
                 return tuple(fields)
         return table.primary_key
+
+
+def _child_of(template: Template) -> tuple[str, str] | None:
+    """The first and the third segment of ``order/{order_id}/line``."""
+    plain = [segment[0] if len(segment) == 1 else None for segment in template.segments[:3]]
+    if len(plain) == 3 and isinstance(plain[0], str) and isinstance(plain[1], Field) and isinstance(plain[2], str):
+        return plain[0], plain[2]
+    return None
 
 
 __all__ = ["Ask", "Catalogue", "Names"]

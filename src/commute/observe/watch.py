@@ -8,20 +8,28 @@ Nothing is changed in the runtime but while somebody watches. What runs in other
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commute.core.footprint import EVERYTHING, Access
 from commute.derive.routing import NEW
 from commute.errors import UndeclaredAccessError
+from commute.observe import (
+    blocks,
+    psycopg_cursors,
+    redis_commands,
+    sqlalchemy_events,
+    sqlite_connections,
+    threads,
+    watches,
+)
 from commute.observe.cover import covers
 from commute.observe.declaration import declaration, leaves
 from commute.observe.naming import Spelling, normal_or_none, path
-from commute.observe.running import Place, Running, here, running
-from commute.observe.tables import Catalogue, Names
+from commute.observe.running import Attempts, Place, Running, here
+from commute.observe.tables import Ask, Catalogue, Names
 from commute.sql.parse import summarize
 from commute.sql.statement import Touch
 from commute.sql.text import TEXTS_MAX, prepare
@@ -30,6 +38,12 @@ if TYPE_CHECKING:
     from commute.app import App
 
 OBSERVATIONS_MAX = 100_000  # that are kept of one watch
+UNDECLARED_MAX = 1_000
+VERSIONS_MAX = 64  # of the tables of databases
+TRACERS: tuple[watches.Tracer, ...] = (
+    blocks.trace, sqlite_connections.trace, sqlalchemy_events.trace, psycopg_cursors.trace, redis_commands.trace,
+    threads.trace,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,97 +65,106 @@ class Undeclared:
     event: object
     add: str
 
+    @property
+    def what(self) -> str:
+        """In words: ``writes order/7``."""
+        one = self.access
+        return f"{one.mode}s {one.key}" if one.key else "runs a statement that may touch anything"
+
     def error(self) -> UndeclaredAccessError:
         """What is raised of it."""
         one = self.access
-        what = f"{one.mode}s {one.key}" if one.key else "runs a statement that may touch anything"
         return UndeclaredAccessError(
-            f"{one.handler} {what} for {self.event!r:.200}, which its footprint does not cover: declare {self.add}",
+            f"{one.handler} {self.what} for {self.event!r:.200}, which its footprint does not cover: "
+            f"declare {self.add}",
             slug="undeclared",
             where=one.where,
         )
 
 
-def _observation(access: Access, now: Running, place: Place | None) -> Observation:
+def observation(access: Access, now: Running, place: Place | None) -> Observation:
+    """One access of an attempt, for people."""
     return Observation(access.mode, access.key, now.handler, now.type, now.where if place is None else str(place))
 
 
 class Watch:
-    """What was seen. `undeclared` has each access of a handler that it lacks once, `observed` all if they are kept."""
+    """What was seen. `undeclared` has each access of a handler that it lacks once, `attempts` all if they are kept."""
 
-    def __init__(self, app: App[Any], *, refuse: bool, keep: bool) -> None:
-        self._noted: list[tuple[Access, Running, Place | None]] = []
+    def __init__(self, app: App[Any], *, refuse: bool, keep: bool, share: float | None = None) -> None:
+        self.attempts: list[Running] = []  # those that touch anything, with what they touch
+        self._count = 0
         self._undeclared: dict[tuple[str, str, str], Undeclared] = {}
-        self._source = app.source
         self._names = Names(app)
-        self._known: dict[int, Running] = {}
+        self._running = Attempts(app.source, share)
+        self._spellings: dict[str, dict[str, Spelling]] = {}  # by what the tables are, and text
         self._refuse = refuse
         self._keep = keep
-        self._asking = threading.local()
 
     @property
     def observed(self) -> list[Observation]:
-        """All accesses in their sequence, the first `OBSERVATIONS_MAX`."""
-        return [_observation(*noted) for noted in self._noted]
-
-    @property
-    def paused(self) -> bool:
-        """Whether it asks the database itself, in this thread."""
-        return getattr(self._asking, "now", False)
-
-    @contextmanager
-    def _ask(self) -> Iterator[None]:
-        self._asking.now = True
-        try:
-            yield
-        finally:
-            self._asking.now = False
+        """All accesses, each once for an attempt, the first `OBSERVATIONS_MAX`."""
+        return [observation(access, now, place) for now in self.attempts for access, place in now.seen.items()]
 
     @property
     def undeclared(self) -> list[Undeclared]:
-        """In the sequence in which they were met."""
+        """In the sequence in which they were met, the first `UNDECLARED_MAX`."""
         return list(self._undeclared.values())
 
     def forget(self) -> None:
         """Nothing has been seen until now."""
         self._undeclared.clear()
-        self._noted.clear()
+        self.attempts.clear()
+        self._count = 0
 
-    def statement(self, text: str, given: Any, catalogue: Catalogue) -> None:
+    def statement(self, text: str, given: Any, catalogue: Catalogue, ask: Ask) -> None:
         """A statement is about to be run with these parameters. Raises UndeclaredAccessError."""
-        now = None if self.paused else running(self._source, self._known)
+        now = self._running.now()
         if now is None:
             return
-        spelling = catalogue.spellings.get(text) or self._spelling(text, catalogue)
+        known = None if catalogue.stale else self._spellings.get(catalogue.version)
+        spelling = None if known is None else known.get(text)
+        if spelling is None:
+            spelling = self._spelling(text, catalogue, ask)
         for access, touch, row in spelling.accesses(given):
-            if self._keep and len(self._noted) < OBSERVATIONS_MAX:
-                self._noted.append((access, now, here()))
-            if not covers(now.modes, *access) and not self._own(access, touch, row, now, catalogue):
+            if self._keep:
+                # The line is that of the text's first run: to look for it is dearer than all the rest.
+                spelling.place = spelling.place or here()
+                self._note(access, now, spelling.place)
+            if not covers(now.modes, *access) and not self._own(access, touch, row, now, catalogue, ask):
                 self._miss(access, now)
 
-    def _spelling(self, text: str, catalogue: Catalogue) -> Spelling:
+    def _spelling(self, text: str, catalogue: Catalogue, ask: Ask) -> Spelling:
         """A text that is new: it is parsed, about 1 ms, and tables that are not known are looked for."""
+        if catalogue.stale:
+            self._reread(catalogue, ask)
         found = summarize(text, catalogue.schema, catalogue.version)
-        if any(catalogue.schema.table(touch.table) is None for touch in found.touches):
-            with self._ask():
-                again = catalogue.reread()
-            if again:
-                found = summarize(text, catalogue.schema, catalogue.version)
+        if any(catalogue.schema.table(touch.table) is None for touch in found.touches) and self._reread(catalogue, ask):
+            known = self._spellings.get(catalogue.version, {}).get(text)
+            if known is not None:
+                return known
+            found = summarize(text, catalogue.schema, catalogue.version)
         schema = catalogue.schema
         made = Spelling(found, prepare(text, schema.dialect).layout, self._names.routes(found, schema), schema)
         if all(schema.table(touch.table) is not None for touch in found.touches):
-            if len(catalogue.spellings) >= TEXTS_MAX:
-                catalogue.spellings.clear()
-            catalogue.spellings[text] = made
+            if len(self._spellings) >= VERSIONS_MAX:
+                self._spellings.clear()
+            texts = self._spellings.setdefault(catalogue.version, {})
+            if len(texts) >= TEXTS_MAX:
+                texts.clear()
+            texts[text] = made
         return made
+
+    def _reread(self, catalogue: Catalogue, ask: Ask) -> bool:
+        with watches.asking():
+            return catalogue.reread(ask)
 
     def key(self, access: Access) -> None:
         """Something that is no table is about to be touched. Raises UndeclaredAccessError."""
-        now = None if self.paused else running(self._source, self._known)
+        now = self._running.now()
         if now is None:
             return
-        if self._keep and len(self._noted) < OBSERVATIONS_MAX:
-            self._noted.append((access, now, here()))
+        if self._keep:
+            self._note(access, now, here())
         if not covers(now.modes, *access):
             self._miss(access, now)
 
@@ -149,48 +172,55 @@ class Watch:
         """Something is about to be done that may touch anything. Raises UndeclaredAccessError."""
         self.key(EVERYTHING[0])
 
-    def _own(self, access: Access, touch: Touch | None, row: Any, now: Running, catalogue: Catalogue) -> bool:
+    def _note(self, access: Access, now: Running, place: Place | None) -> None:
+        if access not in now.seen and self._count < OBSERVATIONS_MAX:
+            if not now.seen:
+                self.attempts.append(now)
+            now.seen[access] = place
+            self._count += 1
+
+    def _own(
+        self, access: Access, touch: Touch | None, row: Mapping[str, Any], now: Running, catalogue: Catalogue, ask: Ask
+    ) -> bool:
         """Whether the rows are in the footprint under another name: as the event's own, or by a column that the
         statement does not give."""
         if touch is None:
             return False
         route = self._names.route(touch.table, catalogue.schema)
         first = route.columns[0] if route.columns else None
-        if first in row and now.modes.get(f"{path(route.name)}/{NEW}") == "insert":
+        if first is not None and first in row and now.modes.get(f"{path(route.name)}/{NEW}") == "insert":
             theirs = {str(value) for _, value in leaves(now.event)}
             if not any(str(value) in theirs for value in row[first]):
                 return True  # a value that no event brings: an id of the event, or one by chance
-        with self._ask():
-            keys = catalogue.found_by(touch, row, route, normal_or_none)
+        with watches.asking():
+            keys = catalogue.found_by(touch, row, route, normal_or_none, ask)
         return bool(keys) and all(covers(now.modes, key, access.mode) for key in keys)
 
     def _miss(self, access: Access, now: Running) -> None:
         add = declaration(access.key, access.mode, now.event)
-        one = _observation(access, now, here())
-        found = self._undeclared.setdefault((now.handler, now.type, add), Undeclared(one, now.event, add))
+        found = Undeclared(observation(access, now, here()), now.event, add)
+        if len(self._undeclared) < UNDECLARED_MAX:
+            self._undeclared.setdefault((now.handler, now.type, add), found)
         if self._refuse:
             raise found.error()
 
 
 @contextmanager
-def watching(app: App[Any], *, refuse: bool = False, keep: bool = False) -> Iterator[Watch]:
-    """Watch the handlers of `app` until the end; `refuse` undeclared accesses, `keep` all that is observed."""
-    from commute.observe import blocks, redis_commands, sqlalchemy_events, sqlite_connections
-
-    watch = Watch(app, refuse=refuse, keep=keep)
-    with ExitStack() as stack:
-        tracers: list[Callable[[Watch], Any]] = [
-            blocks.traced, sqlite_connections.traced, sqlalchemy_events.traced, redis_commands.traced
-        ]  # fmt: skip
-        for traced in tracers:
-            stack.enter_context(traced(watch))
+def watching(app: App[Any], *, refuse: bool = False, keep: bool = False, share: float | None = None) -> Iterator[Watch]:
+    """Watch the handlers of `app` until the end: a `share` of their attempts, None for all; `refuse` undeclared
+    accesses, `keep` all that is observed."""
+    watch = Watch(app, refuse=refuse, keep=keep, share=share)
+    watches.enter(watch, TRACERS)
+    try:
         yield watch
+    finally:
+        watches.leave(watch)
 
 
 @contextmanager
 def sanitizing(app: App[Any]) -> Iterator[Watch]:
     """Handlers of `app` touch only what they declare, else UndeclaredAccessError is raised before they do, and again at
-    the end. Costs microseconds a statement; not for production.
+    the end. Costs microseconds a statement.
     """
     with watching(app, refuse=True) as watch:
         yield watch

@@ -93,6 +93,11 @@ class Block:
         self._open = False
         self.changes = 0
 
+    @property
+    def raw(self) -> Any:
+        """psycopg's own connection, for whoever asks what its tables are. None when the block has ended."""
+        return None if self._connection is None else self._connection.raw
+
     def begin(self, before: Before | None) -> Block:
         """Blocks for a way to the server and back. Where it raises, `abandon` has still to be called."""
         for fresh in (False, True):

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from commute.database import Tenure
 from commute.errors import OwnershipLostError, StoreError
 from commute.postgres.connection import Connection
 
@@ -120,6 +122,23 @@ def is_held(connection: AnyConnection, schema: str, group: str) -> bool:
         (number >> 32, number & 0xFFFFFFFF),
     ).fetchall()
     return bool(rows)
+
+
+def tenures(connection: AnyConnection, schema: str, groups: Sequence[str]) -> list[Tenure]:
+    """Of each group who had it last, and whether some connection holds it: two questions, however many groups."""
+    held = {
+        (int(high) << 32) | int(low)
+        for high, low in connection.execute(
+            "select classid::bigint, objid::bigint from pg_locks where locktype = 'advisory' and granted"
+            " and objsubid = 1 and database = (select oid from pg_database where datname = current_database())"
+        ).fetchall()
+    }
+    rows = connection.execute("select name, pid, host from commute_owners").fetchall()
+    last = {str(name): (int(pid), str(host)) for name, pid, host in rows}
+    return [
+        Tenure(last=last.get(group), now=lock_number(schema, group, "owner") & (1 << 64) - 1 in held)
+        for group in groups
+    ]
 
 
 def lock_number(schema: str, group: str, what: str) -> int:

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from commute.database import Announcing
+from commute.database import Announcing, Tenure
 from commute.database import Connection as AnyConnection
 from commute.embedded.inflight import InFlight
 from commute.errors import NotReachableError, StoreError, UsageError
 from commute.limits import Limits
 from commute.postgres.address import Address, parse
 from commute.postgres.connection import Reading, Settings, create_hint
-from commute.postgres.ownership import Ownership, is_held, last_holder
+from commute.postgres.ownership import Ownership, is_held, last_holder, tenures
 from commute.postgres.writer import Writer
 
 R = TypeVar("R")
@@ -142,6 +142,10 @@ class PostgresStore(Announcing):
             return last_holder(connection, name) if is_held(connection, self.address.schema, name) else None
 
         return self.read(find)
+
+    def tenures(self, names: Sequence[str]) -> list[Tenure]:
+        """Of each of these ownerships who had it last, and whether it is held."""
+        return self.read(lambda connection: tenures(connection, self.address.schema, names))
 
     def record(self, name: str, slots_max: int) -> InFlight:
         """The record of what the worker of group `name` runs, on this machine's disk."""

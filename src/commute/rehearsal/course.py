@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -176,6 +177,8 @@ def _numbers(connection: apsw.Connection, table: str) -> bool:
 class Course:
     """One run, from the events to the result. `ids` are those of the events; None: new ones. `each` changes handlers.
 
+    The first `alone` events run one after the other, each with all that it brings about, before the others are there.
+
     On the loop of `make_loop` it takes virtual time and `def` handlers run inline; with `real`, on any loop, in real
     time and in threads.
     """
@@ -189,10 +192,12 @@ class Course:
         seed: int,
         ids: Sequence[str] | None = None,
         *,
+        alone: int = 0,
         real: bool = False,
         each: Callable[[Handler], Handler] = lambda handler: handler,
     ) -> None:
         self._real = real
+        self._alone = alone
         self._app = app
         self._ground = ground
         self._ids = ids
@@ -209,9 +214,10 @@ class Course:
         self._log = _Log({event.type: event for handler in app.handlers for event in handler.events})
         self._ended: dict[int, bool] = {}  # position → whether a handler took it; in the sequence of the ends
         self._done = False
+        self._coming: deque[list[Message]] = deque()  # what is put into the log when all before has ended
         self._stuck: list[str] = []
         self.numbered: frozenset[str] = frozenset()  # after the run: tables whose rows the database numbers
-        self.dead_at: dict[int, DeadEvent] = {}  # after the run: events without success, by position from 1
+        self.dead_by_id: dict[str, DeadEvent] = {}  # after the run: events without success
 
     def make_loop(self) -> VirtualLoop:
         self._loop = VirtualLoop(self._seed)
@@ -221,12 +227,13 @@ class Course:
         world = SeededWorld(self._seed, asyncio.get_running_loop().time)
         source = self._plan.source
         ids = self._ids or [world.new_id() for _ in self._given]
-        self._log.given(
-            [
-                Message(id_, source, type_, world.now_s(), data)
-                for id_, (type_, data) in zip(ids, self._given, strict=True)
-            ]
-        )
+        messages = [
+            Message(id_, source, type_, world.now_s(), data)
+            for id_, (type_, data) in zip(ids, self._given, strict=True)
+        ]
+        self._coming.extend([message] for message in messages[: self._alone])
+        self._coming.append(messages[self._alone :])
+        self._next()
         folder = tempfile.TemporaryDirectory(prefix="commute-") if self._real else nullcontext()
         with folder as place:  # threads open blocks side by side, which a database in memory cannot
             return await self._in(None if place is None else str(Path(place) / "store.db"), world)
@@ -280,8 +287,15 @@ class Course:
 
     async def _look(self) -> bool:
         """In real time: look now and then whether it is over."""
-        while not self._over():
+        while not self._over() or self._next():
             await asyncio.sleep(LOOK_S)
+        return True
+
+    def _next(self) -> bool:
+        """Put into the log what comes next; False if nothing does."""
+        if not self._coming:
+            return False
+        self._log.given(self._coming.popleft())
         return True
 
     # -- when is it over -------------------------------------------------------------------------------------
@@ -295,7 +309,8 @@ class Course:
         """Nothing can run at this moment; True if that is the end."""
         if not self._over():
             return False
-        self._end()
+        if not self._next():
+            self._end()
         return True
 
     def _over(self) -> bool:
@@ -369,11 +384,12 @@ class Course:
         messages = {delivery.position: delivery.message for delivery in self._log.deliveries()}
         buried = {row.position: DeadEvent(self._object(messages[row.position]), row.status, row.reason) for row in rows}
         self.numbered = link.numbered()
-        self.dead_at = {
+        dead = {
             position: buried.get(position) or DeadEvent(self._object(message), "waiting", reason)
             for position, message in messages.items()
             if position in buried or position not in self._ended
         }
+        self.dead_by_id = {messages[position].id: event for position, event in dead.items()}
         processed = [self._object(messages[position]) for position, handled in self._ended.items() if handled]
         published = [self._object(message) for message in self._log.children]
-        return Result(processed, list(self.dead_at.values()), published, engine.running_max, link.rows())
+        return Result(processed, list(dead.values()), published, engine.running_max, link.rows())

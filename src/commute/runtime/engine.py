@@ -94,6 +94,7 @@ class Engine:
         self.payload_bytes = 0
         self.done = 0
         self.stopping = False
+        self.holding = False  # nothing more starts for the moment
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
         self.relay_wanted = asyncio.Event()
@@ -143,6 +144,8 @@ class Engine:
             self.wake(1)
 
     def _next(self) -> Job | None:
+        if self.holding:
+            return None
         recovery = self.recovery
         if recovery is not None:
             job = recovery.next()

@@ -45,6 +45,8 @@ from commute.transports.base import Transport
 
 LOGGER = logging.getLogger("commute")
 
+QUIET_LOOK_S = 0.02  # how often a session that is to be handed over looks whether something still runs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -237,6 +239,21 @@ class Session:
                     failures.first_s or engine.world.now_s(), 0.0, failures.error,
                 )
             )  # fmt: skip
+
+    async def quiet(self, timeout_s: float) -> bool:
+        """Start nothing, and wait until nothing runs: then only `drain` is left to do. False if some handler still runs
+        after `timeout_s`: then all goes on, since one that hangs must not stop what does not depend on it."""
+        engine = self.engine
+        engine.holding = True
+        deadline_s = engine.loop.time() + timeout_s
+        while engine.running and engine.loop.time() < deadline_s:
+            await asyncio.sleep(QUIET_LOOK_S)
+        if engine.running:
+            engine.holding = False
+            engine.wake(len(engine.slots))
+            return False
+        engine.stopping = True  # in the same step: who has a job, and still reads its bytes, does not start it
+        return True
 
     async def drain(self) -> bool:
         """Take nothing more in, start nothing, let what runs end within `grace_s`; True if all of it has ended."""

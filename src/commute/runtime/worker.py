@@ -1,6 +1,7 @@
 """A worker: owns a group, runs one session after another, and ends in order.
 
 stand by until the group is free → session … → store failed? the next session, from what is durable
+                                             → asked to hand over? drain, release, stand by again
                                              → asked to stop? drain, release
                                              → ownership lost, or a fault? stop with the error
 """
@@ -76,9 +77,9 @@ class Worker:
         from_end: bool = False,
         inline_threads: bool = False,
         watch: bool = True,
-        patience_s: float = 0.0,
+        may_take: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`patience_s`: how long the group must have had no owner before this worker takes it."""
+        """`may_take`: whether this worker tries to take the group, if it is free; asked again and again."""
         self.plan = plan
         self.link = link
         self.world = world or SystemWorld()
@@ -92,8 +93,11 @@ class Worker:
         self._from_end = from_end
         self._inline_threads = inline_threads
         self._watch = watch
-        self._patience_s = patience_s
+        self._may_take = may_take
         self._stop = asyncio.Event()
+        self._hand_over = asyncio.Event()
+        self._handed_over: asyncio.Future[bool] | None = None  # for whoever asked for it
+        self._done_before = 0  # events done in sessions that are over
         self._work: asyncio.Task[None] | None = None
         self._ownership: Ownership | None = None
         self._failing_since: float | None = None
@@ -122,6 +126,20 @@ class Worker:
         session = self.session
         return [session] if session is not None and hasattr(session, "engine") else []
 
+    @property
+    def done(self) -> int:
+        """Events done since the start, in all sessions."""
+        return self._done_before + sum(session.engine.done for session in self.sessions)
+
+    async def hand_over(self) -> bool:
+        """Let what runs end, give the group up, and stand by for it again. False if it was kept: a handler still ran
+        after `grace_s`, or the worker ended. One call at a time, while a session runs."""
+        if self.ended:
+            return False
+        self._handed_over = asyncio.get_running_loop().create_future()
+        self._hand_over.set()
+        return await self._handed_over
+
     def ask_to_stop(self) -> None:
         """Drain and end, soon."""
         self._stop.set()
@@ -146,14 +164,32 @@ class Worker:
             if self.plan.lifespan is not None:
                 self.state = await stack.enter_async_context(self.plan.lifespan())
             delay_s = 0.1
+            stack.callback(self._answer, False)
             while not self._stop.is_set():
                 error = await self._one_session()
                 if error is None:
-                    break
+                    if self._stop.is_set() or not await self._stand_by_again():
+                        break
+                    continue
                 delay_s = min(2 * delay_s, STORE_RETRY_S_MAX)
                 LOGGER.error("error[%s] %s   Again in %.1f s, from what is durable", error.slug, error, delay_s)
                 await self._pause(delay_s)
                 file.writer.reset()
+
+    async def _stand_by_again(self) -> bool:
+        """Give the group up after a drain, until it is ours again; False if asked to stop meanwhile."""
+        self._give_group_back()
+        self._done_before, self.session = self.done, None
+        self._ownership = None  # the next epoch is another one's: nothing that is left of this session may have it
+        self.standing_by = True
+        self._hand_over.clear()
+        self._answer(True)
+        return await self._take_group()
+
+    def _answer(self, handed_over: bool) -> None:
+        asked, self._handed_over = self._handed_over, None
+        if asked is not None and not asked.done():
+            asked.set_result(handed_over)
 
     def _give_group_back(self) -> None:
         """Once no thread runs a handler of ours: whoever takes the group would run the same event beside it."""
@@ -180,10 +216,14 @@ class Worker:
         if self._ownership is None:
             self._ownership = file.ownership(self.plan.seat)
         ownership = self._ownership
-        while not await self._free_for_long() or not await asyncio.to_thread(ownership.try_take):
+        again = self.session is not None  # it was ours, and is still, unless it was lost with a connection
+        while not (again or self._may_take()) or not await asyncio.to_thread(ownership.try_take):
+            again = False
             if not self.standing_by:
                 self.standing_by = True
-                holder = ownership.holder()
+                self._hand_over.clear()  # it was lost before it could be handed over
+                self._answer(True)
+                holder = await asyncio.to_thread(ownership.holder)
                 who = f"pid {holder[0]} (host {holder[1]})" if holder else "another worker"
                 LOGGER.warning(
                     "warning[second-worker] group %s on %s is run by %s. This one stands by and takes over as soon "
@@ -197,15 +237,6 @@ class Worker:
         if self.standing_by:
             self.standing_by = False
             LOGGER.warning("group %s is free: this worker takes over", self.plan.seat)
-        return True
-
-    async def _free_for_long(self) -> bool:
-        """Whether the group has had no owner for `patience_s`: those who are meant to have it come first."""
-        end_s = asyncio.get_running_loop().time() + self._patience_s
-        while (left_s := end_s - asyncio.get_running_loop().time()) > 0:
-            if self._stop.is_set() or await asyncio.to_thread(self.link.file.owner, self.plan.seat) is not None:
-                return False
-            await self._pause(min(STAND_BY_S, left_s))
         return True
 
     async def _one_session(self) -> StoreError | None:
@@ -230,6 +261,7 @@ class Worker:
         transport = await asyncio.to_thread(make) if file.path is not None else make()
         record = file.record(self.plan.seat, self.plan.concurrency + self.plan.limits.overdue_max + 1)
         suspects = record.read_and_reset()
+        self._done_before = self.done
         session = self.session = Session(
             Surroundings(
                 plan=self.plan, world=self.world, file=file, transport=transport,
@@ -246,7 +278,7 @@ class Worker:
                 chores = asyncio.create_task(self._housekeeping(session, transport), name="commute housekeeping")
             self._resume = False
             self.ready.set()
-            await self._until_stop_or_failure(session)
+            await self._until_its_end(session)
             if session.engine.failure is None:
                 self.drained = await session.drain()
                 if self.drained:
@@ -271,13 +303,24 @@ class Worker:
             )
         await session.close()
 
-    async def _until_stop_or_failure(self, session: Session) -> None:
-        waits = [asyncio.create_task(self._stop.wait()), asyncio.create_task(session.engine.failed.wait())]
+    async def _until_its_end(self, session: Session) -> None:
+        """Until asked to stop, or the session has failed, or it is to be handed over and nothing of it runs now."""
+        ends = (self._stop.wait(), session.engine.failed.wait(), self._until_quiet(session))
+        waits = [asyncio.create_task(end) for end in ends]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                await wait
         finally:
             for wait in waits:
                 wait.cancel()
+
+    async def _until_quiet(self, session: Session) -> None:
+        await self._hand_over.wait()
+        while not await session.quiet(self.plan.limits.grace_s):
+            self._hand_over.clear()
+            self._answer(False)
+            await self._hand_over.wait()
 
     def _store_failed(self, error: StoreError) -> None:
         session = self.session

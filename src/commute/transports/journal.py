@@ -1,7 +1,8 @@
 """A broker server's stream, written down before it is acknowledged: the log is the journal's, whatever the broker does.
 
     wire ── arrivals ──▶ journal: one commit for many, in the sequence of arrival ──▶ after the sync: ack to the broker
-                              └▶ the engine reads the journal as it reads any log of the embedded store
+                              └▶ the engine reads the journal as it reads any log of the embedded store; what it has
+                                 come up with is given to it from memory, after the sync
 
 Brokers lose the sequence when they deliver again, forget who acknowledged what, or close a channel over a slow handler.
 Here a delivery is owed to the broker for milliseconds only, however long its event waits, is retried or stays parked;
@@ -21,6 +22,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 from commute.database import Connection, Database
@@ -44,7 +46,8 @@ class JournalLog(Transport, Protocol):
     def file(self) -> Database: ...
     @property
     def unsettled(self) -> int: ...
-    def publish_rows(self, connection: Connection, messages: Sequence[Message]) -> object: ...
+    def publish_offered(self, connection: Connection, messages: Sequence[Message]) -> list[Sent]: ...
+    def offer(self, messages: Sequence[Message], sent: Sequence[Sent]) -> None: ...
     def find(self, event_id: str, source: str | None = None) -> list[int]: ...
     def read(self, position: int) -> Delivery | None: ...
     def range(self, first: int, last: int) -> list[Delivery]: ...
@@ -276,21 +279,23 @@ class _Feeder:
     def _write(self, batch: Sequence[Arrival]) -> None:
         if not batch:
             return
-        messages = [_storable(arrival.message) for arrival in batch]
+        messages = _storable([arrival.message for arrival in batch])
         tokens = [arrival.token for arrival in batch]
         self._writing += len(batch)
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> list[Sent]:
             self._ownership.check_epoch(connection)
-            self._log.publish_rows(connection, messages)
+            return self._log.publish_offered(connection, messages)
 
         future = self._log.file.writer.submit(write)
-        future.add_done_callback(lambda done: self._stored(tokens, done.exception()))
+        future.add_done_callback(lambda done: self._stored(messages, tokens, done))
 
-    def _stored(self, tokens: Sequence[object], error: BaseException | None) -> None:
+    def _stored(self, messages: Sequence[Message], tokens: Sequence[object], done: Future[list[Sent]]) -> None:
         with self._lock:
             self._writing -= len(tokens)
         wire = self._wire
+        error = done.exception()
+        self._log.offer(messages, done.result() if error is None else ())
         if error is None:
             if wire is not None:
                 wire.ack(tokens)
@@ -302,8 +307,19 @@ class _Feeder:
             LOGGER.info("the journal of %s: %s", self._log.stream, error)
 
 
-def _storable(message: Message) -> Message:
-    """The message with text that any store takes: a foreign producer may have sent anything."""
+def _storable(messages: list[Message]) -> list[Message]:
+    """The messages with text that any store takes: a foreign producer may have sent anything."""
+    texts: list[str] = []
+    for message in messages:
+        texts += (message.id, message.source, message.type)
+        if message.attributes:
+            texts += message.attributes
+            texts += message.attributes.values()
+    text = "".join(texts)  # looked at once, since it is hardly ever not so
+    return messages if text.isascii() and "\0" not in text else [_storable_one(message) for message in messages]
+
+
+def _storable_one(message: Message) -> Message:
     texts = (
         message.id,
         message.source,

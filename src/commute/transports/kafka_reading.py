@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from commute.transports.base import Message
 from commute.transports.kafka_client import Health, KafkaOptions
 from commute.transports.kafka_places import UNKNOWN, Place
@@ -35,6 +37,13 @@ _POLL_S = 0.1
 _PAUSED_S = 0.02  # acknowledgements wake it sooner
 _QUERY_S_MAX = 5.0
 _RETRY_S = 0.5
+
+
+class _Token(msgspec.Struct, frozen=True, gc=False):
+    """What is acknowledged; a tuple of the two would be the garbage collector's work."""
+
+    place: Place
+    offset: int
 
 
 class Reading:
@@ -152,10 +161,13 @@ class Reading:
             records.insert(0, first)
         self._hand_over(records)
 
-    def _hand_over(self, records: Sequence[Record]) -> None:
+    def _hand_over(self, records: list[Record]) -> None:
         batch: list[Arrival] = []
         read, places = self._read, self._places
-        for record in records:
+        records.reverse()
+        while records:
+            # Each is gone before the next is looked at: the headers of many at once keep the garbage collector busy.
+            record = records.pop()
             error = record.error()
             if error is not None:
                 self._trouble(error, record)
@@ -168,7 +180,7 @@ class Reading:
             if offset <= place.last:
                 place = self._anew(place)  # the log was cut and grew again, or the place was set back
             place.came(offset)
-            batch.append(Arrival(read(record), (place, offset)))
+            batch.append(Arrival(read(record), _Token(place, offset)))
         if batch:
             self._unacked += len(batch)
             self._health.up()
@@ -185,9 +197,8 @@ class Reading:
         with self._changed:
             acks, self._acks = self._acks, []
         for token in acks:
-            assert isinstance(token, tuple)
-            place, offset = token
-            if place.ack(offset):
+            assert isinstance(token, _Token)
+            if token.place.ack(token.offset):
                 self._unacked -= 1
 
     def _bound(self) -> None:

@@ -27,6 +27,7 @@ from commute.embedded.database import read_error
 from commute.limits import MIB
 from commute.transports.base import Delivery, Features, Message, Sent
 from commute.transports.groups import GroupState
+from commute.transports.offers import Offers
 from commute.transports.rows import (
     SCHEMA,
     Stream,
@@ -44,6 +45,7 @@ from commute.transports.rows import (
 
 _AHEAD_ROWS = 500  # read at once: a change of threads costs as much as some hundred rows
 _AHEAD_BYTES = 8 * MIB  # of those, so that large events are not piled up
+_OFFERED_ROWS = 10_000  # that may wait in memory after `offer`; what is more is read when its turn comes
 _DELETED_ROWS_MAX = 2_000  # per transaction of `retain`, so that nobody waits long for the writer
 
 
@@ -147,6 +149,19 @@ class SqliteTransport:
         self.file.announce(name)
         return sent
 
+    def publish_offered(self, connection: Connection, messages: Sequence[Message]) -> list[Sent]:
+        """`publish_rows` as a job of the writer that does nothing after it; `offer` follows, however the job ends."""
+        sent = self.publish_rows(connection, messages)
+        if (reading := self._reading) is not None:
+            reading.offer_due = True
+        return sent
+
+    def offer(self, messages: Sequence[Message], sent: Sequence[Sent]) -> None:
+        """These lie there now, synced: `receive` need not read them. On the writer's thread, in the sequence of
+        storing; with nothing where nothing was stored."""
+        if (reading := self._reading) is not None:
+            reading.offer(messages, sent)
+
     def find(self, event_id: str, source: str | None = None) -> list[int]:
         """The positions of the events with that id, duplicates included, ascending. Blocks shortly."""
         return self.file.read(partial(find_positions, stream=self.stream, event_id=event_id, source=source))
@@ -201,15 +216,17 @@ class _Reading:
         self._transport = transport
         self._group = group
         self._number = found.number
-        self._cursor = watermark  # the next position to be read
+        self._cursor = watermark  # the next position that is not in `_ahead`
         self._last = found.last  # the highest position known here
         self._ahead: deque[Delivery] = deque()  # read, and not yet delivered
+        self._offers = Offers(_OFFERED_ROWS, _AHEAD_BYTES)
         self._watermark = Watermark(watermark)
         self._settled = self._stored = watermark  # the watermark as it is, and as it is in the file
         self._loop = asyncio.get_running_loop()
         self._fetching: asyncio.Future[list[Delivery]] | None = None
         self._stir: asyncio.Future[None] | None = None  # a receive waits until it is resolved
-        self._stirred = False  # something was sent since the last fetch began
+        self._stirred = True  # there may be rows that nobody has offered; cleared before they are looked for
+        self.offer_due = False  # what was stored is offered as soon as it is synced; the writer's thread's own
         self._connection = transport.file.reader()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commute-reader")
         self._unlisten = transport.file.listen(transport.stream, self._sent_here)
@@ -226,17 +243,11 @@ class _Reading:
     async def receive(self, limit: int) -> list[Delivery]:
         assert limit > 0
         while not self._ahead:
-            if self._fetching is None:
-                self._stirred = False
-                fetch = partial(self._read_ahead, first=self._cursor, limit=max(limit, _AHEAD_ROWS))
-                self._fetching = asyncio.ensure_future(self.on_reader(fetch))
-            # A cancelled receive leaves the fetch to the next one.
-            await asyncio.wait((self._fetching,))
-            fetched = self._fetching
-            self._fetching = None
-            self._ahead.extend(fetched.result())
-            if self._ahead:
-                self._cursor = self._ahead[-1].position + 1
+            offered = self._offers.first()  # once: the writer's thread may put something there meanwhile
+            if self._fetching is None and offered is not None and offered <= self._cursor:
+                self._put_ahead(self._offers.take(self._cursor))
+            elif self._fetching is not None or self._stirred or offered is not None:
+                self._put_ahead(await self._fetch(max(limit, _AHEAD_ROWS), offered))
             else:
                 await self._wait_for_more()
         ahead, admit = self._ahead, self._watermark.admit
@@ -244,6 +255,26 @@ class _Reading:
         for delivery in deliveries:
             admit(delivery.position)
         return deliveries
+
+    def _put_ahead(self, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            self._ahead.extend(deliveries)
+            self._cursor = deliveries[-1].position + 1
+
+    async def _fetch(self, limit: int, offered: int | None) -> list[Delivery]:
+        """The next rows of the file, below those that were offered; none where there are none yet."""
+        if self._fetching is None:
+            self._stirred = False
+            rows = limit if offered is None else min(limit, offered - self._cursor)
+            fetch = partial(self._read_ahead, first=self._cursor, limit=rows)
+            self._fetching = asyncio.ensure_future(self.on_reader(fetch))
+        # A cancelled receive leaves the fetch to the next one.
+        await asyncio.wait((self._fetching,))
+        fetching, self._fetching = self._fetching, None
+        fetched = fetching.result()
+        if fetched:
+            self._stirred = True  # there may be more
+        return fetched
 
     def _read_ahead(self, connection: Connection, first: int, limit: int) -> list[Delivery]:
         stream = self._transport.stream
@@ -280,9 +311,10 @@ class _Reading:
 
     async def _wait_for_more(self) -> None:
         self._stir = self._loop.create_future()
-        timer = self._loop.call_later(self._transport._poll_s, self._resolve)
+        timer = self._loop.call_later(self._transport._poll_s, self._look)
         try:
-            if not self._stirred:  # looked at when those who stir can see the future
+            # Looked at when those who stir can see the future.
+            if not self._stirred and self._offers.first() is None:
                 await self._stir
         finally:
             timer.cancel()
@@ -290,12 +322,28 @@ class _Reading:
 
     def _sent_here(self) -> None:
         """On the writer's thread, after a sync."""
-        self._stirred = True
+        if not self.offer_due:  # else what comes next wakes the one who waits, and nothing has to be read
+            self._stirred = True
+            self._wake()
+
+    def offer(self, messages: Sequence[Message], sent: Sequence[Sent]) -> None:
+        self.offer_due = False
+        first = sent[0].position if sent else None
+        fresh = first is not None and all(one.duplicate_of is None for one in sent)
+        if not fresh or first is None or not self._offers.put(messages, first):
+            self._stirred = True
+        self._wake()
+
+    def _wake(self) -> None:
         if self._stir is not None:
             try:
                 self._loop.call_soon_threadsafe(self._resolve)
             except RuntimeError:  # the loop was closed without closing us: nobody waits any more
                 self._stir = None
+
+    def _look(self) -> None:
+        self._stirred = True
+        self._resolve()
 
     def _resolve(self) -> None:
         if self._stir is not None and not self._stir.done():

@@ -63,6 +63,7 @@ class Checked:
     empty: tuple[str, ...]  # handlers that are said to touch nothing
     unmade: dict[str, str]  # event types without an event, and why
     undeclared: tuple[Undeclared, ...]  # what handlers touched outside of their footprints, each once
+    watched: bool  # whether that was looked at: statements could be read
     rejected: tuple[str, ...]  # why events are rejected on arrival: they have no place in the order, and no pair
 
     @property
@@ -86,16 +87,18 @@ def check(
     """
     with _watched(app) as undeclared:
         found = _check(app, events, scene, budget, seed, progress)
-        return replace(found, undeclared=tuple(undeclared()))
+        if undeclared is None:
+            return found
+        return replace(found, undeclared=tuple(undeclared()), watched=True)
 
 
 @contextmanager
-def _watched(app: App[Any]) -> Iterator[Callable[[], list[Undeclared]]]:
-    """What was undeclared until now; always nothing where statements cannot be read."""
+def _watched(app: App[Any]) -> Iterator[Callable[[], list[Undeclared]] | None]:
+    """What was undeclared until now; None where statements cannot be read."""
     try:
         from commute.observe.watch import watching
     except ImportError:
-        yield list
+        yield None
         return
     with watching(app) as watch:
         yield lambda: watch.undeclared
@@ -131,6 +134,7 @@ def _check(
         empty=tuple(h.name for h in app.handlers if h.unordered or all(e.declared.unordered for e in h.events)),
         unmade=unmade,
         undeclared=(),
+        watched=False,
         rejected=tuple(rejected),
     )
 
@@ -168,10 +172,14 @@ def _footprints(app: App[Any], events: Sequence[Numbered], rejected: list[str]) 
     found, kinds = [], kinds_of(app)
     for numbered in events:
         try:
-            found.append(footprint_of(app, numbered.event, kinds))
+            type_, footprint = footprint_of(app, numbered.event, kinds)
         except CommuteError as error:
             rejected.append(error.message)
-            found.append(("", ()))
+            type_, footprint = "", ()
+        if type_ and kinds.get(type_) is None:
+            rejected.append(f"no handler takes {type_!r}")
+            type_ = ""
+        found.append((type_, footprint))
     return found
 
 

@@ -40,7 +40,7 @@ def interleavings(
         return
     for at in range(lines_max):
         hold = _Hold(first.id, second.id, at, wait_s)
-        end = trial_in_threads(app, [*before, first, second], scene, hold.on, concurrency=2)
+        end = trial_in_threads(app, [*before, first, second], scene, hold.on, concurrency=2, alone=len(before))
         if hold.line is None:
             return  # it has no more lines
         if hold.met:

@@ -4,8 +4,9 @@
     before ─▶ b ─▶ a ─┼─ same tables, results     an independent pair commutes, and its parts do not
     before ─▶ a ∥ b  ─┘  and emissions            see each other half done
 
-Together means: with other interleavings at each await, by seeds; and for a `def` handler, with the other event run as a
-whole before each line that it executes. A difference refutes independence; that there is none proves nothing.
+What comes before is run in sequence each time, so that what differs is the pair's doing. Together means: with other
+interleavings at each await, by seeds; and for a `def` handler, with the other event run as a whole before each line
+that it executes. A difference refutes independence; that there is none proves nothing.
 
 Source: Clements et al., "The Scalable Commutativity Rule" (2013), SIM commutativity from a reachable state.
 """
@@ -65,7 +66,7 @@ def _others(
 ) -> Iterator[tuple[str, End]]:
     yield "b, then a", trial(app, [*before, b, a], scene)
     for seed in range(effort.seeds):
-        yield f"together, seed {seed}", trial(app, [*before, a, b], scene, concurrency=2, seed=seed)
+        yield f"together, seed {seed}", trial(app, [*before, a, b], scene, concurrency=2, seed=seed, alone=len(before))
     for first, second, names in ((a, b, "ab"), (b, a, "ba")):
         for line, end in interleavings(app, before, first, second, scene, effort.lines_max, effort.wait_s):
             yield f"{names[1]} while {names[0]} is at {line}", end

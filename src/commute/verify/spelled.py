@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
@@ -14,10 +16,16 @@ from commute.codec import is_pydantic
 from commute.verify.orders import Counterexample
 
 
-def as_test(found: Counterexample, app: str) -> str:
-    """The text of a test module; `app` is ``module:name``. The test fails as long as the counterexample holds."""
+def as_test(found: Counterexample, app: str, scene: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The text of a test module; `app` is ``module:name``. The test fails as long as the counterexample holds.
+
+    `scene`: arguments of `assert_commutes` (``set_up``, ``clear``, ``look``) to the ``module:function`` that each is.
+    """
     module, _, name = app.partition(":")
     imports: dict[str, set[str]] = {module: {name or "app"}}
+    for role, place in scene.items():
+        where, _, function = place.partition(":")
+        imports.setdefault(where, set()).add(function if function == role else f"{function} as {role}")
     before = [spell(numbered.event, imports) for numbered in found.before]
     pair = [spell(numbered.event, imports) for numbered in (found.a, found.b)]
     lines = [f"    {text}," for text in (*before, *pair)]
@@ -33,7 +41,7 @@ def as_test(found: Counterexample, app: str) -> str:
             *(f"    # {found.one} / {found.other}: {difference}" for difference in found.differences[:2]),
             f"    assert_commutes({name or 'app'}, [",
             *(f"    {line}" for line in lines),
-            "    ])",
+            f"    ]{''.join(f', {role}={role}' for role in scene)})",
             "",
         ]
     )

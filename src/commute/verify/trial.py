@@ -59,12 +59,24 @@ def type_of(app: App[Any], event: object) -> str:
     return app.encoder.encode(named(event))[0]
 
 
-def trial(app: App[Any], events: Sequence[Numbered], scene: Scene, *, concurrency: int = 1, seed: int = 0) -> End:
-    """Run `events` in this sequence, in virtual time; with `concurrency` 1 strictly one after the other.
+def trial(
+    app: App[Any],
+    events: Sequence[Numbered],
+    scene: Scene,
+    *,
+    concurrency: int = 1,
+    seed: int = 0,
+    alone: int = 0,
+    each: Callable[[Handler], Handler] = lambda handler: handler,
+) -> End:
+    """Run `events` in this sequence, in virtual time: the first `alone` of them, or all with `concurrency` 1, strictly
+    one after the other. `each` says what runs instead of each handler.
 
     Raises what `commute.testing.run` raises, but that sockets are not refused: a database may be real here.
     """
-    course = _course(app, events, scene, concurrency, seed, _once, real=False)
+    course = _course(
+        app, events, scene, concurrency, seed, lambda handler: each(_once(handler)), alone=alone, real=False
+    )
 
     def loop() -> VirtualLoop:
         made = course.make_loop()
@@ -77,10 +89,20 @@ def trial(app: App[Any], events: Sequence[Numbered], scene: Scene, *, concurrenc
 
 
 def trial_in_threads(
-    app: App[Any], events: Sequence[Numbered], scene: Scene, held: Callable[[Handler], Handler], *, concurrency: int
+    app: App[Any],
+    events: Sequence[Numbered],
+    scene: Scene,
+    held: Callable[[Handler], Handler],
+    *,
+    concurrency: int,
+    alone: int,
 ) -> End:
     """The same in real time, with `def` handlers in threads of their own; `held` says what runs instead of each."""
-    course = _course(app, events, scene, concurrency, 0, lambda handler: held(_once(handler)), real=True)
+
+    def each(handler: Handler) -> Handler:
+        return held(_once(handler))
+
+    course = _course(app, events, scene, concurrency, 0, each, alone=alone, real=True)
     result = asyncio.run(course.run())
     return _end(course, result, events, scene)
 
@@ -93,13 +115,14 @@ def _course(
     seed: int,
     each: Callable[[Handler], Handler],
     *,
+    alone: int,
     real: bool,
 ) -> Course:
     if scene.clear is not None:
         scene.clear()
     ids = [numbered.id for numbered in events]
     given = [numbered.event for numbered in events]
-    return Course(app, given, scene.ground, concurrency, seed, ids, real=real, each=each)
+    return Course(app, given, scene.ground, concurrency, seed, ids, alone=alone, real=real, each=each)
 
 
 def _once(handler: Handler) -> Handler:
@@ -109,8 +132,8 @@ def _once(handler: Handler) -> Handler:
 
 def _end(course: Course, result: Result, events: Sequence[Numbered], scene: Scene) -> End:
     results = {}
-    for position, numbered in enumerate(events, 1):
-        dead = course.dead_at.get(position)
+    for numbered in events:
+        dead = course.dead_by_id.get(numbered.id)
         results[numbered.id] = "processed" if dead is None else dead.status
     outside = None if scene.look is None else scene.look()
     return End(result.tables, course.numbered, outside, results, [repr(event) for event in result.published])

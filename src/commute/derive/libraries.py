@@ -1,0 +1,57 @@
+"""Functions of libraries that call the application back: decorators that repeat, contexts, classes to be filled in."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from typing import Any
+
+from commute.derive.attributes import wrap
+from commute.derive.run import Arguments, Named, Run
+from commute.derive.trusted import DECORATORS
+from commute.derive.values import Data, Live, Made, Unknown, Value, options
+from commute.derive.writers import is_application, is_own
+
+
+def decorates(thing: types.FunctionType) -> bool:
+    """Whether a library's decorator was put around it, which is known to call it and no other."""
+    return str(thing.__globals__.get("__name__", "")).split(".")[0] in DECORATORS
+
+
+def repeated(run: Run, thing: types.FunctionType, arguments: Arguments, named: Named, where: str) -> Value:
+    """What is tried again: it runs, and so do the functions that were given for the time between."""
+    from commute.derive.calls import call_back
+
+    original: Any = thing.__wrapped__  # type: ignore[attr-defined]
+    held = [*getattr(getattr(thing, "retry", None), "__dict__", {}).values()]
+    held += [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
+    for one in (part for some in held for part in (some if isinstance(some, list | tuple) else (some,))):
+        if isinstance(one, types.FunctionType | types.MethodType) and one is not original and _ours(one):
+            call_back(run, Live(one), [Unknown("the state of a repetition")] * 2, where)
+    found: Value = run.call(wrap(run, original), arguments, named, where)
+    return found
+
+
+def _ours(function: Any) -> bool:
+    return is_application(str(getattr(getattr(function, "__code__", None), "co_filename", "")))
+
+
+def in_context(run: Run, arguments: Arguments, where: str) -> Value:
+    """A context of an application of Flask's: its end calls what was registered for that."""
+    app = arguments[0].value if arguments and isinstance(arguments[0], Live) else None
+    for function in getattr(app, "teardown_appcontext_funcs", ()):
+        if _ours(inspect.unwrap(function)):
+            run.call(Live(function), [Data("an exception or none")], {}, where)
+    return Data("a context")
+
+
+LEAVES_OPEN = ("collections", "_collections_abc", "json", "string", "html", "argparse")  # methods that subclasses fill
+
+
+def fills_in(value: Value) -> str:
+    """The application's class whose methods a library's method calls; empty for none."""
+    for option in options(value):
+        cls = option.cls if isinstance(option, Made) else type(option.value) if isinstance(option, Live) else object
+        if is_own(cls):
+            return cls.__name__
+    return ""

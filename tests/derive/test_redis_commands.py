@@ -1,0 +1,82 @@
+"""Commands of Redis as services give them: in pipelines, chained, under locks; no server is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from commute import App, Event
+from commute.derive.application import derive
+
+client = redis.Redis(decode_responses=True)
+VIEWS = "views:{page}"
+
+
+class Viewed(Event):
+    page: str
+    visitor: str = ""
+
+
+def counted_in_a_pipeline(event: Viewed) -> None:
+    with client.pipeline() as pipe:
+        pipe.incr(f"n:{event.page}")
+        pipe.execute()
+
+
+def looked_at_in_a_pipeline(event: Viewed) -> None:
+    with client.pipeline() as pipe:
+        pipe.incr(f"n:{event.page}")
+        (count,) = pipe.execute()
+    print(count)
+
+
+def chained(event: Viewed) -> None:
+    pipe: Any = client.pipeline()
+    pipe.set(f"a:{event.page}", 1).expire(f"b:{event.page}", 5).execute()
+
+
+def fields_by_a_mapping(event: Viewed) -> None:
+    client.hset(f"h:{event.page}", "x", "1", mapping={event.visitor: "2"})
+
+
+def under_a_lock(event: Viewed) -> None:
+    with client.lock(f"lock:{event.page}", timeout=5):
+        client.sadd(f"s:{event.page}", event.visitor)
+
+
+def key_by_a_pattern(event: Viewed) -> None:
+    client.incr(VIEWS.format(page=event.page))
+
+
+def published(event: Viewed) -> None:
+    client.publish(f"c:{event.page}", event.visitor)
+
+
+def all_keys(_event: Viewed) -> None:
+    for key in client.scan_iter("views:*"):
+        print(key)
+
+
+EXPECTED: list[tuple[Callable[[Viewed], None], set[tuple[str, str]]]] = [
+    (counted_in_a_pipeline, {("redis/n:p", "add")}),
+    (looked_at_in_a_pipeline, {("redis/n:p", "write")}),
+    (chained, {("redis/a:p", "write"), ("redis/b:p", "write")}),
+    (fields_by_a_mapping, {("redis/h:p", "write")}),
+    (under_a_lock, {("redis/lock:p", "write"), ("redis/s:p", "write")}),
+    (key_by_a_pattern, {("redis/views:p", "add")}),
+    (published, {("redis/c:p", "write")}),
+    (all_keys, {("redis", "read")}),
+]
+
+
+@pytest.mark.parametrize(("function", "expected"), EXPECTED, ids=lambda one: getattr(one, "__name__", ""))
+def test_what_commands_touch(function: Callable[[Viewed], None], expected: set[tuple[str, str]]) -> None:
+    app: App[None] = App("pages", "memory://")
+    app.on(Viewed)(function)
+    found = derive(app.handlers)
+    handler = app.handlers[0]
+    footprint = found.declared(handler, handler.events[0]).declared.footprint(Viewed(page="p", visitor="v"))
+    assert {(access.key, access.mode) for access in footprint} == expected

@@ -1,0 +1,201 @@
+"""`commute observe`: what a sample touches becomes a declaration that covers it, beside the one that is there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from commute import Event
+from commute.cli import main
+from commute.core.footprint import Access
+from commute.observe.cover import covers
+from commute.observe.proposal import proposed
+from commute.observe.running import Running
+from commute.rehearsal.course import Ground
+from commute.verify.sample import sample
+from commute.verify.trial import Scene
+from tests.observe.planted import DDL, PLANTED, ROWS, Changed, Row, on_block, on_sqlalchemy, on_sqlite3
+
+
+class Line(Event):
+    sku: str
+    depot: int
+
+
+class Ordered(Event):
+    order_id: int
+    customer_id: int
+    quantity: int = 1
+    coupon: str | None = None
+    lines: list[Line] = msgspec.field(default_factory=list)
+
+
+def attempt(event: Event, *seen: tuple[str, str]) -> Running:
+    made = Running.__new__(Running)
+    made.event = event
+    made.seen = {Access(key, mode): None for key, mode in seen}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [
+        ([(Ordered(order_id=1, customer_id=1), [("customer/1", "read")])], [("read", "customer/{customer_id}")]),
+        (
+            [
+                (Ordered(order_id=1, customer_id=1), [("order/1", "read"), ("order/1", "write")]),
+                (Ordered(order_id=2, customer_id=1), [("order/2", "read")]),
+            ],
+            [("write", "order/{order_id}")],
+        ),
+        (  # one value is that of a field by chance, the other is not
+            [
+                (Ordered(order_id=1, customer_id=5), [("account/1", "add")]),
+                (Ordered(order_id=2, customer_id=5), [("account/9", "add")]),
+                (Ordered(order_id=3, customer_id=5), [("account/8", "add")]),
+            ],
+            [("add", "account")],
+        ),
+        (
+            [(Ordered(order_id=1, customer_id=5, lines=[Line(sku="a", depot=3), Line(sku="b", depot=4)]),
+              [("stock/3/a", "add"), ("stock/4/b", "add")])],
+            [("add", "stock/{lines.*.depot}/{lines.*.sku}")],
+        ),
+        (
+            [
+                (Ordered(order_id=1, customer_id=5, coupon="x"), [("coupon/x", "write")]),
+                (Ordered(order_id=2, customer_id=5), [("order/2/line", "write"), ("audit/+new", "insert")]),
+            ],
+            [("write", "coupon/{coupon?}"), ("write", "order/{order_id}/line"), ("add", "audit")],
+        ),
+        (
+            [(Ordered(order_id=1, customer_id=5), [("order/1", "read"), ("order/1", "add")])],
+            [("write", "order/{order_id}")],
+        ),
+        ([(Ordered(order_id=1, customer_id=5), [("", "write")])], None),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_what_is_proposed(attempts: Any, expected: list[tuple[str, str]] | None) -> None:
+    assert proposed([attempt(event, *seen) for event, seen in attempts], Ordered) == expected
+
+
+@pytest.mark.parametrize("row", PLANTED, ids=str)
+@pytest.mark.parametrize("place", [on_block, on_sqlite3, on_sqlalchemy])
+def test_a_handler_that_declares_what_is_proposed_is_left_in_peace(
+    row: Row, place: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "commute")
+    scene = Scene(Ground(tables=(*DDL, *ROWS)))
+    events = [Changed(), Changed(order_id=3, customer_id=8, ref="r-3", sku="mug", other="tea")]
+    (found,) = sample(place(row.statements, row.wrong), events, scene, events_max=10).handlers
+    assert found.undeclared
+    if found.proposal is None:
+        assert row.lacks.startswith("nothing")
+        return
+    options: dict[str, Any] = {"reads": [], "writes": [], "adds": []}
+    for mode, text in found.proposal:
+        options[{"read": "reads", "write": "writes", "add": "adds"}[mode]].append(text)
+    again = sample(place(row.statements, options), events, scene, events_max=10)
+    assert again.ok
+    assert not again.handlers[0].untouched
+    assert all(covers({"": "write"}, one.key, one.mode) for one in found.seen)
+
+
+SHOP = """
+from commute import App, Context, Event
+
+class Ordered(Event):
+    order_id: int
+    customer_id: int
+
+class Paid(Event):
+    order_id: int
+
+class Lost(Event):
+    order_id: int
+
+app = App("shop", "memory://")
+
+@app.on(Ordered, writes=["order/{order_id}", "customer/{customer_id}"], reads="rate/{customer_id}")
+async def reserve(event: Ordered, ctx: Context) -> None:
+    async with ctx.transaction() as tx:
+        tx.execute("INSERT OR REPLACE INTO orders VALUES(?, ?)", (event.order_id, event.customer_id))
+        tx.execute("SELECT points FROM customer WHERE id = ?", (event.customer_id,))
+        tx.execute("UPDATE goods SET stock = stock - 1 WHERE id = ?", (event.customer_id,))
+
+@app.on(Paid)
+async def pay(event: Paid, ctx: Context) -> None:
+    async with ctx.transaction() as tx:
+        for (customer,) in tx.execute("SELECT customer_id FROM orders WHERE id = ?", (event.order_id,)):
+            tx.execute("UPDATE customer SET points = 1 WHERE id = ?", (customer,))
+
+@app.on(Lost, unordered=True)
+async def lose(event: Lost) -> None:
+    raise KeyError(event.order_id)
+
+async def make(app):
+    async with app.transaction() as tx:
+        tx.execute("CREATE TABLE orders(id INTEGER PRIMARY KEY, customer_id INTEGER)")
+        tx.execute("CREATE TABLE customer(id INTEGER PRIMARY KEY, points INTEGER)")
+        tx.execute("CREATE TABLE goods(id INTEGER PRIMARY KEY, stock INTEGER)")
+"""
+LOG = [
+    {"type": "ordered", "order_id": 1, "customer_id": 70},
+    {"type": "ordered", "order_id": 2, "customer_id": 80},
+    {"type": "paid", "order_id": 1},
+    {"type": "paid", "order_id": 2},
+    {"type": "lost", "order_id": 2},
+]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> str:
+    caplog.set_level(logging.CRITICAL, "commute")  # as the command sets it, and as it was afterwards
+    name = f"observed_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(SHOP)
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in LOG))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def test_the_command_says_what_to_paste(shop: str) -> None:
+    ran = CliRunner().invoke(main, ["observe", f"{shop}:app", "log.jsonl", "--set-up", f"{shop}:make"])
+    assert ran.exit_code == 1, ran.output
+    order = 'writes="order/{order_id}"'
+    assert f'@app.on(Ordered, reads="customer/{{customer_id}}", {order}, adds="goods/{{customer_id}}")' in ran.output
+    assert "not declared: adds goods/70" in ran.output
+    assert 'never touched: reads="rate/{customer_id}"' in ran.output
+    assert 'only read: writes="customer/{customer_id}"' in ran.output
+    assert '@app.on(Paid, reads="order/{order_id}", writes="customer")' in ran.output
+    assert "declared: nothing, so EVERYTHING; 2 events" in ran.output
+    assert "it touches nothing by its declaration, so it is not watched" in ran.output
+    assert "nothing runs in parallel for it" in ran.output
+
+
+def test_the_command_in_json_and_without_a_log(shop: str) -> None:
+    ran = CliRunner().invoke(main, ["observe", f"{shop}:app", "--events", "30", "--set-up", f"{shop}:make", "--json"])
+    assert ran.exit_code == 1, ran.output
+    found = json.loads(ran.stdout)
+    assert found["proves_independence"] is False
+    assert found["events"] == 30
+    assert found["failed"] == 10
+    reserve, pay, _ = found["handlers"]
+    assert reserve["undeclared"][0]["mode"] == "add"
+    assert {"mode": "write", "key": "order/{order_id}"} in reserve["proposal"]
+    assert pay["undeclared"] == []
+
+
+def test_what_is_declared_in_full_is_said_to_be(shop: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{shop}.py"
+    path.write_text(path.read_text().replace('reads="rate/{customer_id}"', 'adds="goods/{customer_id}"'))
+    ran = CliRunner().invoke(main, ["observe", f"{shop}:app", "log.jsonl", "--set-up", f"{shop}:make"])
+    assert ran.exit_code == 0, ran.output
+    assert "not declared" not in ran.output
