@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import socket
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, Producer, TopicPartition, cimpl
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from commute.cloudevents import PlainJson
@@ -364,6 +365,43 @@ def test_a_killed_broker_loses_nothing_that_was_confirmed(rig: Rig, caplog: pyte
     first_seen = list(dict.fromkeys(worker.ids))
     assert first_seen == sorted(first_seen, key=lambda name: int(name[1:])), "the sequence is kept"
     assert caplog.text.count("warning[not-reachable]") <= 4, "said for each change, not for each attempt"
+
+
+def fail_for_good(wire: KafkaWire) -> None:
+    """Have librdkafka's producer fail as when a broker lost what it had confirmed: its library has a call for that."""
+    outgoing = wire._outgoing
+    assert outgoing is not None
+    handle = ctypes.c_void_p.from_address(id(outgoing._producer) + object.__basicsize__)
+    fail = ctypes.CDLL(cimpl.__file__).rd_kafka_test_fatal_error
+    assert fail(handle, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, b"made by a test") == 0
+
+
+def test_a_producer_that_fails_for_good_is_replaced(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    sender = rig.sender()
+    sender.send(messages(1)).result(DEADLINE_S)
+    fail_for_good(sender)
+    until(lambda: "failed for good (test_fatal_error: made by a test)" in caplog.text, "it is said while idle")
+    sender.send(messages(1, 1)).result(DEADLINE_S)
+    assert [record.value() for record in rig.records(rig.topic, 1, 2)] == [b'{"n":0}', b'{"n":1}']
+
+
+def test_what_was_under_way_in_a_producer_that_fails_is_told(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    killable("kafka")
+    sender = rig.sender()
+    sender.send(messages(1)).result(DEADLINE_S)
+    kill("kafka")  # so that it is under way
+    try:
+        under_way = [sender.send(messages(1_000, start)) for start in (1, 1_001)]
+        until(lambda: len(sender._outgoing._producer) == 2_000, "both are handed over")  # type: ignore[union-attr]
+        fail_for_good(sender)
+        for future in under_way:
+            with pytest.raises(NotReachableError, match=r"failed for good .*sending the same again is harmless"):
+                future.result(DEADLINE_S)
+    finally:
+        restart("kafka")
+    sender.send(messages(2_000, 1)).result(DEADLINE_S)
+    assert [dict(record.headers())["ce_id"].decode() for record in rig.records(rig.topic, 1, 2_001)] == names(0, 2_001)
+    assert caplog.text.count("failed for good") == 1
 
 
 def test_closing_while_the_broker_is_gone_is_short(rig: Rig) -> None:
