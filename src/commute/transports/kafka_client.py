@@ -40,6 +40,7 @@ class KafkaOptions(StreamOptions):
     ca_file: str = ""  # of the authority that signed the brokers' certificates; empty: the system's
     instance_id: str = ""  # static membership: a restart within the session changes no assignment
     session_s: float = 10.0
+    metadata_every_s: float = 10.0  # how soon a reader sees partitions that are added, or its topic made anew
     batch_max: int = 500  # arrivals handed over at once
     fetched_bytes_max: int = 16 * MIB  # taken from the broker ahead of being handed over
     commit_every_s: float = 0.25
