@@ -82,6 +82,9 @@ class Broker:
     def start(self) -> str:
         """Its URL, once it answers; at once if it runs already. Raises NotAvailableError."""
         started = time.monotonic()
+        if self.ports.keys() != self.server.ports.keys():  # of an older configuration
+            self.stop()
+            self.ports = {}
         if not self.is_whole:
             self.folder.mkdir(parents=True, exist_ok=True)
             install(self.server.packages, self.name)

@@ -143,11 +143,23 @@ def mosquitto(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
 
 
 NODES = ("node-1", "node-2", "node-3")
+USER, PASSWORD = "commute", "commute"
 
 
 def kafka(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
-    """One node that is broker and controller (KRaft), without the copies and waits meant for clusters."""
+    """One node that is broker and controller (KRaft), without the copies and waits meant for clusters. At the port
+    `sasl` it speaks TLS, with certificate.pem, and asks who one is: USER may do all, guest may look at nothing."""
+    certified(folder)
     configuration = [
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        f"super.users=User:ANONYMOUS;User:{USER}",
+        "ssl.keystore.type=PEM",
+        "ssl.keystore.location=keystore.pem",
+        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256",
+        "listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule "
+        f'required user_{USER}="{PASSWORD}" user_guest="guest";',
+        "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config="
+        "org.apache.kafka.common.security.scram.ScramLoginModule required;",
         "offsets.topic.replication.factor=1",
         "transaction.state.log.replication.factor=1",
         "transaction.state.log.min.isr=1",
@@ -155,7 +167,8 @@ def kafka(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
         "share.coordinator.state.topic.min.isr=1",
     ]
     voters = f"1@127.0.0.1:{ports['controller']}"
-    return [kafka_node(folder, 1, ports["main"], voters, configuration, ["-Xms128m", "-Xmx384m"])]
+    listeners = {"PLAINTEXT": ports["main"], "SASL_SSL": ports["sasl"]}
+    return [kafka_node(folder, 1, listeners, voters, configuration, ["-Xms128m", "-Xmx384m"])]
 
 
 def kafka_cluster(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
@@ -171,23 +184,27 @@ def kafka_cluster(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
     jvm = ["-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1"]  # soon there, though never fast
     with ThreadPoolExecutor(len(NODES)) as pool:  # each makes its storage first, with a Java of its own
         made = [
-            pool.submit(kafka_node, folder, number, ports[f"node-{number}"], voters, configuration, jvm)
+            pool.submit(kafka_node, folder, number, {"PLAINTEXT": ports[f"node-{number}"]}, voters, configuration, jvm)
             for number in (1, 2, 3)
         ]
     return [replace(one.result(), role=role) for role, one in zip(NODES, made, strict=True)]
 
 
-def kafka_node(folder: Path, number: int, port: int, voters: str, more: list[str], jvm: list[str]) -> Launch:
-    """Broker and controller in one process, with small indexes and few threads. `voters`: all controllers."""
-    broker = f"127.0.0.1:{port}"
+def kafka_node(
+    folder: Path, number: int, ports: Mapping[str, int], voters: str, more: list[str], jvm: list[str]
+) -> Launch:
+    """Broker and controller in one process, with small indexes and few threads. `ports`: where it listens, by Kafka's
+    name of the protocol; `voters`: all controllers."""
+    listeners = ",".join(f"{protocol}://127.0.0.1:{port}" for protocol, port in ports.items())
     controller = next(voter.partition("@")[2] for voter in voters.split(",") if voter.startswith(f"{number}@"))
     data = Path("data") if voters.count("@") == 1 else Path("data", str(number))
     configuration = [
         "process.roles=broker,controller",
         f"node.id={number}",
-        f"listeners=PLAINTEXT://{broker},CONTROLLER://{controller}",
-        f"advertised.listeners=PLAINTEXT://{broker}",
+        f"listeners={listeners},CONTROLLER://{controller}",
+        f"advertised.listeners={listeners}",
         "controller.listener.names=CONTROLLER",
+        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL",
         f"controller.quorum.voters={voters}",
         f"log.dirs={data}",
         "log.index.size.max.bytes=1048576",
@@ -221,6 +238,20 @@ def kafka_node(folder: Path, number: int, port: int, voters: str, more: list[str
         if done.returncode != 0:
             raise NotAvailableError(f"Kafka's storage could not be made: {last_line(done.stdout)}")
     return Launch(command=[*java, "kafka.Kafka", file])
+
+
+def certified(folder: Path) -> None:
+    """Have a key and a certificate for 127.0.0.1 that vouches for itself: certificate.pem, and both in keystore.pem."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    if (folder / "keystore.pem").exists():
+        return
+    command = [needed("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "3650", "-subj", "/CN=commute-test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    done = run([*command, "-keyout", str(key), "-out", str(certificate)], timeout_s=SETUP_S_MAX)
+    if done.returncode != 0:
+        raise NotAvailableError(f"openssl made no certificate: {last_line(done.stdout)}")
+    key.chmod(0o600)
+    written(folder / "keystore.pem", [key.read_text(), certificate.read_text()])
 
 
 _maven = threading.Lock()
@@ -337,8 +368,8 @@ SERVERS = {
         ),
         Server(
             name="kafka",
-            packages={"java": "default-jre-headless", "mvn": "maven"},
-            ports={"main": 20092, "controller": 20093},
+            packages={"java": "default-jre-headless", "mvn": "maven", "openssl": "openssl"},
+            ports={"main": 20092, "controller": 20093, "sasl": 20090},
             url="kafka://127.0.0.1:{main}",
             launches=kafka,
             answers=handshakes.kafka,

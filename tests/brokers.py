@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -87,6 +88,16 @@ def kill(name: str, *nodes: str) -> None:
 def restart(name: str) -> str:
     """Start it again after `kill`; its address, once it answers."""
     return control("start", name).split()[1]
+
+
+def kafka_secured() -> tuple[int, Path]:
+    """The port at which our Kafka speaks TLS and asks who one is, and the file of its authority. Skips (CI: fails)
+    where it is not ours."""
+    broker_url("kafka")
+    folder = URLS.parent / "kafka"
+    if given_url("kafka") or not (folder / "certificate.pem").exists():
+        unavailable("Kafka is not ours: who may do what there is not known")
+    return int(json.loads((folder / "state.json").read_text())["ports"]["sasl"]), folder / "certificate.pem"
 
 
 def rabbitmqctl(*arguments: str) -> str:
