@@ -10,12 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from commute.cloudevents import PlainJson
 from commute.transports.kafka import KafkaOptions, KafkaWire, parse
 from tests.transports.wires import DEADLINE_S, Worker, messages, names, until
+
+ASK_S_MAX = 5.0  # of one question to a node, which may be gone: another one is asked next
 
 
 class Rig:
@@ -76,8 +78,11 @@ class Rig:
 
     def state(self, partition: int = 0) -> tuple[int, set[int]]:
         """The node that leads the partition (-1: none) and those that are in sync, as the node that was asked knows
-        it; no leader and none in sync where it has not heard of a new topic yet."""
-        found = self.admin.list_topics(self.topic, timeout=DEADLINE_S).topics[self.topic].partitions.get(partition)
+        it; no leader and none in sync where it has not heard of a new topic yet, or was killed before it answered."""
+        try:
+            found = self.admin.list_topics(self.topic, timeout=ASK_S_MAX).topics[self.topic].partitions.get(partition)
+        except KafkaException:
+            return -1, set()
         return (-1, set()) if found is None else (int(found.leader), set(found.isrs))
 
     def close(self) -> None:

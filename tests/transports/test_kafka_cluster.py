@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from commute.errors import NotReachableError
@@ -41,6 +42,31 @@ def crash(*numbers: int) -> None:
     kill("kafka3", *(f"node-{number}" for number in numbers))
 
 
+def leader_of(rig: Rig) -> int:
+    """The node that leads the partition; waits until the one that is asked knows."""
+    leader = -1
+
+    def known() -> bool:
+        nonlocal leader
+        leader, _in_sync = rig.state()
+        return leader in NODES
+
+    until(known, "it has a leader")
+    return leader
+
+
+def settings(rig: Rig) -> dict[str, str]:
+    """The topic's; none if the node that is asked has not heard of it yet."""
+    asked = ConfigResource(ConfigResource.Type.TOPIC, rig.topic)
+    try:
+        found = rig.admin.describe_configs([asked])[asked].result(DEADLINE_S)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        return {}
+    return {name: str(entry.value) for name, entry in found.items()}
+
+
 def nothing_is_lost(rig: Rig, load: Load, worker: Worker[KafkaWire]) -> None:
     """All that was confirmed is in the log, once and in the sequence in which it was sent, and arrives so."""
     logged = [dict(record.headers())["ce_id"].decode() for record in rig.records(rig.topic, 1, rig.end())]
@@ -54,19 +80,17 @@ def nothing_is_lost(rig: Rig, load: Load, worker: Worker[KafkaWire]) -> None:
 def test_a_topic_that_is_made_has_three_copies_and_needs_two(rig: Rig) -> None:
     rig.sender()
     until(lambda: rig.state()[1] == NODES, "three copies")
-    asked = ConfigResource(ConfigResource.Type.TOPIC, rig.topic)
-    settings = rig.admin.describe_configs([asked])[asked].result(DEADLINE_S)
-    assert settings["min.insync.replicas"].value == "2"
+    until(lambda: settings(rig).get("min.insync.replicas") == "2", "two have to have it")
 
 
 def test_a_killed_leader_costs_no_confirmed_event_and_no_sequence(rig: Rig) -> None:
     worker = rig.worker()
     with Load(rig.sender()) as load:
         load.goes_on()
-        leader, _in_sync = rig.state()
+        leader = leader_of(rig)
         crash(leader)
         load.goes_on()
-        assert leader not in rig.state()[1], "it goes on while that node is down"
+        until(lambda: rig.state()[1] == NODES - {leader}, "it goes on while that node is down")
         restart("kafka3")
         until(lambda: rig.state()[1] == NODES, "it has caught up")
         load.goes_on()
@@ -77,7 +101,7 @@ def test_without_a_majority_it_waits(rig: Rig) -> None:
     worker = rig.worker()
     with Load(rig.sender()) as load:
         load.goes_on()
-        leader, _in_sync = rig.state()
+        leader = leader_of(rig)
         crash(*sorted(NODES - {leader})[:1], leader)
         restart("kafka3")
         load.goes_on()
@@ -90,7 +114,7 @@ def test_what_too_few_have_is_not_confirmed(rig: Rig) -> None:
     rig.admin.create_topics([new])[rig.topic].result(DEADLINE_S)
     sender = rig.sender(replace(rig.options(), confirm_s_max=3.0))
     sender.send(messages(1)).result(DEADLINE_S)
-    leader, _in_sync = rig.state()
+    leader = leader_of(rig)
     crash(max(NODES - {leader}))
     until(lambda: len(rig.state()[1]) == 2, "the others know that it is gone")
     with pytest.raises(NotReachableError):
@@ -103,4 +127,5 @@ def test_what_too_few_have_is_not_confirmed(rig: Rig) -> None:
     worker = rig.worker()
     sender.send(messages(1, 1)).result(DEADLINE_S)
     worker.has(2)
-    assert worker.ids == names(0, 2)
+    # Twice, if the leader had taken it in before it knew that too few are left: it was not confirmed all the same.
+    assert list(dict.fromkeys(worker.ids)) == names(0, 2)
