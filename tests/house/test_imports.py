@@ -237,7 +237,7 @@ def test_no_product_module_imports_testing() -> None:
 
 # Not transports but what one is made of, or what all share; every other module there is one broker's, and has its name
 # alone or in front of an underscore: kafka, kafka_reading.
-SHARED_PARTS = {"base", "finding", "groups", "mailbox", "waiting", "wire"}
+SHARED_PARTS = {"base", "finding", "groups", "mailbox", "trust", "waiting", "wire"}
 PARTS = {"sqlite": {"rows", "offers"}, "sqlite_doctor": {"rows"}}
 
 
