@@ -449,9 +449,12 @@ class RabbitmqWire:
 
     def _read(self, routing_key: str, properties: Any, body: bytes) -> Message:
         stamp_s = properties.timestamp
+        headers = texts(properties.headers) if properties.headers else {}
+        if self._plain is not None and properties.type:  # AMQP's own field for it, where no header says otherwise
+            headers.setdefault("type", text(properties.type))
         return cloudevents.read(
             body,
-            texts(properties.headers) if properties.headers else {},
+            headers,
             _PREFIXES,
             text(properties.content_type or ""),
             name=text(routing_key) or self._options.stream,
