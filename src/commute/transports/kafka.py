@@ -49,13 +49,14 @@ _PORT = 9092
 _PARTITIONS_MAX = 10_000
 _SECURITY = (PLAINTEXT, "ssl", "sasl_plaintext", "sasl_ssl")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-_GIVEN = frozenset({"partitions", "security", "mechanism", "ca_file", "instance_id"})
+_GIVEN = frozenset({"content", "partitions", "security", "mechanism", "ca_file", "instance_id"})
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _URL = re.compile(r"kafka://(?:(?P<login>[^/?#]*)@)?(?P<hosts>[^/?#@]+)(?:/(?P<topic>[^?#]*))?(?:\?(?P<query>[^#]*))?")
 _HOST = re.compile(r"(?P<name>[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _ACCEPTED = (
     "write kafka://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]/TOPIC, and of partitions=N, "
-    f"security={'|'.join(_SECURITY)}, mechanism={'|'.join(_MECHANISMS)}, ca_file and instance_id what is needed"
+    f"security={'|'.join(_SECURITY)}, mechanism={'|'.join(_MECHANISMS)}, ca_file, content=structured and "
+    "instance_id what is needed"
 )
 
 
@@ -90,6 +91,7 @@ def parse(url: str) -> KafkaOptions:
         user=unquote(user),
         password=unquote(password),
         ca_file=given.get("ca_file", ""),
+        structured=cloudevents.is_structured(given.get("content", cloudevents.CONTENTS[0]), _ACCEPTED),
         instance_id=given.get("instance_id", ""),
     )
 

@@ -40,6 +40,7 @@ class KafkaOptions(StreamOptions):
     password: str = field(default="", repr=False)
     mechanism: str = "PLAIN"  # of SASL: how the user is proved
     ca_file: str = ""  # of the authority that signed the brokers' certificates; empty: the system's
+    structured: bool = False  # events are sent as one JSON document each, not with their attributes in headers
     instance_id: str = ""  # static membership: a restart within the session changes no assignment
     session_s: float = 10.0
     metadata_every_s: float = 10.0  # how soon a reader sees partitions that are added, or its topic made anew
