@@ -28,8 +28,8 @@ Seen = list[tuple[object, ...]]
 def row(delivered: Delivered) -> tuple[object, ...]:
     properties = delivered.properties
     return (
-        CHANNEL, delivered.tag, delivered.routing_key, properties.content_type, texts(properties.headers or {}),
-        properties.message_id, properties.timestamp, delivered.body,
+        CHANNEL, delivered.tag, delivered.routing_key, properties.content_type or "", texts(properties.headers or {}),
+        properties.message_id or "", properties.timestamp, delivered.body,
     )  # fmt: skip
 
 

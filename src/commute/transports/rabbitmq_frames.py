@@ -38,11 +38,11 @@ _TEXTS = _CORRELATION_ID | _REPLY_TO | _EXPIRATION
 
 
 class Properties(msgspec.Struct, frozen=True, gc=False):
-    """Those that we read, under pika's names."""
+    """Those that we read, under pika's names; empty where there is none."""
 
-    content_type: str | None
+    content_type: str
     headers: dict[str, str]
-    message_id: str | None
+    message_id: str
     timestamp: int | None
 
 
@@ -101,8 +101,9 @@ def _last_text(buffer: bytes, at: int, end: int) -> str:
 
 def _properties(buffer: bytes, at: int, end: int, flags: int) -> Properties:
     """What lies from `at` to `end`. Raises ValueError, IndexError or struct.error where only pika can tell."""
-    content_type = message_id = timestamp = None
+    content_type = message_id = ""
     headers: dict[str, str] = {}
+    timestamp = None
     if flags & _MORE_FLAGS:
         raise ValueError("flags in more than one word")
     if flags & _CONTENT_TYPE:
