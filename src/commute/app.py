@@ -426,7 +426,11 @@ class App(Router[S]):
         plan, found = self.plan(), self.partitioning()
         found.check(plan.stream, partitions)
         self.connect().agree(plan.group, partitions, found.fingerprint(partitions))
-        return Fleet(plan, self.connect(), partitions, share=share, world=self._world, resume=resume, from_end=from_end)
+        link = self.connect()
+        return Fleet(
+            plan, link, partitions, share=share, count=link.partitions, world=self._world, resume=resume,
+            from_end=from_end,
+        )  # fmt: skip
 
     def own_all(self, partitions: int) -> None:
         """Note that one engine has all partitions of the stream. Blocks. Raises UsageError (``partitions-changed``)."""

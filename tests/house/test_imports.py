@@ -16,7 +16,7 @@ import pytest
 
 from tests.house.tree import PACKAGE, SOURCE, modules, project, tree
 
-GROUND = ("errors", "limits", "ids", "event")
+GROUND = ("errors", "limits", "ids", "event", "wording")
 PURE = (*GROUND, "core")
 READING = (*PURE, "codec", "footprints", "logs", "handler", "context", "router")
 STORING = (*GROUND, "database", "core.murmur2", "core.watermark", "core.footprint", "transports.base")
@@ -29,6 +29,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "errors": (),
     "limits": ("errors",),
     "ids": (),
+    "wording": (),
     "event": ("errors", "limits", "ids"),
     "core": GROUND,
     "cloudevents": (*GROUND, "transports.base"),

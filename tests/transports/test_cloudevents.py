@@ -57,6 +57,18 @@ def test_plain_json_is_read_by_the_names_of_its_fields() -> None:
     assert (whole.type, whole.data) == ("queue", body)
 
 
+def test_a_header_may_hold_the_type_of_plain_json() -> None:
+    body, by_header = b'{"name": "inner", "data": 1}', PlainJson(data=None, header="event-type")
+    assert arrived(body, {"event-type": "paid"}, plain=by_header) == Message("made", "broker", "paid", 7.0, body)
+    assert arrived(body, plain=by_header).type == "inner", "no such header: the field"
+    assert (
+        arrived(b"{}", {"event-type": "paid"}, plain=PlainJson(type=None, data=None, header="event-type")).type
+        == "paid"
+    )
+    broken = arrived(b"[", {"event-type": "paid"}, plain=by_header)
+    assert (broken.type, broken.data) == ("paid", b"["), "the dead letter says what it was to be"
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"[", b"[1]", b'{"name": 3, "data": 1}', b'{"data": 1}', b"\xff", b"[" * 100_000]
 )

@@ -43,7 +43,13 @@ Examples:
     "--log", metavar="LOG", help="Events to try, - for stdin. Without it they are made up from their classes."
 )
 @click.option("--events", type=click.IntRange(1), default=60, show_default=True, help="How many at most.")
-@click.option("--pairs", type=click.IntRange(1), default=3, show_default=True, help="Tried of each two types at most.")
+@click.option(
+    "--pairs",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help="Tried of each two types at most; those that agree in other fields first, then near ones.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same events and runs.")
 @click.option("--set-up", metavar="M:F", help="Called with the app before each run: makes tables and first rows.")
 @click.option("--clear", metavar="M:F", help="Called before each run: makes state outside the store as it was.")

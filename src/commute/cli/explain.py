@@ -291,8 +291,8 @@ def _say_waiting(shown: str, one: Subject, found: Waiting) -> None:
         say(f"intake is paused: {clean(why)}")
     if found.blockers and not found.worker:
         say(f"no worker runs: commute run {clean(shown)}")
-    waiting = {0: "no later event waits", 1: "1 later event waits"}
-    behind = waiting.get(found.followers, f"{found.followers:,} later events wait")
+    later = plural(found.followers, "later event") if found.followers else "no later event"
+    behind = f"{later} {'wait' if found.followers > 1 else 'waits'}"
     least = "" if found.complete else " (of those looked at, descriptors_max on either side)"
     if found.status == "parked":
         say(f"and {behind} for it{least}. Bring it back: commute dead retry {clean(shown)} {clean(one.id)}")
@@ -375,12 +375,14 @@ def _counted(counted: Sample | None) -> str:
     if counted is None or not counted.pairs:
         return ""
     if not counted.dependent:
-        share = f"none of {counted.pairs:,} pairs"
+        share = f"none of {plural(counted.pairs, 'pair')}"
     elif counted.dependent * 2 > counted.pairs:
         share = f"{counted.dependent:,} of {plural(counted.pairs, 'pair')}"
     else:
         share = f"1 pair in {round(counted.pairs / counted.dependent):,}"
-    return f"; in this log {share}" + (f" (a sample: the last {counted.events:,} events)" if not counted.whole else "")
+    return f"; in this log {share}" + (
+        f" (a sample: the last {plural(counted.events, 'event')})" if not counted.whole else ""
+    )
 
 
 # -- documents --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -83,6 +83,7 @@ def publish(
             for _ in _checked(producer, type_, _numbered(file), 0):
                 pass
     with _opened(producer):
+        _warn_unlabelled(producer)
         desk = None if wait_s is None else producer.desk()
         if single is not None:
             status = _one(producer, single, desk, wait_s or 0.0, as_json=as_json)
@@ -117,12 +118,15 @@ class _Producer:
     known: frozenset[str] = frozenset()
     ignored: tuple[str, ...] = ()
     handlers: dict[str, list[str]] | None = None
+    made_by: Callable[..., Message] | None = None  # `App.message`, which knows the partition labels
     link: Link | None = None
     log: Log | None = None
     world: SystemWorld = field(default_factory=SystemWorld)
 
     def message(self, type_: str, data: bytes, event_id: str | None = None) -> Message:
         """One checked message. Raises RejectedError."""
+        if self.made_by is not None:
+            return self.made_by(type_, data, id=event_id)
         type_, data = self.encoder.encode_named(type_, data)
         return Message(event_id or self.world.new_id(), self.source, type_, self.world.now_s(), data)
 
@@ -132,7 +136,8 @@ class _Producer:
         assert self.link is not None
         sender = self.link.sender()
         assert sender is not None
-        sender().send(messages, self.stream).result()
+        # Named only where it is another one: a stream of several partitions is no queue of that name.
+        sender().send(messages, None if self.stream == self.url.stream else self.stream).result()
         return [Sent(None)] * len(messages)
 
     def desk(self) -> Desk:
@@ -169,7 +174,7 @@ def _producer(
             handlers.setdefault(event.type, []).append(handler.name)
     return _Producer(
         app.url, app.db, app.group, to or app.url.stream, app.source, app.limits, app.encoder, app.name,
-        frozenset(handlers), app.ignore, handlers,
+        frozenset(handlers), app.ignore, handlers, app.message,
     )  # fmt: skip
 
 
@@ -203,6 +208,19 @@ def _opened(producer: _Producer) -> Iterator[None]:
             producer.link.close()
     finally:
         file.close()
+
+
+def _warn_unlabelled(producer: _Producer) -> None:
+    """Labels are read off an app's footprints. Without one, events that depend on each other may be parted."""
+    server, link = producer.url.server, producer.link
+    if producer.made_by is not None or link is None or server is None or not server.labelled:
+        return
+    if producer.stream == producer.url.stream and (partitions := link.partitions()) > 1:
+        note(
+            f"warning[no-label] {clean(producer.url.text)} has {partitions} partitions, and from a URL alone events "
+            "have no label: dependent ones may come to lie on different ones, out of sequence. Name the app: "
+            "commute publish MODULE:APP"
+        )
 
 
 def _warn_unhandled(producer: _Producer, type_: str) -> None:
@@ -375,7 +393,7 @@ class _Progress:
         if self._size_bytes:
             part = min(1.0, self._read_bytes / self._size_bytes)
             bar = f"{'#' * round(20 * part):<20} {part:4.0%}  "
-        click.echo(f"\r\x1b[K  {bar}{count:,} events", nl=False, err=True, color=True)
+        click.echo(f"\r\x1b[K  {bar}{plural(count, 'event')}", nl=False, err=True, color=True)
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------

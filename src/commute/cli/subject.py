@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from commute.cli.output import plural
 from commute.cli.place import Place
 from commute.core.footprint import Footprint
 from commute.errors import RejectedError, UsageError
@@ -153,7 +154,7 @@ class Reader:
         if at is None:
             places = (f"line {named.line}", f"event {named.line}")
             bad = [problem for problem in log.problems if problem.where in places]
-            raise Missing(named.text, str(bad[0]) if bad else f"the log has {len(log.events):,} events")
+            raise Missing(named.text, str(bad[0]) if bad else f"the log has {plural(len(log.events), 'event')}")
         event = log.events[at]
         try:
             kind = self._kind(event.type)

@@ -450,9 +450,12 @@ class RabbitmqWire:
 
     def _read(self, routing_key: str, properties: Properties, body: bytes) -> Message:
         stamp_s = properties.timestamp
+        headers = properties.headers
+        if self._plain is not None and properties.type:  # AMQP's own field for it, where no header says otherwise
+            headers.setdefault("type", properties.type)
         return cloudevents.read(
             body,
-            properties.headers,
+            headers,
             _PREFIXES,
             properties.content_type,
             name=routing_key or self._options.stream,

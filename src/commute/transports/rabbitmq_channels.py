@@ -147,6 +147,7 @@ class Intake:
                 texts(properties.headers or {}),
                 text(properties.message_id or ""),
                 properties.timestamp,
+                text(properties.type or ""),
             )
             self._taken([Delivered(method.delivery_tag, text(method.routing_key), read, body)])
 
