@@ -356,7 +356,7 @@ class App(Router[S]):
         return self._receipts(SyncReceipt, messages, sent, to)[0]
 
     def receipt(self, event_id: str) -> Receipt:
-        """The receipt of an event by its id, from any process that reaches the broker."""
+        """The receipt of an event by its id, from any process that reaches the app's store."""
         return Receipt(self.desk, event_id)
 
     def message(self, type_: str, data: bytes, *, id: str | None = None) -> Message:

@@ -51,7 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sql": (*GROUND, "footprints"),
     "derive": (*READING, "sql"),
     "inference": (*READING, "derive"),
-    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "postgres.block"),
+    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "embedded.database", "postgres.block"),
     "sanitizer": ("errors", "observe.watch"),
     "app": (
         *RUNNING,
@@ -82,8 +82,20 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "replay": (*ALL, "report"),
     "report": (*PURE, "analysis"),
     "rehearsal": ALL,
-    "verify": (*ALL, "rehearsal", "observe"),
-    "testing": (*ALL, "observe", "demo", "replay", "cli", "bridge", "measure", "report", "rehearsal", "verify"),
+    "verify": (*ALL, "rehearsal", "observe", "sanitizer"),
+    "testing": (
+        *ALL,
+        "observe",
+        "sanitizer",
+        "demo",
+        "replay",
+        "cli",
+        "bridge",
+        "measure",
+        "report",
+        "rehearsal",
+        "verify",
+    ),
     "__main__": ("cli",),
 }
 
@@ -225,7 +237,7 @@ def test_no_product_module_imports_testing() -> None:
 
 # Not transports but what one is made of, or what all share; every other module there is one broker's, and has its name
 # alone or in front of an underscore: kafka, kafka_reading.
-SHARED_PARTS = {"base", "finding", "groups", "mailbox", "waiting", "wire"}
+SHARED_PARTS = {"base", "finding", "groups", "mailbox", "trust", "waiting", "wire"}
 PARTS = {"sqlite": {"rows", "offers"}, "sqlite_doctor": {"rows"}}
 
 

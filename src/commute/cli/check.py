@@ -6,8 +6,8 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +88,7 @@ def check_command(
         Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear), named("--look", look)
     )
     bar = Trials()
-    # What fails in a trial is compared, not reported: a worker's own lines would tell it a hundred times.
-    logging.getLogger("commute").setLevel(logging.CRITICAL)
-    # So is what handlers print, and on stdout it would be in the midst of the result.
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+    with quiet():
         found = check(app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar)
     bar.wipe()
     if not found.watched:
@@ -105,6 +102,20 @@ def check_command(
     else:
         _say(app, found, tests)
     sys.exit(YES if found.ok else NO)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Handlers are heard of by the result alone: what they print would be in the midst of it, and what a worker says of
+    one that fails would come a hundred times."""
+    logger = logging.getLogger("commute")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class Trials:

@@ -25,12 +25,13 @@ from commute.cli.commands import NO, NOT_YET, YES
 from commute.cli.output import clean, note, plural, say, say_json, span
 from commute.cli.place import BUSY_S_MAX, json_option, only_group_of
 from commute.cli.target import is_target, is_url, load
-from commute.errors import RejectedError, UsageError
+from commute.errors import NotReachableError, RejectedError, UsageError
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, open_file, parse_db, parse_url
+from commute.link import BrokerUrl, Link, Log, claimed, open_file, parse_db, parse_url
 from commute.runtime.encoder import Encoder
 from commute.runtime.receipts import Desk, State
 from commute.runtime.world import SystemWorld
+from commute.store.identity import identity, shown
 from commute.transports.base import Message, Sent
 
 BATCH_EVENTS = 1_000
@@ -119,6 +120,7 @@ class _Producer:
     ignored: tuple[str, ...] = ()
     handlers: dict[str, list[str]] | None = None
     made_by: Callable[..., Message] | None = None  # `App.message`, which knows the partition labels
+    reader: str = "commute"  # as whom a broker server knows the workers
     link: Link | None = None
     log: Log | None = None
     world: SystemWorld = field(default_factory=SystemWorld)
@@ -174,7 +176,7 @@ def _producer(
             handlers.setdefault(event.type, []).append(handler.name)
     return _Producer(
         app.url, app.db, app.group, to or app.url.stream, app.source, app.limits, app.encoder, app.name,
-        frozenset(handlers), app.ignore, handlers, app.message,
+        frozenset(handlers), app.ignore, handlers, app.message, app.name,
     )  # fmt: skip
 
 
@@ -198,7 +200,7 @@ def _opened(producer: _Producer) -> Iterator[None]:
     # Shared with the link, which would wait for longer.
     file = open_file(url.path, producer.limits, busy_s_max=BUSY_S_MAX)
     try:
-        producer.link = Link.open(url, producer.db, producer.limits)
+        producer.link = Link.open(url, producer.db, producer.limits, reader=producer.reader)
         try:
             producer.log = producer.link.transport(producer.stream)
             if new:
@@ -320,6 +322,8 @@ def _one(producer: _Producer, message: Message, desk: Desk | None, wait_s: float
     if desk is not None:
         state = _waited(desk, message, sent.position, wait_s)
         status = _status(state)
+        if status == NOT_YET:
+            _warn_elsewhere(producer)
         told |= {"status": state.status, "reason": state.reason, "handlers": dict(state.handlers)}
         if not as_json:
             say(_told(state, wait_s))
@@ -355,6 +359,8 @@ def _many(producer: _Producer, source: _Lines, type_: str, desk: Desk | None, wa
         raise UsageError(f"{source.path or 'stdin'} holds no event", slug="event-data")
     took_s = time.monotonic() - began_s
     outcomes, status = _outcomes(desk, pending, wait_s)
+    if status == NOT_YET:
+        _warn_elsewhere(producer)
     if as_json:
         told: dict[str, object] = {"events": count, "first": first, "last": last, "took_s": round(took_s, 3)}
         say_json(told | ({"outcomes": outcomes} if desk is not None else {}))
@@ -407,6 +413,21 @@ def _waited(desk: Desk, message: Message, position: int | None, wait_s: float) -
         if state.outcome is not None or left_s <= 0:
             return state
         time.sleep(min(POLL_S, left_s))
+
+
+def _warn_elsewhere(producer: _Producer) -> None:
+    """Nothing was heard of an event: because nothing happened, or because another store is told."""
+    assert producer.link is not None
+    try:
+        held = claimed(producer.url, producer.reader)
+    except (NotReachableError, UsageError):
+        return
+    own = producer.link.file.read(identity)
+    if held is not None and (own is None or held != shown(own)):
+        note(
+            f"warning[other-store] workers of {clean(producer.reader)} use {clean(held)}, and what becomes of events "
+            "is told there. Ask where that store lies, or give all one: --db postgresql://HOST/DATABASE"
+        )
 
 
 def _outcomes(
