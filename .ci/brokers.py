@@ -3,9 +3,12 @@
     brokers.py start [NAME ...]     have them installed and running; one line `name URL` each on standard output
     brokers.py stop [NAME ...]      stop what `start` started; what they stored stays
     brokers.py forget               stop, and remove .brokers/ with all data
-    brokers.py kill NAME            SIGKILL to the server's process, as a crash would; `start` brings it back
+    brokers.py kill NAME [NODE]     SIGKILL to the server's process, as a crash would; `start` brings it back
     brokers.py urls                 the lines of `start`, for those that run
     brokers.py around COMMAND ...   start, run the command, stop (and forget the data of) what was not there before
+
+Without a NAME, `start` and `around` start one server of each kind; kafka3, a cluster of three nodes, is started by its
+name only (its nodes are node-1, node-2 and node-3). The other commands without a NAME mean all.
 
 Everything is kept below .brokers/ in the clone, or below the folder that COMMUTE_BROKERS names (brokers of a
 benchmark's own, say, on other ports): NAME/state.json says which processes are ours, NAME/log what they say,
@@ -35,6 +38,7 @@ from servers import SERVERS, Server, drop_data
 
 ROOT = Path(os.environ.get("COMMUTE_BROKERS") or Path(__file__).resolve().parents[1] / ".brokers")
 URLS = ROOT / "urls.json"
+DEFAULT = [name for name, server in SERVERS.items() if server.by_default]
 POLL_S = 0.1
 PROGRESS_S = 5.0
 LOG_LINES_SHOWN = 15
@@ -64,17 +68,24 @@ class Broker:
 
     @property
     def url(self) -> str:
-        return self.server.url.format(port=self.ports["main"])
+        return self.server.url.format(**self.ports)
 
     @property
-    def process(self) -> Process | None:
-        """The server's own process, if it lives."""
-        return next((process for process in self.processes if process.role == "server" and process.lives()), None)
+    def nodes(self) -> list[Process]:
+        """The server's own processes that live."""
+        return [process for process in self.processes if process.role in self.server.roles and process.lives()]
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.nodes) == len(self.server.roles)
 
     def start(self) -> str:
         """Its URL, once it answers; at once if it runs already. Raises NotAvailableError."""
         started = time.monotonic()
-        if self.process is None:
+        if self.ports.keys() != self.server.ports.keys():  # of an older configuration
+            self.stop()
+            self.ports = {}
+        if not self.is_whole:
             self.folder.mkdir(parents=True, exist_ok=True)
             install(self.server.packages, self.name)
             self.launch()
@@ -108,12 +119,13 @@ class Broker:
         began = said = time.monotonic()
         while True:
             try:
-                self.server.answers(self.ports["main"])
+                for port in self.server.asked:
+                    self.server.answers(self.ports[port])
                 return
             except (OSError, ValueError) as error:
                 refused = error
             now = time.monotonic()
-            if self.process is None:
+            if not self.is_whole:
                 self.complain()
                 raise NotAvailableError(f"it ended while it started; see {self.log}")
             if now - began > self.server.start_s_max:
@@ -133,8 +145,8 @@ class Broker:
     def stop(self) -> bool:
         """Stop all its processes, the server first; whether there was one."""
         living = [process for process in self.processes if process.lives()]
-        for process in sorted(living, key=lambda process: process.role != "server"):
-            number = self.server.stop_signal if process.role == "server" else signal.SIGTERM
+        for process in sorted(living, key=lambda process: process.role not in self.server.roles):
+            number = self.server.stop_signal if process.role in self.server.roles else signal.SIGTERM
             end(process, number, patience_s=self.server.stop_s_max)
         if self.processes:
             self.processes = []
@@ -142,11 +154,14 @@ class Broker:
         publish(self.name, None)
         return bool(living)
 
-    def kill(self) -> None:
-        """SIGKILL to the server's process alone; returns when it and what it had started are gone."""
-        if (process := self.process) is None:
-            raise NotAvailableError("it does not run")
-        end(process, signal.SIGKILL, patience_s=10)
+    def kill(self, roles: Sequence[str] = ()) -> None:
+        """SIGKILL to the server's processes alone, or to those of these roles; returns when they and what they had
+        started are gone."""
+        chosen = [process for process in self.nodes if not roles or process.role in roles]
+        if not chosen:
+            raise NotAvailableError(f"{' '.join(roles) or 'it'} does not run")
+        for process in chosen:
+            end(process, signal.SIGKILL, patience_s=10)
 
 
 def replace(path: Path, text: str) -> None:
@@ -204,7 +219,7 @@ def start_all(brokers: Sequence[Broker]) -> dict[str, str]:
 
 def start(names: Sequence[str]) -> int:
     with alone():
-        brokers = chosen(names)
+        brokers = chosen(names or DEFAULT)
         urls = start_all(brokers)
     show(urls)
     return int(not urls or (is_ci() and len(urls) < len(brokers)))
@@ -232,12 +247,12 @@ def forget(names: Sequence[str]) -> int:
 
 
 def kill(names: Sequence[str]) -> int:
-    if len(names) != 1:
-        raise SystemExit("kill takes one name")
+    if not names:
+        raise SystemExit("kill takes a name")
     with alone():
-        (broker,) = chosen(names)
+        (broker,) = chosen(names[:1])
         try:
-            broker.kill()
+            broker.kill(names[1:])
         except NotAvailableError as error:
             say(f"{broker.name}: {error}")
             return 1
@@ -245,7 +260,7 @@ def kill(names: Sequence[str]) -> int:
 
 
 def urls(names: Sequence[str]) -> int:
-    running = {broker.name: broker.url for broker in chosen(names) if broker.process is not None}
+    running = {broker.name: broker.url for broker in chosen(names) if broker.nodes}
     show(running)
     return int(not running)
 
@@ -260,13 +275,15 @@ def around(command: Sequence[str]) -> int:
     (COMMUTE_TEST_RABBITMQ, ...) are somebody else's brokers: those are not started."""
     if not command:
         raise SystemExit("around takes a command")
-    brokers = [broker for broker in chosen(()) if not os.environ.get(f"COMMUTE_TEST_{broker.name.upper()}")]
+    brokers = [broker for broker in chosen(DEFAULT) if not os.environ.get(f"COMMUTE_TEST_{broker.name.upper()}")]
     ours: list[Broker] = []
     new: list[Broker] = []
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         with alone():
-            ours = [broker for broker in brokers if broker.process is None]
+            # What the command itself starts by name is stopped too: it may have been killed before it could.
+            named = [broker for broker in chosen(()) if not broker.server.by_default]
+            ours = [broker for broker in (*brokers, *named) if not broker.nodes]
             new = [broker for broker in ours if not (broker.folder / "data").exists()]
             urls = start_all(brokers)
         status = followed(command)

@@ -1,4 +1,4 @@
-"""The four test brokers: what each needs, where it keeps its data, how it is started and asked whether it answers.
+"""The test brokers: what each needs, where it keeps its data, how it is started and asked whether it answers.
 
 All listen on 127.0.0.1 only, on ports that are not the usual ones, and keep what they write below their own folder.
 They are set up to start fast and to be small, not to be quick: what they confirm is as durable as the broker makes it
@@ -14,8 +14,10 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import handshakes
@@ -43,10 +45,13 @@ class Server:
 
     name: str
     packages: Mapping[str, str]  # program -> Debian package that brings it
-    ports: Mapping[str, int]  # preferred; "main" is the clients'
-    url: str  # with {port}
+    ports: Mapping[str, int]  # preferred
+    url: str  # with the names of ports
     launches: Callable[[Path, Mapping[str, int]], list[Launch]]
     answers: Callable[[int], None]
+    asked: tuple[str, ...] = ("main",)  # the ports that have to answer
+    roles: tuple[str, ...] = ("server",)  # of the processes that are the server, each a node of it
+    by_default: bool = True  # started with the others; else only by its name
     stop_signal: int = signal.SIGTERM
     start_s_max: float = 90.0
     stop_s_max: float = 30.0
@@ -137,53 +142,119 @@ def mosquitto(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
 # Apache Kafka
 
 
+NODES = ("node-1", "node-2", "node-3")
+USER, PASSWORD = "commute", "commute"
+
+
 def kafka(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
-    """One node that is broker and controller (KRaft), with small indexes and without the waits meant for clusters."""
-    broker, controller = f"127.0.0.1:{ports['main']}", f"127.0.0.1:{ports['controller']}"
+    """One node that is broker and controller (KRaft), without the copies and waits meant for clusters. At the port
+    `sasl` it speaks TLS, with certificate.pem, and asks who one is: USER may do all, guest may look at nothing."""
+    certified(folder)
+    configuration = [
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        f"super.users=User:ANONYMOUS;User:{USER}",
+        "ssl.keystore.type=PEM",
+        "ssl.keystore.location=keystore.pem",
+        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256",
+        "listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule "
+        f'required user_{USER}="{PASSWORD}" user_guest="guest";',
+        "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config="
+        "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+        "offsets.topic.replication.factor=1",
+        "transaction.state.log.replication.factor=1",
+        "transaction.state.log.min.isr=1",
+        "share.coordinator.state.topic.replication.factor=1",
+        "share.coordinator.state.topic.min.isr=1",
+    ]
+    voters = f"1@127.0.0.1:{ports['controller']}"
+    listeners = {"PLAINTEXT": ports["main"], "SASL_SSL": ports["sasl"]}
+    return [kafka_node(folder, 1, listeners, voters, configuration, ["-Xms128m", "-Xmx384m"])]
+
+
+def kafka_cluster(folder: Path, ports: Mapping[str, int]) -> list[Launch]:
+    """Three such nodes. A topic has three copies and is confirmed by two, unless it says otherwise."""
+    configuration = [
+        "default.replication.factor=3",
+        "min.insync.replicas=2",
+        # How long a follower may be silent, or behind, and still be waited for: tests wait as long.
+        "replica.lag.time.max.ms=3000",
+        "replica.fetch.wait.max.ms=200",
+    ]
+    voters = ",".join(f"{number}@127.0.0.1:{ports[f'controller-{number}']}" for number in (1, 2, 3))
+    jvm = ["-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1"]  # soon there, though never fast
+    with ThreadPoolExecutor(len(NODES)) as pool:  # each makes its storage first, with a Java of its own
+        made = [
+            pool.submit(kafka_node, folder, number, {"PLAINTEXT": ports[f"node-{number}"]}, voters, configuration, jvm)
+            for number in (1, 2, 3)
+        ]
+    return [replace(one.result(), role=role) for role, one in zip(NODES, made, strict=True)]
+
+
+def kafka_node(
+    folder: Path, number: int, ports: Mapping[str, int], voters: str, more: list[str], jvm: list[str]
+) -> Launch:
+    """Broker and controller in one process, with small indexes and few threads. `ports`: where it listens, by Kafka's
+    name of the protocol; `voters`: all controllers."""
+    listeners = ",".join(f"{protocol}://127.0.0.1:{port}" for protocol, port in ports.items())
+    controller = next(voter.partition("@")[2] for voter in voters.split(",") if voter.startswith(f"{number}@"))
+    data = Path("data") if voters.count("@") == 1 else Path("data", str(number))
     configuration = [
         "process.roles=broker,controller",
-        "node.id=1",
-        f"listeners=PLAINTEXT://{broker},CONTROLLER://{controller}",
-        f"advertised.listeners=PLAINTEXT://{broker}",
+        f"node.id={number}",
+        f"listeners={listeners},CONTROLLER://{controller}",
+        f"advertised.listeners={listeners}",
         "controller.listener.names=CONTROLLER",
-        f"controller.quorum.voters=1@{controller}",
-        "log.dirs=data",
+        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL",
+        f"controller.quorum.voters={voters}",
+        f"log.dirs={data}",
         "log.index.size.max.bytes=1048576",
         "log.cleaner.dedupe.buffer.size=16777216",
         "num.network.threads=2",
         "num.io.threads=4",
         "background.threads=2",
         "offsets.topic.num.partitions=4",
-        "offsets.topic.replication.factor=1",
         "transaction.state.log.num.partitions=4",
-        "transaction.state.log.replication.factor=1",
-        "transaction.state.log.min.isr=1",
         "share.coordinator.state.topic.num.partitions=1",
-        "share.coordinator.state.topic.replication.factor=1",
-        "share.coordinator.state.topic.min.isr=1",
         "group.initial.rebalance.delay.ms=0",
         "controlled.shutdown.enable=false",
         # After kill -9 the node's former life holds its registration for this long.
         "broker.session.timeout.ms=3000",
         "broker.heartbeat.interval.ms=500",
+        *more,
     ]
-    written(folder / "server.properties", configuration)
+    file = written(folder / f"server-{number}.properties", configuration).name
     java = [
         needed("java"),
-        "-Xms128m",
-        "-Xmx384m",
+        *jvm,
         "-XX:+UseSerialGC",
         f"-Dlog4j2.configurationFile={HERE / 'kafka' / 'log4j2.properties'}",
         "-cp",
-        f"{jars(folder)}/*",
+        f"{jars(folder.parent / 'kafka')}/*",
     ]
-    if not (folder / "data" / "meta.properties").exists():
-        shutil.rmtree(folder / "data", ignore_errors=True)
-        new = ["format", "--config", "server.properties", "--cluster-id", "commute-test-cluster"]
+    if not (folder / data / "meta.properties").exists():
+        shutil.rmtree(folder / data, ignore_errors=True)
+        new = ["format", "--config", file, "--cluster-id", "commute-test-cluster"]
         done = run([*java, "kafka.tools.StorageTool", *new], timeout_s=SETUP_S_MAX, cwd=folder)
         if done.returncode != 0:
             raise NotAvailableError(f"Kafka's storage could not be made: {last_line(done.stdout)}")
-    return [Launch(command=[*java, "kafka.Kafka", "server.properties"])]
+    return Launch(command=[*java, "kafka.Kafka", file])
+
+
+def certified(folder: Path) -> None:
+    """Have a key and a certificate for 127.0.0.1 that vouches for itself: certificate.pem, and both in keystore.pem."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    if (folder / "keystore.pem").exists():
+        return
+    command = [needed("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "3650", "-subj", "/CN=commute-test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    done = run([*command, "-keyout", str(key), "-out", str(certificate)], timeout_s=SETUP_S_MAX)
+    if done.returncode != 0:
+        raise NotAvailableError(f"openssl made no certificate: {last_line(done.stdout)}")
+    key.chmod(0o600)
+    written(folder / "keystore.pem", [key.read_text(), certificate.read_text()])
+
+
+_maven = threading.Lock()
 
 
 def jars(folder: Path) -> Path:
@@ -191,8 +262,14 @@ def jars(folder: Path) -> Path:
     pom = HERE / "kafka" / "pom.xml"
     content = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
     place = folder / f"jars-{content}"
-    if place.is_dir():
-        return place
+    with _maven:
+        if not place.is_dir():
+            fetch(pom, folder, place)
+    return place
+
+
+def fetch(pom: Path, folder: Path, place: Path) -> None:
+    """Have Maven copy the jars to `place`, in place of older ones in `folder`. Raises NotAvailableError."""
     for older in folder.glob("jars-*"):
         shutil.rmtree(older)
     command = [needed("mvn"), "--batch-mode", "--no-transfer-progress", "-f", str(pom), "dependency:copy-dependencies"]
@@ -202,7 +279,6 @@ def jars(folder: Path) -> Path:
         errors = [line for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
         raise NotAvailableError(f"Maven could not fetch its jars: {(errors or [last_line(done.stdout)])[0][:300]}")
     Path(f"{place}.part").rename(place)
-    return place
 
 
 # PostgreSQL
@@ -277,7 +353,7 @@ SERVERS = {
             name="rabbitmq",
             packages={"rabbitmq-server": "rabbitmq-server", "epmd": "erlang-base"},
             ports={"main": 20672, "distribution": 20673, "epmd": 20674},
-            url="amqp://guest:guest@127.0.0.1:{port}/",
+            url="amqp://guest:guest@127.0.0.1:{main}/",
             launches=rabbitmq,
             answers=handshakes.amqp,
         ),
@@ -285,24 +361,36 @@ SERVERS = {
             name="mqtt",
             packages={"mosquitto": "mosquitto"},
             ports={"main": 20883},
-            url="mqtt://127.0.0.1:{port}",
+            url="mqtt://127.0.0.1:{main}",
             launches=mosquitto,
             answers=handshakes.mqtt,
             start_s_max=30,
         ),
         Server(
             name="kafka",
-            packages={"java": "default-jre-headless", "mvn": "maven"},
-            ports={"main": 20092, "controller": 20093},
-            url="kafka://127.0.0.1:{port}",
+            packages={"java": "default-jre-headless", "mvn": "maven", "openssl": "openssl"},
+            ports={"main": 20092, "controller": 20093, "sasl": 20090},
+            url="kafka://127.0.0.1:{main}",
             launches=kafka,
             answers=handshakes.kafka,
+        ),
+        Server(
+            name="kafka3",
+            packages={"java": "default-jre-headless", "mvn": "maven"},
+            ports=dict(zip((*NODES, "controller-1", "controller-2", "controller-3"), range(20094, 20100), strict=True)),
+            url="kafka://127.0.0.1:{node-1},127.0.0.1:{node-2},127.0.0.1:{node-3}",
+            launches=kafka_cluster,
+            answers=handshakes.kafka,
+            asked=NODES,
+            roles=NODES,
+            by_default=False,
+            stop_signal=signal.SIGKILL,  # the last two would wait for a majority
         ),
         Server(
             name="postgresql",
             packages={"postgres": "postgresql", "initdb": "postgresql"},
             ports={"main": 20432},
-            url="postgresql://commute:commute@127.0.0.1:{port}/commute",
+            url="postgresql://commute:commute@127.0.0.1:{main}/commute",
             launches=postgresql,
             answers=handshakes.postgresql,
             stop_signal=signal.SIGINT,  # do not wait for clients to leave

@@ -2,7 +2,8 @@
 
 `make test` has them started before (.ci/brokers.py); whoever runs pytest by itself says `make brokers` once. The
 environment names others, say from compose.yaml: COMMUTE_TEST_RABBITMQ, _KAFKA, _MQTT, _POSTGRESQL. Where one cannot be
-had, its tests skip and say why; with CI=true they fail, so that nothing goes untested in silence.
+had, its tests skip and say why; with CI=true they fail, so that nothing goes untested in silence. kafka3, three nodes,
+is started by the tests that need it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -32,12 +36,31 @@ def broker_url(name: str) -> str:
     if name not in urls:
         unavailable(f"no {name}: say `make brokers`, or set {variable(name)}")
     url: str = urls[name]
-    place = urlsplit(url)
-    try:
-        socket.create_connection((place.hostname, place.port), timeout=5).close()
-    except OSError as error:
-        unavailable(f"no {name} at port {place.port} ({error}): say `make brokers`")
+    for place in urlsplit(url).netloc.rpartition("@")[2].split(","):
+        host, _, port = place.partition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            unavailable(f"no {name} at {place} ({error}): say `make brokers`")
     return url
+
+
+@contextmanager
+def started(name: str) -> Iterator[str]:
+    """The address of a server that is started for the tests of one module; it is stopped behind them, unless it ran
+    before. Skips (CI: fails) where it cannot be had."""
+    if given := given_url(name):
+        yield given
+        return
+    ran = script("urls", name).returncode == 0
+    done = script("start", name)
+    if done.returncode:
+        unavailable(f"no {name}: {done.stderr.strip()}")
+    try:
+        yield done.stdout.split()[1]
+    finally:
+        if not ran:
+            control("stop", name)
 
 
 def kill_and_restart(name: str) -> str:
@@ -54,15 +77,27 @@ def killable(name: str) -> str:
     return url
 
 
-def kill(name: str) -> None:
-    """SIGKILL to the server; returns when it is gone. Skips where the server is not ours to kill."""
-    killable(name)
-    control("kill", name)
+def kill(name: str, *nodes: str) -> None:
+    """SIGKILL to the server, or to some of its nodes; returns when they are gone. Skips where the server is not ours
+    to kill."""
+    if not nodes:  # of several, one may be gone already
+        killable(name)
+    control("kill", name, *nodes)
 
 
 def restart(name: str) -> str:
     """Start it again after `kill`; its address, once it answers."""
     return control("start", name).split()[1]
+
+
+def kafka_secured() -> tuple[int, Path]:
+    """The port at which our Kafka speaks TLS and asks who one is, and the file of its authority. Skips (CI: fails)
+    where it is not ours."""
+    broker_url("kafka")
+    folder = URLS.parent / "kafka"
+    if given_url("kafka") or not (folder / "certificate.pem").exists():
+        unavailable("Kafka is not ours: who may do what there is not known")
+    return int(json.loads((folder / "state.json").read_text())["ports"]["sasl"]), folder / "certificate.pem"
 
 
 def rabbitmqctl(*arguments: str) -> str:
@@ -87,11 +122,15 @@ def rabbitmqctl(*arguments: str) -> str:
 
 def control(*arguments: str) -> str:
     """What .ci/brokers.py prints; fails the test with what it complains about."""
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=CONTROL_S_MAX, check=False
-    )
+    done = script(*arguments)
     assert done.returncode == 0, f"brokers.py {' '.join(arguments)}: status {done.returncode}\n{done.stderr}"
     return done.stdout
+
+
+def script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=CONTROL_S_MAX, check=False
+    )
 
 
 def variable(name: str) -> str:

@@ -356,7 +356,7 @@ class App(Router[S]):
         return self._receipts(SyncReceipt, messages, sent, to)[0]
 
     def receipt(self, event_id: str) -> Receipt:
-        """The receipt of an event by its id, from any process that reaches the broker."""
+        """The receipt of an event by its id, from any process that reaches the app's store."""
         return Receipt(self.desk, event_id)
 
     def message(self, type_: str, data: bytes, *, id: str | None = None) -> Message:
@@ -426,7 +426,11 @@ class App(Router[S]):
         plan, found = self.plan(), self.partitioning()
         found.check(plan.stream, partitions)
         self.connect().agree(plan.group, partitions, found.fingerprint(partitions))
-        return Fleet(plan, self.connect(), partitions, share=share, world=self._world, resume=resume, from_end=from_end)
+        link = self.connect()
+        return Fleet(
+            plan, link, partitions, share=share, count=link.partitions, world=self._world, resume=resume,
+            from_end=from_end,
+        )  # fmt: skip
 
     def own_all(self, partitions: int) -> None:
         """Note that one engine has all partitions of the stream. Blocks. Raises UsageError (``partitions-changed``)."""

@@ -32,13 +32,15 @@ SPEC_VERSION = "1.0"
 class PlainJson:
     """How to read bodies of producers that send plain JSON: names of the fields that hold type, data and id.
 
-    ``data=None``: the whole body is the data. ``type=None``: the type is the routing key, queue or topic. ``id=None``:
-    no field; the id is the message's own, or made at arrival ("at least once only").
+    ``data=None``: the whole body is the data. ``type=None``: the type is the routing key, queue or topic. ``header``:
+    the header (MQTT: user property) that holds the type; where a message has it, it wins. ``id=None``: no field; the id
+    is the message's own, or made at arrival ("at least once only").
     """
 
     type: str | None = "name"
     data: str | None = "data"
     id: str | None = None
+    header: str | None = None
 
 
 @lru_cache(maxsize=16)
@@ -123,7 +125,7 @@ def read(
     identity = identity or new_id()
     if plain is None:
         return Message(identity, source, name, now_s, body)
-    return _from_plain(body, plain, name, source, now_s, identity)
+    return _from_plain(body, headers, plain, name, source, now_s, identity)
 
 
 def _from_attributes(attributes: dict[str, str], body: bytes, source: str, now_s: float) -> Message:
@@ -151,16 +153,21 @@ def _from_document(body: bytes, source: str, now_s: float) -> Message | None:
     return _from_attributes(attributes, data, source, now_s)
 
 
-def _from_plain(body: bytes, plain: PlainJson, name: str, source: str, now_s: float, identity: str) -> Message:
+def _from_plain(
+    body: bytes, headers: Mapping[str, str], plain: PlainJson, name: str, source: str, now_s: float, identity: str
+) -> Message:
+    type_ = headers.get(plain.header, "") if plain.header else ""
     try:
         document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        type_ = name if plain.type is None else msgspec.json.decode(document[plain.type], type=str)
+        if not type_:
+            type_ = name if plain.type is None else msgspec.json.decode(document[plain.type], type=str)
         data = body if plain.data is None else bytes(document[plain.data])
         if plain.id is not None and plain.id in document:
             given = msgspec.json.decode(document[plain.id])
             identity = given if isinstance(given, str) else str(given)
     except (msgspec.DecodeError, KeyError, RecursionError):
-        return Message(identity, source, name, now_s, body)  # kept as it came: the engine says what is wrong with it
+        # Kept as it came: the engine says what is wrong with it.
+        return Message(identity, source, type_ or name, now_s, body)
     return Message(identity, source, type_, now_s, data)
 
 

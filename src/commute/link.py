@@ -358,10 +358,11 @@ class Link:
             undone += file.read(lambda c: sum(kept(c, group, name) for name in names))
             if undone:
                 raise UsageError(
-                    f"group {group} has shared {stream} out into {_logs(before[0])}, and {undone:,} of its events are "
-                    f"not finished; now it would be {_logs(logs)}{'' if before[0] != logs else ' by other labels'}. "
-                    "Events that depend on each other would lie in two logs. Start it as it was, let it drain (commute "
-                    "status; dead retry, skip or drop what is parked), then change it",
+                    f"group {group} has shared {stream} out into {_logs(before[0])}, and at most {undone:,} of its "
+                    f"events are not finished; now it would be {_logs(logs)}"
+                    f"{'' if before[0] != logs else ' by other labels'}. Events that depend on each other would lie in "
+                    "two logs. Start it as it was, let it drain (commute status; dead retry, skip or drop what is "
+                    "parked), then change it",
                     slug="partitions-changed",
                 )
         file.writer.submit(lambda c: agree(c, group, stream, logs, fingerprint)).result()

@@ -5,7 +5,8 @@ Invariant: where nobody asks, nothing is loaded and nothing is changed.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from commute.errors import UsageError
@@ -29,10 +30,18 @@ def sanitized(app: App[Any], share: float) -> AbstractContextManager[object]:
     """Until the end, this share of the app's attempts is held to its footprints. Raises UsageError (``no-extra``)."""
     if not share:
         return nullcontext()
-    try:
+    with statements_read("sanitize="):
         from commute.observe.watch import watching
+    return watching(app, refuse=True, share=share)
+
+
+@contextmanager
+def statements_read(who: str = "watching what handlers touch") -> Iterator[None]:
+    """Whoever watches imports `observe` inside of this. Raises UsageError (``no-extra``), which names `who` asks,
+    where sqlglot is not installed."""
+    try:
+        yield
     except ImportError as error:
         raise UsageError(
-            'sanitize= needs sqlglot, which is not installed: pip install "commute[derive]"', slug="no-extra"
+            f'{who} needs sqlglot, which is not installed: pip install "commute[derive]"', slug="no-extra"
         ) from error
-    return watching(app, refuse=True, share=share)

@@ -118,9 +118,35 @@ def test_a_log_whose_keys_are_not_known_gives_no_verdict(tmp_path: Path) -> None
     assert "nothing is known of what depends on what" in text
     assert "any number of workers helps" not in text
     assert "Remedies" not in text
-    assert document(path)["summary"] == document(path, "--lookahead", 4)["summary"]
+    assert "bound               not known" in text
+    assert " x" not in text, "no figure, since each would be taken for one of this log"
+    assert "never in this log" not in text
+    found = document(path)
+    assert found["summary"] == document(path, "--lookahead", 4)["summary"]
+    assert [found[name] for name in ("bound", "chain_events", "fixed_partition_bound", "knee")] == [None] * 4
+    assert (found["speedup_at"], found["relation"], found["remedies"]) == ({}, [], [])
+    page = run(path, "--picture", tmp_path / "page.html")
+    assert page.exit_code == 0, page.output
+    assert "nothing is known" in (tmp_path / "page.html").read_text()
     advised = CliRunner().invoke(main, ["advise", str(path), "--json"])
-    assert "nothing is known" in json.loads(advised.stdout)["verdict"][0]
+    advice = json.loads(advised.stdout)
+    assert "nothing is known" in advice["verdict"][0]
+    assert (advice["predictions"], advice["fixed_partition_bound"], advice["labels"]) == ([], None, None)
+    advised = CliRunner().invoke(main, ["advise", str(path)])
+    assert "speed-up   not known" in advised.stdout
+    assert " x" not in advised.stdout
+
+
+def test_one_is_said_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"type": "t", "ts": 1, "objects": [["o", 1]]}\n')
+    text = run(path, "--lookahead", 1).stdout
+    assert "1 event of 1 type\n" in text
+    assert "There is one event only." in text
+    assert "no two events hang together" in text
+    assert re.findall(r"\b1 (?:\w+ )?(?:events|types|objects)\b", text) == []
+    path.write_text('{"type": "t", "ts": 1, "objects": [["o", 1]]}\n{"type": "t", "ts": 2, "objects": [["o", 1]]}\n')
+    assert "2 events hang together" in run(path).stdout
 
 
 @pytest.mark.parametrize(

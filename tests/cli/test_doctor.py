@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from commute.embedded.file import EmbeddedFile
 from commute.limits import Limits
 from commute.link import Link, discard, parse_url, with_stream
 from commute.transports.base import Message
 from commute.transports.kafka_doctor import _settings
+from commute.transports.sqlite import SqliteTransport
+from commute.transports.sqlite_doctor import examine
 from tests.brokers import broker_url
 
 SECONDS_MAX = 60.0
@@ -253,6 +257,27 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
         (part,) = look_at_all(f"sqlite:///{name}.db", status=status, folder=tmp_path)
         levels = {finding["level"] for finding in part["findings"]}
         assert ("problem" in levels) is bool(status), part
+
+
+async def test_a_store_in_which_partitions_are_journalled(tmp_path: Path) -> None:
+    file = EmbeddedFile.open(tmp_path / "shop.commute.db")
+    try:
+        for number in (0, 1):
+            log = SqliteTransport(file, f"orders#{number}")
+            await log.open("shop")
+            await log.send([Message(f"e{number}", "/s", "t", 1.0, b"{}")])
+            await log.close()
+        owned = [file.ownership("shop#1"), file.ownership("journal orders#1")]
+        assert all(each.try_take() for each in owned)
+        found = examine(str(tmp_path / "shop.commute.db"), "orders", feeds=True)
+        for each in owned:
+            each.release()
+    finally:
+        file.close()
+    assert [finding.text for finding in found if finding.what == "journal"] == ["'orders' is fed in 1 of 2 logs"]
+    nobody, somebody = (finding for finding in found if finding.what == "group")
+    assert nobody.level == "warning" and nobody.text.startswith("'shop#0': at most 1 not settled")
+    assert somebody.level == "ok" and f"worker pid {os.getpid()}" in somebody.text
 
 
 def test_the_store_beside_a_broker(tmp_path: Path) -> None:

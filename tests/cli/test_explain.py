@@ -380,6 +380,20 @@ def test_a_line_can_be_held_against_an_event_of_the_broker_or_one_as_given(shell
     assert (done.exit_code, "(-:2) and payment_processed r1 (-:1): dependent" in done.output) == (0, True), done.output
 
 
+def test_a_log_is_read_as_the_options_say(shell: Shell) -> None:
+    (shell.folder / "log.csv").write_text("id;what;at;sku\n1;restocked;1;tea\n2;restocked;2;sugar\n")
+    assert "stock/tea (add)" in shell("log.csv:2", "--type-field", "what", "--time-field", "at", "--delimiter", ";")
+    assert "no handler takes" in shell("log.csv:2", "--type-field", "id", status=2)
+    assert "go with an event of a log" in shell(*given(paid(1)), "--type-field", "what", status=2)
+
+
+def test_a_log_that_is_not_there_is_named_and_not_the_store(shell: Shell) -> None:
+    for path in ("logs/orders.jsonl:3", "logs/orders.dat:3", "./logs/orders:3"):
+        told = shell(path, status=2)
+        assert "error[bad-log]" in told and path[:-2] in told
+        assert ".db" not in told
+
+
 def test_the_events_of_another_log_are_counted(shell: Shell) -> None:
     events = {
         f"x{n}": {"ocel:activity": "restocked", "ocel:timestamp": f"2026-01-0{n}", "ocel:omap": [], "ocel:vmap": data}

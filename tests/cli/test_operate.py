@@ -10,8 +10,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
+from click.testing import CliRunner
+
+from commute.cli import main
+from commute.database import Connection
+from commute.limits import Limits
+from commute.link import open_file
+from commute.transports.rows import SCHEMA as LOG_SCHEMA
+from commute.transports.rows import group_checksum
 
 SHOP = """
 import asyncio, os
@@ -211,3 +220,38 @@ def test_reload_outlives_a_mistake_in_the_file_and_drains_at_the_end(shell: Shel
     assert "drained: 1 event done" in end(worker)
     assert worker.returncode == 0
     assert shell.json("status", "shop:app")["worker"] is None  # no child is left behind
+
+
+def test_a_group_is_behind_by_its_own_backlog_over_all_partitions(tmp_path: Path) -> None:
+    path = tmp_path / "orders.commute.db"
+    logs = ((1, "orders#0", 10), (2, "orders#1", 25), (3, "orders#10", 7), (4, "others#0", 99))
+    groups = ((1, "shop", 11), (2, "shop", 21), (2, "late", 1), (4, "elsewhere", 1))
+
+    def fill(connection: Connection) -> None:
+        for number, name, last in logs:
+            connection.execute(
+                "insert into commute_streams values (?, ?, ?, 0, ?, 0.0)",
+                (number, name, last, crc32(f"{number}/{last}/0/{name}".encode())),
+            )
+        for stream, name, watermark in groups:
+            connection.execute(
+                "insert into commute_groups values (?, ?, ?, ?)",
+                (stream, name, watermark, group_checksum(stream, name, watermark)),
+            )
+
+    store = open_file(str(path), Limits())
+    store.schema(LOG_SCHEMA)
+    store.writer.submit(fill).result()
+    store.close()
+    target = ["groups", "list", "amqp://127.0.0.1/?queue=orders", "--db", f"sqlite:///{path}"]
+    done = CliRunner().invoke(main, [*target, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["groups"]
+    assert [(row["group"], row["behind"]) for row in found] == [("late", 10 + 25 + 7), ("shop", 0 + 5 + 7)]
+    assert found[1]["partitions"] == [
+        {"partition": 0, "watermark": 11, "behind": 0},
+        {"partition": 1, "watermark": 21, "behind": 5},
+        {"partition": 10, "watermark": None, "behind": 7},
+    ]
+    shown = CliRunner().invoke(main, target).stdout.splitlines()
+    assert [line.split() for line in shown[1:]] == [["late", "42", "no"], ["shop", "12", "no"]]

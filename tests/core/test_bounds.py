@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commute.core.bounds import Bounds, list_schedule
+from commute.core.bounds import Bounds, knee, list_schedule
 from commute.core.footprint import ADD, EVERYTHING, READ, WRITE, Footprint, conflicts, normalise
 
 KEYS = ["", "a", "ab", "a/x", "a/x/1", "a/y", "b", "b/x"]
@@ -152,3 +152,13 @@ def test_real_logs_have_the_chains_that_an_independent_program_found(name: str) 
         # The figures there look at 256 log positions from the first unfinished event; counting the unfinished
         # admits at least as many, so it may be faster and is never slower.
         assert round(len(log) / list_schedule(log, 8, 256), 2) >= cut["list_schedule_8_lookahead_256"]
+
+
+def test_the_knee_is_where_further_workers_bring_little() -> None:
+    assert knee({1: 1.0, 2: 2.0, 4: 3.9, 8: 4.2, 16: 4.3}) == 4
+    assert knee({2: 2.0, 4: 4.0, 8: 7.9, 16: 9.4, 32: 9.4}) == 8
+    assert knee({2: 2.0, 4: 4.0}) == 4, "nothing says that more bring little"
+    assert knee({4: 1.9, 1: 1.0, 2: 1.9}) == 2, "whatever the sequence"
+    assert knee({10: 10.0, 12: 11.7, 13: 11.8}) == 12, "each further worker counts where the numbers are no doublings"
+    assert knee({3: 2.5}) == 3
+    assert knee({}) is None

@@ -31,6 +31,32 @@ def test_settling_out_of_sequence_moves_only_past_what_is_settled() -> None:
     assert (mark.position, mark.pending) == (4, 0)
 
 
+@given(st.sets(st.integers(0, 300)), st.randoms(use_true_random=False), st.integers(1, 100))
+def test_many_at_once_are_the_same_as_one_after_the_other(
+    positions: set[int], chance: random.Random, size: int
+) -> None:
+    one_by_one, at_once = Watermark(), Watermark()
+    ascending = sorted(positions)
+    for position in ascending:
+        one_by_one.admit(position)
+    for begin in range(0, len(ascending), size):
+        at_once.admit(*ascending[begin : begin + size])
+    settled = chance.sample(ascending, len(ascending))
+    for begin in range(0, len(settled), size):
+        assert (at_once.position, at_once.pending) == (one_by_one.position, one_by_one.pending)
+        at_once.settle(*settled[begin : begin + size])
+        for position in settled[begin : begin + size]:
+            one_by_one.settle(position)
+    assert (at_once.position, at_once.pending) == (one_by_one.position, 0)
+
+
+def test_none_at_all_changes_nothing() -> None:
+    mark = Watermark(3)
+    mark.admit()
+    mark.settle()
+    assert (mark.position, mark.pending) == (3, 0)
+
+
 def test_a_gap_is_settled_once_a_later_position_was_delivered() -> None:
     mark = Watermark(10)
     mark.admit(12)

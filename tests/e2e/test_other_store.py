@@ -84,6 +84,10 @@ def test_a_second_store_is_refused_until_the_first_is_released(machines: Machine
         assert 'App(db="postgresql://HOST/DATABASE")' in said and "commute groups release" in said
         status, _ = machines.command(1, "publish", "shop:app", "step", '{"n": 1}')
         assert status == 0, "a producer needs no store"
+        status, said = machines.command(1, "publish", "shop:app", "step", '{"n": 1}', "--wait", "0.1")
+        assert status == 4 and "warning[other-store] workers of shop use store" in said, said
+        status, said = machines.command(0, "publish", "shop:app", "step", '{"n": 1}', "--wait", "20")
+        assert status == 0 and "warning" not in said, said
         journal = one / "shop.commute.db"
         wait_for(lambda: len(rows(journal, "progress", "scope")) == 1, "the first goes on")
         worker.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -271,6 +272,19 @@ def test_keys_that_cross_are_refused_unless_one_owner_has_all(shop: Shop) -> Non
     assert "error[crosses]" in shop.said(0) and "--single-owner" in shop.said(0)
     shop.start("--single-owner", target="shop:crossing")
     wait_for(lambda: "ready in" in shop.said(1), "one owner of all")
+
+
+def test_what_the_command_line_publishes_lies_where_its_label_says(shop: Shop) -> None:
+    events = [{"customer": n % CUSTOMERS, "number": n // CUSTOMERS, "sku": 0} for n in range(20 * CUSTOMERS)]
+    (shop.folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    said = shop.command("publish", "shop:app", "ordered", "events.jsonl")
+    assert f"{len(events)} events published" in said and "warning" not in said, said
+    shop.start()
+    wait_for(lambda: shop.done() == len(events), "all are done")
+    check(shop, len(events))
+    said = shop.command("publish", shop.url, "ordered", '{"customer": 0, "number": 20, "sku": 0}')
+    assert "warning[no-label]" in said and "has 6 partitions" in said, said
+    wait_for(lambda: shop.done() == len(events) + 1, "no label, and yet it comes to one of them")
 
 
 def test_sharing_out_in_another_way_needs_a_drain(shop: Shop) -> None:

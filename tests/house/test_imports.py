@@ -16,7 +16,7 @@ import pytest
 
 from tests.house.tree import PACKAGE, SOURCE, modules, project, tree
 
-GROUND = ("errors", "limits", "ids", "event")
+GROUND = ("errors", "limits", "ids", "event", "wording")
 PURE = (*GROUND, "core")
 READING = (*PURE, "codec", "footprints", "logs", "handler", "context", "router")
 STORING = (*GROUND, "database", "core.murmur2", "core.watermark", "core.footprint", "transports.base")
@@ -29,6 +29,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "errors": (),
     "limits": ("errors",),
     "ids": (),
+    "wording": (),
     "event": ("errors", "limits", "ids"),
     "core": GROUND,
     "cloudevents": (*GROUND, "transports.base"),
@@ -50,7 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sql": (*GROUND, "footprints"),
     "derive": (*READING, "sql"),
     "inference": (*READING, "derive"),
-    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "postgres.block"),
+    "observe": (*RUNNING, "sql", "derive", "inference", "embedded.block", "embedded.database", "postgres.block"),
     "sanitizer": ("errors", "observe.watch"),
     "app": (
         *RUNNING,
@@ -81,8 +82,20 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "replay": (*ALL, "report"),
     "report": (*PURE, "analysis"),
     "rehearsal": ALL,
-    "verify": (*ALL, "rehearsal", "observe"),
-    "testing": (*ALL, "observe", "demo", "replay", "cli", "bridge", "measure", "report", "rehearsal", "verify"),
+    "verify": (*ALL, "rehearsal", "observe", "sanitizer"),
+    "testing": (
+        *ALL,
+        "observe",
+        "sanitizer",
+        "demo",
+        "replay",
+        "cli",
+        "bridge",
+        "measure",
+        "report",
+        "rehearsal",
+        "verify",
+    ),
     "__main__": ("cli",),
 }
 
@@ -224,7 +237,7 @@ def test_no_product_module_imports_testing() -> None:
 
 # Not transports but what one is made of, or what all share; every other module there is one broker's, and has its name
 # alone or in front of an underscore: kafka, kafka_reading.
-SHARED_PARTS = {"base", "finding", "groups", "mailbox", "waiting", "wire"}
+SHARED_PARTS = {"base", "finding", "groups", "mailbox", "trust", "waiting", "wire"}
 PARTS = {"sqlite": {"rows", "offers"}, "sqlite_doctor": {"rows"}}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import apsw
 from sqlalchemy import StaticPool, create_engine
 
 from commute import App, Context, Event
@@ -235,8 +236,7 @@ def on_sqlite3(statements: Sequence[Statement], options: Options) -> App[Any]:
     @app.on(Changed, **options)
     def change(event: Changed) -> None:
         connection = sqlite3.connect(":memory:")
-        for text in (*DDL, *ROWS):
-            sqlite3.Cursor(connection).execute(text)
+        fill(connection)
         for text, fields in statements:
             connection.execute(text, [getattr(event, field) for field in fields]).fetchall()
         connection.close()
@@ -276,5 +276,44 @@ def on_sqlalchemy(statements: Sequence[Statement], options: Options) -> App[Any]
     return app
 
 
+def on_apsw(statements: Sequence[Statement], options: Options) -> App[Any]:
+    """A connection that the handler opens."""
+    app: App[Any] = App("planted", "memory://")
+
+    @app.on(Changed, **options)
+    def change(event: Changed) -> None:
+        connection = apsw.Connection(":memory:")
+        trace, connection.exec_trace = connection.exec_trace, None
+        for text in (*DDL, *ROWS):
+            connection.execute(text)
+        connection.exec_trace = trace
+        for text, fields in statements:
+            connection.execute(text, [getattr(event, field) for field in fields]).fetchall()
+        connection.close()
+
+    return app
+
+
+def on_apsw_before(statements: Sequence[Statement], options: Options) -> App[Any]:
+    """A connection that is open before anybody watches."""
+    app: App[Any] = App("planted", "memory://")
+    connection = apsw.Connection(":memory:")
+    for text in (*DDL, *ROWS):
+        connection.execute(text)
+
+    @app.on(Changed, **options)
+    def change(event: Changed) -> None:
+        for text, fields in statements:
+            connection.cursor().execute(text, [getattr(event, field) for field in fields]).fetchall()
+
+    return app
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """The tables and their rows, without being seen."""
+    for text in (*DDL, *ROWS):
+        sqlite3.Cursor(connection).execute(text)
+
+
 Place = Callable[[Sequence[Statement], Options], App[Any]]
-PLACES: list[Place] = [on_block, on_sqlite3, on_sqlite3_before, on_sqlalchemy]
+PLACES: list[Place] = [on_block, on_sqlite3, on_sqlite3_before, on_sqlalchemy, on_apsw, on_apsw_before]

@@ -121,3 +121,20 @@ def test_environment_and_flags_override_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert app.sanitize == 0.25
     app.override(sanitize=0.0)
     assert app.sanitize == 0.0
+
+
+@pytest.mark.parametrize(
+    ("lines", "who"),
+    [
+        ("from commute.sanitizer import sanitized; sanitized(app, 0.5)", "sanitize="),
+        ("from commute.testing import sanitizing; sanitizing(app).__enter__()", "watching what handlers touch"),
+        (
+            "from commute.verify.sample import sample; sample(app, [], None, events_max=1)",
+            "watching what handlers touch",
+        ),
+    ],
+)
+def test_without_the_library_that_reads_statements_it_says_what_to_install(lines: str, who: str) -> None:
+    begin = "import sys; sys.modules['sqlglot'] = None; from commute import App; app = App('bare', 'memory://'); "
+    ran = subprocess.run([sys.executable, "-c", begin + lines], capture_output=True, text=True, check=False, timeout=60)
+    assert f'UsageError: {who} needs sqlglot, which is not installed: pip install "commute[derive]"' in ran.stderr

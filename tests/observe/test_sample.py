@@ -199,3 +199,25 @@ def test_what_is_declared_in_full_is_said_to_be(shop: str, tmp_path: Path) -> No
     ran = CliRunner().invoke(main, ["observe", f"{shop}:app", "log.jsonl", "--set-up", f"{shop}:make"])
     assert ran.exit_code == 0, ran.output
     assert "not declared" not in ran.output
+
+
+def test_what_handlers_print_is_not_in_the_midst_of_the_result(shop: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{shop}.py"
+    path.write_text(path.read_text().replace("    async with ctx", "    print('reserved')\n    async with ctx"))
+    arguments = ["observe", f"{shop}:app", "log.jsonl", "--set-up", f"{shop}:make", "--json"]
+    ran = CliRunner().invoke(main, arguments)
+    assert json.loads(ran.stdout)["events"] == 5
+    assert "reserved" not in ran.stderr
+
+
+def test_a_log_is_read_as_one_says_and_a_bad_line_is_told(shop: str, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"what": "paid", "order_id": 1}\nno json\n{"what": "paid", "order_id": 2}\n')
+    arguments = ["observe", f"{shop}:app", "log.jsonl", "--set-up", f"{shop}:make", "--type-field", "what"]
+    ran = CliRunner().invoke(main, arguments)
+    assert ran.exit_code == 0, ran.output
+    assert "problem: line 2: no JSON" in ran.stderr
+    assert "shop: 2 events" in ran.stdout
+    (tmp_path / "log.jsonl").write_text("no json\n")
+    ran = CliRunner().invoke(main, arguments)
+    assert ran.exit_code == 2
+    assert "error[bad-log]" in ran.stderr

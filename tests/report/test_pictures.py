@@ -13,7 +13,7 @@ from commute.core.blockers import Blockers
 from commute.core.bounds import Bounds
 from commute.core.footprint import ADD, READ, WRITE, Access, Footprint, conflicts
 from commute.report.chain import chain
-from commute.report.curve import knee
+from commute.report.curve import curve
 from commute.report.markup import element, short, ticks
 from commute.report.matrix import Cell, matrix
 from commute.report.network import components
@@ -72,9 +72,8 @@ def test_components_are_what_lines_connect() -> None:
     assert components(["a", "b", "c", "d"], {("a", "c"): 1.0, ("b", "b"): 1.0}) == [["a", "c"], ["b"], ["d"]]
 
 
-def test_the_knee_is_where_more_workers_bring_little() -> None:
-    assert knee({1: 1.0, 2: 2.0, 4: 3.9, 8: 4.2, 16: 4.3}) == 4
-    assert knee({}) is None
+def test_the_curve_names_the_knee() -> None:
+    assert "knee: 4" in curve({1: 1.0, 2: 2.0, 4: 3.9, 8: 4.2, 16: 4.3}, bound=5.0, partitions=None, measured=None)
 
 
 @pytest.mark.parametrize("largest", [0.0, 0.003, 1.0, 7.0, 19.4, 123_456.0])

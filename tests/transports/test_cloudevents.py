@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commute.cloudevents import STRUCTURED, PlainJson, headers_of, read, structured
@@ -34,12 +34,14 @@ def arrived(
     )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(MESSAGES)
 def test_binary_mode_gives_the_message_back(message: Message) -> None:
     assert arrived(message.data, headers_of(message, "ce_")) == message
     assert arrived(message.data, headers_of(message, "cloudEvents_")) == message
 
 
+@settings(deadline=None)
 @given(
     MESSAGES, st.sampled_from([b"{}", b'{"a": 1.0}', b"[1]", b"not JSON", b"\xff", b"", b"[" * 9_999 + b"]" * 9_999])
 )
@@ -55,6 +57,18 @@ def test_plain_json_is_read_by_the_names_of_its_fields() -> None:
     assert arrived(body, plain=PlainJson(), identity="topic/0/5").id == "topic/0/5"
     whole = arrived(body, plain=PlainJson(type=None, data=None))
     assert (whole.type, whole.data) == ("queue", body)
+
+
+def test_a_header_may_hold_the_type_of_plain_json() -> None:
+    body, by_header = b'{"name": "inner", "data": 1}', PlainJson(data=None, header="event-type")
+    assert arrived(body, {"event-type": "paid"}, plain=by_header) == Message("made", "broker", "paid", 7.0, body)
+    assert arrived(body, plain=by_header).type == "inner", "no such header: the field"
+    assert (
+        arrived(b"{}", {"event-type": "paid"}, plain=PlainJson(type=None, data=None, header="event-type")).type
+        == "paid"
+    )
+    broken = arrived(b"[", {"event-type": "paid"}, plain=by_header)
+    assert (broken.type, broken.data) == ("paid", b"["), "the dead letter says what it was to be"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import socket
@@ -9,12 +10,11 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, Producer, TopicPartition, cimpl
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from commute.cloudevents import PlainJson
@@ -23,7 +23,7 @@ from commute.transports.base import Message
 from commute.transports.kafka import KafkaWire, parse
 from commute.transports.kafka_places import Place
 from tests.brokers import broker_url, kill, killable, restart
-from tests.transports.kafka_rig import Rig
+from tests.transports.kafka_rig import Load, Rig
 from tests.transports.wires import DEADLINE_S, messages, names, until
 
 
@@ -350,41 +350,58 @@ def test_arrivals_that_nobody_acknowledges_are_bounded(rig: Rig) -> None:
 
 def test_a_killed_broker_loses_nothing_that_was_confirmed(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     killable("kafka")
-    worker, sender = rig.worker(), rig.sender()
-    confirmed: list[str] = []
-    stop = threading.Event()
-
-    def produce() -> None:
-        start = 0
-        pending: list[tuple[int, Future[None]]] = []
-        while not stop.is_set() or pending:
-            if not stop.is_set() and len(pending) < 20:
-                pending.append((start, sender.send(messages(50, start))))
-                start += 50
-            if pending and (len(pending) == 20 or stop.is_set()):
-                first, future = pending.pop(0)
-                if future.exception(3 * DEADLINE_S) is None:
-                    confirmed.extend(names(first, first + 50))
-
-    thread = threading.Thread(target=produce)
-    with caplog.at_level(logging.INFO, "commute"):
-        thread.start()
+    worker, load = rig.worker(), Load(rig.sender())
+    with caplog.at_level(logging.INFO, "commute"), load:
         try:
             worker.has(2_000)
             kill("kafka")
             until(lambda: "warning[not-reachable]" in caplog.text, "the outage is said")
         finally:
             restart("kafka")
-        before = len(confirmed)
-        until(lambda: len(confirmed) > before + 2_000, "it goes on", 2 * DEADLINE_S)
-        stop.set()
-        thread.join(3 * DEADLINE_S)
-        assert not thread.is_alive()
-        until(lambda: set(confirmed) <= set(worker.ids), "all that was confirmed arrives", 2 * DEADLINE_S)
+        load.goes_on()
+        load.stop()
+        until(lambda: set(load.confirmed) <= set(worker.ids), "all that was confirmed arrives", 2 * DEADLINE_S)
         until(lambda: "answers again" in caplog.text, "the end of the outage is said")
     first_seen = list(dict.fromkeys(worker.ids))
     assert first_seen == sorted(first_seen, key=lambda name: int(name[1:])), "the sequence is kept"
     assert caplog.text.count("warning[not-reachable]") <= 4, "said for each change, not for each attempt"
+
+
+def fail_for_good(wire: KafkaWire) -> None:
+    """Have librdkafka's producer fail as when a broker lost what it had confirmed: its library has a call for that."""
+    outgoing = wire._outgoing
+    assert outgoing is not None
+    handle = ctypes.c_void_p.from_address(id(outgoing._producer) + object.__basicsize__)
+    fail = ctypes.CDLL(cimpl.__file__).rd_kafka_test_fatal_error
+    assert fail(handle, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, b"made by a test") == 0
+
+
+def test_a_producer_that_fails_for_good_is_replaced(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    sender = rig.sender()
+    sender.send(messages(1)).result(DEADLINE_S)
+    fail_for_good(sender)
+    until(lambda: "failed for good (test_fatal_error: made by a test)" in caplog.text, "it is said while idle")
+    sender.send(messages(1, 1)).result(DEADLINE_S)
+    assert [record.value() for record in rig.records(rig.topic, 1, 2)] == [b'{"n":0}', b'{"n":1}']
+
+
+def test_what_was_under_way_in_a_producer_that_fails_is_told(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    killable("kafka")
+    sender = rig.sender()
+    sender.send(messages(1)).result(DEADLINE_S)
+    kill("kafka")  # so that it is under way
+    try:
+        under_way = [sender.send(messages(1_000, start)) for start in (1, 1_001)]
+        until(lambda: len(sender._outgoing._producer) == 2_000, "both are handed over")  # type: ignore[union-attr]
+        fail_for_good(sender)
+        for future in under_way:
+            with pytest.raises(NotReachableError, match=r"failed for good .*sending the same again is harmless"):
+                future.result(DEADLINE_S)
+    finally:
+        restart("kafka")
+    sender.send(messages(2_000, 1)).result(DEADLINE_S)
+    assert [dict(record.headers())["ce_id"].decode() for record in rig.records(rig.topic, 1, 2_001)] == names(0, 2_001)
+    assert caplog.text.count("failed for good") == 1
 
 
 def test_closing_while_the_broker_is_gone_is_short(rig: Rig) -> None:

@@ -236,6 +236,22 @@ def test_what_an_adopted_queue_promises_less_is_said(
     assert told in caplog.text
 
 
+def test_the_type_of_plain_json_may_be_in_a_header_or_in_amqps_own_field(rig: Rig) -> None:
+    worker = rig.worker(plain=PlainJson(type=None, data=None, header="type"))
+    worker.wire.send(messages(1)).result(DEADLINE_S)  # the queue is there
+    channel = rig.channel()
+    for properties in (
+        pika.BasicProperties(headers={"type": "in_header"}),
+        pika.BasicProperties(type="in_field"),
+        pika.BasicProperties(type="in_field", headers={"type": "in_header"}),
+        pika.BasicProperties(),
+    ):
+        channel.basic_publish("", rig.queue, b'{"n": 1}', properties)
+    worker.has(5)
+    found = [(arrival.message.type, arrival.message.data) for arrival in worker.arrivals[1:]]
+    assert found == [(type_, b'{"n": 1}') for type_ in ("in_header", "in_field", "in_header", rig.queue)]
+
+
 def test_a_stream_is_no_queue(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.channel().queue_declare(rig.queue, durable=True, arguments={"x-queue-type": "stream"})
     with pytest.raises(UsageError, match="is a stream"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +12,11 @@ import pytest
 
 from commute.errors import NotReachableError, UsageError
 from commute.transports.rabbitmq import RabbitmqOptions, RabbitmqWire, parse
-from tests.brokers import broker_url, unavailable
+from tests.brokers import broker_url
+from tests.transports.authority import make_authority
 from tests.transports.proxy import Proxy
 from tests.transports.rabbitmq_rig import Rig
 from tests.transports.wires import DEADLINE_S, messages, names
-
-
-def make_authority(folder: Path, name: str) -> Path:
-    """A self-signed certificate for 127.0.0.1 with its key; the certificate's file."""
-    if shutil.which("openssl") is None:
-        unavailable("no openssl")
-    made = folder / f"{name}.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-         "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(made.with_suffix(".key")),
-         "-out", str(made)], check=True, capture_output=True,
-    )  # fmt: skip
-    return made
 
 
 @pytest.fixture

@@ -288,3 +288,40 @@ def test_the_plugin_gives_seeds(tmp_path: Path) -> None:
     many = subprocess.run([*run, "--commute-seeds", "3"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "2 passed" in few.stdout, few.stdout
     assert "test_it[2]" in many.stdout, many.stdout
+
+
+TILLS = """
+import asyncio
+from commute import App, Event
+
+class Sold(Event):
+    sale_id: int
+    till_id: int
+    cents: int
+
+tills = {}
+app = App("tills", "memory://")
+
+def look():
+    return dict(tills)
+
+def clear():
+    tills.clear()
+
+@app.on(Sold, writes="sale/{sale_id}")
+async def sell(event: Sold) -> None:
+    before = tills.get(event.till_id, 0)
+    await asyncio.sleep(0.001)
+    tills[event.till_id] = before + event.cents
+"""
+
+
+def test_what_a_footprint_leaves_out_is_met_though_no_near_pair_shares_it(tmp_path: Path) -> None:
+    (tmp_path / "tills.py").write_text(TILLS)
+    for seed in "1", "8":  # with 1 no three nearest pairs are of one till
+        found = commute(
+            tmp_path, "check", "tills:app", "--look", "tills:look", "--clear", "tills:clear", "--seed", seed,
+            "--events", "20", "--json",
+        )  # fmt: skip
+        (counterexample,) = json.loads(found.stdout)["counterexamples"]
+        assert "outside the store" in counterexample["differences"][0]

@@ -28,7 +28,8 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True)
 class Advice:
     """`predictions` for each number of workers; `placement` only where no labelling is safe; `measured`: the service
-    times are those of events, else all are taken to be equally long; `verdict` in plain words."""
+    times are those of events, else all are taken to be equally long; `verdict` in plain words. `known`: whether
+    anything is known of what events touch; if not, no figure means anything."""
 
     workers: int
     measured: bool
@@ -38,6 +39,7 @@ class Advice:
     placement: Placement | None
     remedies: tuple[Remedy, ...]
     verdict: tuple[str, ...]
+    known: bool
 
 
 def advise(
@@ -45,6 +47,7 @@ def advise(
     services: Services,
     chance: Random,
     *,
+    declared: bool = False,
     workers: int = 32,
     partitions: int = 12,
     lookahead: int = LOOKAHEAD,
@@ -53,7 +56,8 @@ def advise(
     replicates: int = REPLICATES,
     progress: Progress = lambda stage, done, total: None,
 ) -> Advice:
-    """The advice for `workers` handlers at once and as many `partitions`, were there some.
+    """The advice for `workers` handlers at once and as many `partitions`, were there some. `declared`: the
+    footprints are those of handlers, so that an empty one says that nothing is touched; else it says nothing.
 
     Passes over the log of about 10 µs an event of two keys: `replicates` for each number of workers where service times
     differ (at most `EVENTS_DRAWN_MAX` events in all), one for each of a dozen changes and `remedy_pairs` pairs of them.
@@ -72,7 +76,7 @@ def advise(
         workload, services.expected(), workers, lookahead=lookahead, prepare_share=prepare_share,
         pairs_max=remedy_pairs, tick=lambda done, total: progress("remedies", done, total),
     )  # fmt: skip
-    blank = not any(workload.footprints)
+    known = declared or any(workload.footprints)
     now = next(one for one in predictions if one.workers == workers)
     return Advice(
         workers=workers,
@@ -82,7 +86,8 @@ def advise(
         labels=labels,
         placement=placement,
         remedies=tuple(remedies),
-        verdict=(NO_KEYS,) if blank else tuple(_verdict(now, connected, labels, remedies)),
+        verdict=tuple(_verdict(now, connected, labels, remedies)) if known else (NO_KEYS,),
+        known=known,
     )
 
 

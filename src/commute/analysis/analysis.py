@@ -27,7 +27,10 @@ LOOKAHEADS = (256, 50_000)
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """What was found. `types` and `objects` count events and distinct objects, the most first; `curves` one for each
-    number of events looked ahead. All bounds are ratios, for events that take equally long."""
+    number of events looked ahead. All bounds are ratios, for events that take equally long.
+
+    `known`: whether any event names a key. If none does, nothing is known of what depends on what: no bound means
+    anything, and there are no curves and no relation."""
 
     types: Mapping[str, int]
     objects: Mapping[str, int]
@@ -38,6 +41,7 @@ class Analysis:
     hubs: Hubs
     relation: tuple[Related, ...]
     keys: tuple[Key, ...]
+    known: bool
 
     @property
     def events(self) -> int:
@@ -67,14 +71,15 @@ def analyze(
     look-ahead. Memory: the log, and a few numbers an access.
     """
     total = workload.events
+    known = any(workload.footprints)
     chain = longest_chain(workload.footprints, lambda done: progress("chain", done, total))
     connected = components(workload.footprints)
-    related = relations(workload, edges(workload.footprints), sample_events=sample_events)
+    related = relations(workload, edges(workload.footprints), sample_events=sample_events) if known else []
     progress("relation", total, total)
     keys = find_keys(events)
     steps = len(lookaheads) * len(workers)
     curves: list[Curve] = []
-    for lookahead in lookaheads:
+    for lookahead in lookaheads if known else ():
         before = len(curves) * len(workers)
 
         def through(done: int, before: int = before) -> None:
@@ -95,6 +100,7 @@ def analyze(
         hubs=hubs,
         relation=tuple(related),
         keys=keys,
+        known=known,
     )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from commute.analysis.analysis import Analysis
+from commute.analysis.components import Components
 from commute.analysis.hubs import ENOUGH, Hub
 from commute.analysis.speedup import Curve
 from commute.analysis.workload import family_name
+from commute.wording import plural
 
 SENTENCES_MAX = 5
 REMEDIES_MAX = 3
@@ -42,7 +44,7 @@ def sentences(found: Analysis) -> list[str]:
     """At most `SENTENCES_MAX`, the most important first; the last says what a log can prove."""
     if not found.events:
         return ["There is no event."]
-    if not found.objects:
+    if not found.known:
         return [NO_KEYS]
     said = [_bound(found), _partitions(found)]
     said += [text for text in (_hub(found), _lookahead(found.curves)) if text]
@@ -51,7 +53,7 @@ def sentences(found: Analysis) -> list[str]:
 
 def remedies(found: Analysis) -> list[Remedy]:
     """At most `REMEDIES_MAX`, the one that changes fewest things to reach enough first; none where none is needed."""
-    if found.bound >= ENOUGH or not found.events:
+    if found.bound >= ENOUGH or not found.known:
         return []
     hubs = found.hubs
     written = len([hub for hub in hubs.families if hub.bound_if_read])
@@ -76,6 +78,12 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def hang_together(connected: Components) -> str:
+    """Why fixed partitions reach what they reach: ``353 events hang together``."""
+    most = connected.sizes[0] if connected.sizes else 0
+    return f"{plural(most, 'event')} hang together" if most > 1 else "no two events hang together"
+
+
 def _enough(steps: Sequence[Hub]) -> list[Hub]:
     return [hub for hub in steps if hub.bound_if_read >= ENOUGH][:1]
 
@@ -93,6 +101,8 @@ def _idle(hub: Hub, families: Sequence[Hub]) -> bool:
 
 def _bound(found: Analysis) -> str:
     length = found.chain.length
+    if found.events == 1:
+        return "There is one event only."
     if length <= 1:
         return f"None of the {found.events:,} events depends on another: any number of workers helps."
     return (
@@ -112,8 +122,7 @@ def _partitions(found: Analysis) -> str:
         )
     workers = next((n for n, s in reached.items() if s >= SAME * most), None)
     beside = f"; running all that is independent reaches {ratio(reached[workers])} with {workers}" if workers else ""
-    together = f"{found.components.sizes[0]:,} events hang together"
-    return f"Fixed partitions reach at most {ratio(fixed)}, since {together}{beside}."
+    return f"Fixed partitions reach at most {ratio(fixed)}, since {hang_together(found.components)}{beside}."
 
 
 def _hub(found: Analysis) -> str:

@@ -13,16 +13,16 @@ Row = dict[str, object]
 
 
 def document(found: Analysis) -> Row:
-    """Everything, with figures rounded to four digits behind the point."""
+    """Everything, with figures rounded to four digits behind the point; None for those of which nothing is known."""
     first = found.curves[0] if found.curves else None
     return {
         "events": found.events,
         "event_types": len(found.types),
         "object_types": len(found.objects),
         "objects": sum(found.objects.values()),
-        "chain_events": found.chain.length,
-        "bound": round(found.bound, 4),
-        "fixed_partition_bound": round(found.components.bound, 4),
+        "chain_events": found.chain.length if found.known else None,
+        "bound": round(found.bound, 4) if found.known else None,
+        "fixed_partition_bound": round(found.components.bound, 4) if found.known else None,
         "speedup_at": _speedups(first.speedup_at) if first else {},
         "lookahead": first.lookahead if first else None,
         "knee": first.knee if first else None,
@@ -38,7 +38,7 @@ def document(found: Analysis) -> Row:
              "bound_if_read": round(hub.bound_if_read, 4)} for hub in found.hubs.keys
         ],
         "chain": chain_rows(found),
-        "components": [{"events": size} for size in found.components.sizes[:20]],
+        "components": [{"events": size} for size in found.components.sizes[:20]] if found.known else [],
         "types": dict(found.types),
         "object_counts": dict(found.objects),
         "relation": relation_rows(found),

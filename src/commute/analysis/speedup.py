@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from commute.core.bounds import list_schedule
+from commute.core import bounds
 from commute.core.footprint import Footprint
 
 WORKERS = (2, 4, 8, 16, 32, 64)
-KNEE = 0.8  # doubling the workers has to bring at least this part of what it could, or they are too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +20,8 @@ class Curve:
 
     @property
     def knee(self) -> int | None:
-        """The least number of workers of which another doubling brings little; None if none was looked at."""
-        for workers, reached in self.speedup_at.items():
-            twice = self.speedup_at.get(2 * workers)
-            if twice is None or twice < (1 + KNEE) * reached:
-                return workers
-        return None
+        """The number of workers beyond which more bring little; None if none was looked at."""
+        return bounds.knee(self.speedup_at)
 
 
 def curve(
@@ -39,7 +34,7 @@ def curve(
     `done` is told after each how many of `workers` are through."""
     found: dict[int, float] = {}
     for at, number in enumerate(workers, 1):
-        steps = list_schedule(footprints, number, lookahead, contiguous=True)
+        steps = bounds.list_schedule(footprints, number, lookahead, contiguous=True)
         found[number] = len(footprints) / steps if steps else 1.0
         if done is not None:
             done(at)

@@ -117,8 +117,8 @@ def advise(
     bar = Bar()
     services = Services(source.workload, measured(service) if service else None)
     found = seek_advice(
-        source.workload, services, Random(seed), workers=at_once, partitions=partitions, lookahead=lookahead,
-        prepare_share=prepare_share, remedy_pairs=pairs, replicates=repeats, progress=bar,
+        source.workload, services, Random(seed), declared=app is not None, workers=at_once, partitions=partitions,
+        lookahead=lookahead, prepare_share=prepare_share, remedy_pairs=pairs, replicates=repeats, progress=bar,
     )  # fmt: skip
     bar.end()
     assumed = "the footprints of its handlers" if app else taken_as(source.log, read, add) if source.log else ""
@@ -148,13 +148,15 @@ def _document(found: Advice, source: Source, app: App[Any] | None, top: int) -> 
         "events": source.workload.events,
         "at_once": found.workers,
         "service_times": "measured" if found.measured else "equal",
-        "predictions": [
+        "predictions": [] if not found.known else [
             {"at_once": one.workers, "makespan_s": round(one.makespan_s, 6), "speedup": round(one.speedup, 4),
              "low": round(one.low, 4), "high": round(one.high, 4)} for one in found.predictions
         ],
-        "fixed_partition_bound": round(found.components.bound, 4),
-        "labels": _labelling(found.labels.best),
-        "labels_alone": [{"label": family_name(name), **_labelling(one)} for name, one in found.labels.alone],
+        "fixed_partition_bound": round(found.components.bound, 4) if found.known else None,
+        "labels": _labelling(found.labels.best) if found.known else None,
+        "labels_alone": [] if not found.known else [
+            {"label": family_name(name), **_labelling(one)} for name, one in found.labels.alone
+        ],
         "placement": None if found.placement is None else {
             "partitions": found.placement.partitions, "objects": found.placement.objects,
             "crossing": found.placement.crossing, "heaviest_share": round(found.placement.heaviest_share, 4),
@@ -183,6 +185,17 @@ def _say(found: Advice, source: Source, app: App[Any] | None, assumed: str, top:
     say(f"  taken as   {clean(assumed)}")
     times = "as measured" if found.measured else "equally long for all; --service-field, --service say how long"
     say(f"  service    {times}")
+    if found.known:
+        _say_figures(found, app, top)
+    else:
+        say("  speed-up   not known: no field is known to be a key")
+        say()
+    say("In short")
+    for text in found.verdict:
+        say(f"  {clean(text)}")
+
+
+def _say_figures(found: Advice, app: App[Any] | None, top: int) -> None:
     say()
     body = [
         [str(one.workers), ratio(one.speedup), f"{one.low:.3g} to {one.high:.3g}" if one.low < one.high else "",
@@ -198,9 +211,6 @@ def _say(found: Advice, source: Source, app: App[Any] | None, assumed: str, top:
         say(f"  {number}. {ratio(one.speedup)}, {one.gain:.2g} times as fast: {clean(one)}")
         for line in changes_of(app, one.changes):
             say(f"       {clean(line)}")
-    say("In short")
-    for text in found.verdict:
-        say(f"  {clean(text)}")
 
 
 def _say_labels(found: Advice, app: App[Any] | None) -> None:

@@ -12,7 +12,7 @@ import click
 from commute.analysis import document as rows
 from commute.analysis.analysis import LOOKAHEADS, Analysis
 from commute.analysis.analysis import analyze as analyse
-from commute.analysis.conclusions import ratio, remedies, sentences
+from commute.analysis.conclusions import hang_together, ratio, remedies, sentences
 from commute.analysis.relation import Related
 from commute.analysis.workload import family_name
 from commute.cli.output import clean, note, plural, say, say_json, table
@@ -111,13 +111,39 @@ def analyze(
 def _say(log: str, known: Log, found: Analysis, assumed: str) -> None:
     say(f"{log_name(log)}: {known.format}, {plural(found.events, 'event')} of {plural(len(found.types), 'type')}")
     say(f"  taken as            {assumed}")
+    if found.known:
+        _say_figures(found)
+    else:
+        say("  bound               not known: no field is known to be a key")
+        say()
+    if fields := [key for key in found.keys if key.candidate][:KEYS_SHOWN_MAX]:
+        body = [
+            [key.name, f"{key.values:,}", f"{key.heaviest_events:,}", ", ".join(name for name, _ in key.included_in)]
+            for key in fields
+        ]
+        _say_table(["FIELDS LIKE KEYS (--key)", "VALUES", "MOST OF ONE", "VALUES ARE THOSE OF"], body, range(1, 3))
+    if found.known:
+        _say_relation(found)
+    say("In short")
+    for number, text in enumerate(sentences(found), 1):
+        say(f"  {number}. {clean(text)}")
+    if not found.known:
+        return
+    best = remedies(found)
+    say("Remedies, if that is true of the handlers" if best else "Remedies: none is needed" if found.bound >= 64 else
+        "Remedies: none among the objects of this log; look for what events touch needlessly")  # fmt: skip
+    for number, remedy in enumerate(best, 1):
+        say(f"  {number}. {clean(remedy)}")
+
+
+def _say_figures(found: Analysis) -> None:
     say(f"  longest chain       {plural(found.chain.length, 'dependent event')}{_made_of(found)}")
     say(f"  bound               {ratio(found.bound)}: no number of workers is faster")
-    say(f"  fixed partitions    {ratio(found.components.bound)}: {found.components.sizes[0]:,} events hang together")
+    say(f"  fixed partitions    {ratio(found.components.bound)}: {hang_together(found.components)}")
     say()
     head = ["LOOKED AHEAD", *(f"{workers} workers" for workers in found.curves[0].speedup_at), "KNEE"]
     body = [
-        [f"{one.lookahead:,} events", *(ratio(value) for value in one.speedup_at.values()), str(one.knee or "-")]
+        [plural(one.lookahead, "event"), *(ratio(value) for value in one.speedup_at.values()), str(one.knee or "-")]
         for one in found.curves
     ]
     _say_table(head, body, range(1, len(head)))
@@ -125,23 +151,6 @@ def _say(log: str, known: Log, found: Analysis, assumed: str) -> None:
         ["OBJECTS", "NUMBER", "EVENTS", "MOST OF ONE", "IN THE CHAIN", "BOUND IF ONLY READ", "BELONGS TO"],
         _objects(found), range(1, 6),
     )  # fmt: skip
-    if fields := [key for key in found.keys if key.candidate][:KEYS_SHOWN_MAX]:
-        body = [
-            [key.name, f"{key.values:,}", f"{key.heaviest_events:,}", ", ".join(name for name, _ in key.included_in)]
-            for key in fields
-        ]
-        _say_table(["FIELDS LIKE KEYS (--key)", "VALUES", "MOST OF ONE", "VALUES ARE THOSE OF"], body, range(1, 3))
-    _say_relation(found)
-    say("In short")
-    for number, text in enumerate(sentences(found), 1):
-        say(f"  {number}. {clean(text)}")
-    if not found.objects:
-        return
-    best = remedies(found)
-    say("Remedies, if that is true of the handlers" if best else "Remedies: none is needed" if found.bound >= 64 else
-        "Remedies: none among the objects of this log; look for what events touch needlessly")  # fmt: skip
-    for number, remedy in enumerate(best, 1):
-        say(f"  {number}. {clean(remedy)}")
 
 
 def _say_table(head: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[int]) -> None:
@@ -184,7 +193,7 @@ def _say_relation(found: Analysis) -> None:
     _say_table(["", "TYPE", "EVENTS", *(str(at) for at in range(1, len(names) + 1))], body, (0, 2))
     say("  = dependent when an object is the same   . never in this log   ! always")
     if len(found.types) > len(names):
-        say(f"  and {len(found.types) - len(names)} more types: --json, --csv")
+        say(f"  and {plural(len(found.types) - len(names), 'more type')}: --json, --csv")
     busiest = sorted((one for one in found.relation if one.waits), key=lambda one: -one.waits)[:RELATED_SHOWN_MAX]
     for one in busiest:
         often = "hardly any pair"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from commute.cli.output import clean, note, say, say_json
+from commute.cli.output import clean, note, plural, say, say_json
 from commute.cli.place import json_option
 from commute.measure import measure
 
@@ -48,7 +48,7 @@ def bench(url: str, events: int, size_bytes: int, as_json: bool) -> None:
     if as_json:
         say_json(asdict(found))
         return
-    say(f"{clean(found.broker)}: {found.events:,} events of {found.size_bytes:,} bytes")
+    say(f"{clean(found.broker)}: {plural(found.events, 'event')} of {plural(found.size_bytes, 'byte')}")
     say(f"  publish, confirmed          {found.publish_per_s:>12,.0f} /s   many in flight")
     say(f"  publish, one after another  {found.publish_singly_per_s:>12,.0f} /s")
     say(f"  consume and settle          {found.consume_per_s:>12,.0f} /s")

@@ -6,8 +6,8 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,13 @@ Examples:
     "--log", metavar="LOG", help="Events to try, - for stdin. Without it they are made up from their classes."
 )
 @click.option("--events", type=click.IntRange(1), default=60, show_default=True, help="How many at most.")
-@click.option("--pairs", type=click.IntRange(1), default=3, show_default=True, help="Tried of each two types at most.")
+@click.option(
+    "--pairs",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help="Tried of each two types at most; those that agree in other fields first, then near ones.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same events and runs.")
 @click.option("--set-up", metavar="M:F", help="Called with the app before each run: makes tables and first rows.")
 @click.option("--clear", metavar="M:F", help="Called before each run: makes state outside the store as it was.")
@@ -82,10 +88,7 @@ def check_command(
         Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear), named("--look", look)
     )
     bar = Trials()
-    # What fails in a trial is compared, not reported: a worker's own lines would tell it a hundred times.
-    logging.getLogger("commute").setLevel(logging.CRITICAL)
-    # So is what handlers print, and on stdout it would be in the midst of the result.
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+    with quiet():
         found = check(app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar)
     bar.wipe()
     if not found.watched:
@@ -99,6 +102,20 @@ def check_command(
     else:
         _say(app, found, tests)
     sys.exit(YES if found.ok else NO)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Handlers are heard of by the result alone: what they print would be in the midst of it, and what a worker says of
+    one that fails would come a hundred times."""
+    logger = logging.getLogger("commute")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class Trials:

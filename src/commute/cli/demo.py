@@ -130,7 +130,8 @@ def _say(found: Comparison, concurrency: int) -> None:
     equal = "identical" if report.states_equal else "DIFFERENT"
     good = report.states_equal and not report.violations
     verdict = (
-        f"{'the two databases':{MARGIN}}{equal} ({found.tables} tables, {found.rows:,} rows)          "
+        f"{'the two databases':{MARGIN}}{equal} ({plural(found.tables, 'table')}, {plural(found.rows, 'row')})"
+        f"{'':10}"
         f"order violations {report.violations:,} of {plural(found.verdict.dependent_pairs, 'dependent pair')}"
     )
     say(paint(verdict, "good" if good else "error", sys.stdout))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from commute.cli.derivation import derivation_document
-from commute.cli.output import clean, table
+from commute.cli.output import clean, plural, table
 from commute.cli.place import Place
 from commute.cli.subject import Reader, Subject
 from commute.core.footprint import READ, WRITE, Access, Footprint, compatible, conflicting, conflicts
@@ -108,7 +108,7 @@ def key_table(a: Subject, b: Subject, dependence: Dependence) -> list[str]:
     ]
     lines = table(["KEY", *heads, ""], rows[:KEYS_SHOWN_MAX])
     more = len(rows) - KEYS_SHOWN_MAX
-    return [*lines, f"  and {more:,} more keys"] if more > 0 else lines
+    return [*lines, f"  and {plural(more, 'more key')}"] if more > 0 else lines
 
 
 def key_shown(key: str) -> str:

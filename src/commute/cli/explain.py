@@ -31,12 +31,14 @@ from commute.cli.derivation import declaration_document, declaration_lines, prov
 from commute.cli.labels import label_document, label_lines
 from commute.cli.output import clean, clock, note, plural, say, say_json, span, table, warning_text
 from commute.cli.place import Place, json_option, open_place, where_options
+from commute.cli.reading import log_options
 from commute.cli.subject import Missing, Named, Reader, Subject, parse
 from commute.cli.target import is_url, load, split_target
 from commute.cli.waiting import Attempt, Blocker, Waiting, look
 from commute.errors import UsageError
 from commute.footprints.relation import Relation
 from commute.ids import ulid_time_s
+from commute.logs import LogOptions
 
 if TYPE_CHECKING:
     from commute.app import App
@@ -61,9 +63,11 @@ Examples:
 @click.argument("words", nargs=-1, metavar="[TARGET] [EVENT [EVENT]]")
 @click.option("--declare", is_flag=True, help="Print the line that the code of each handler says, to paste.")
 @where_options
+@log_options
 @json_option
 def explain(
     words: tuple[str, ...],
+    said: LogOptions,
     declare: bool,
     app_dir: str | None,
     broker: str | None,
@@ -76,7 +80,7 @@ def explain(
 
     No event: how the types are related, and the partition label of each. One: its state, and what it waits for. Two:
     whether they depend, on which keys. An EVENT is an id or the beginning of one, SOURCE#ID, LOG:line (a line of a log
-    file), or two words: TYPE JSON. Exit status 1 if an event is not in the log.
+    file, read as the options say), or two words: TYPE JSON. Exit status 1 if an event is not in the log.
     """
     target, rest = _split(words)
     named = parse(rest)
@@ -84,6 +88,8 @@ def explain(
         raise click.UsageError("--declare is about handlers, not about events")
     if len(named) > 2:
         raise click.UsageError(f"explain takes no more than two events, and these are {len(named)}")
+    if said != LogOptions() and not any(one.log is not None for one in named):
+        raise click.UsageError("the options that say how a log is to be read go with an event of a log, LOG:line")
     if not any(one.by_id for one in named):
         app, shown = load(target, app_dir)
         app.override(broker=broker, db=db, group=group)
@@ -96,18 +102,20 @@ def explain(
         elif not named:
             _types(app, as_json=as_json)
         else:
-            _answer(app, shown, None, named, as_json=as_json)
+            _answer(app, shown, None, named, said, as_json=as_json)
         return
     with open_place(target, app_dir=app_dir, broker=broker, db=db, group=group, partition=partition) as place:
         assert place.app is not None
         _check(place.app)
-        _answer(place.app, place.shown, place, named, as_json=as_json)
+        _answer(place.app, place.shown, place, named, said, as_json=as_json)
     sys.exit(YES)
 
 
-def _answer(app: App[Any], shown: str, place: Place | None, named: Sequence[Named], *, as_json: bool) -> None:
+def _answer(
+    app: App[Any], shown: str, place: Place | None, named: Sequence[Named], said: LogOptions, *, as_json: bool
+) -> None:
     """What was asked of one or two events. Exits with NO where one of them is not there."""
-    reader = Reader(app)
+    reader = Reader(app, said)
     try:
         subjects = [_subject(reader, place, one) for one in named]
     except Missing as missing:
@@ -291,8 +299,8 @@ def _say_waiting(shown: str, one: Subject, found: Waiting) -> None:
         say(f"intake is paused: {clean(why)}")
     if found.blockers and not found.worker:
         say(f"no worker runs: commute run {clean(shown)}")
-    waiting = {0: "no later event waits", 1: "1 later event waits"}
-    behind = waiting.get(found.followers, f"{found.followers:,} later events wait")
+    later = plural(found.followers, "later event") if found.followers else "no later event"
+    behind = f"{later} {'wait' if found.followers > 1 else 'waits'}"
     least = "" if found.complete else " (of those looked at, descriptors_max on either side)"
     if found.status == "parked":
         say(f"and {behind} for it{least}. Bring it back: commute dead retry {clean(shown)} {clean(one.id)}")
@@ -375,12 +383,14 @@ def _counted(counted: Sample | None) -> str:
     if counted is None or not counted.pairs:
         return ""
     if not counted.dependent:
-        share = f"none of {counted.pairs:,} pairs"
+        share = f"none of {plural(counted.pairs, 'pair')}"
     elif counted.dependent * 2 > counted.pairs:
         share = f"{counted.dependent:,} of {plural(counted.pairs, 'pair')}"
     else:
         share = f"1 pair in {round(counted.pairs / counted.dependent):,}"
-    return f"; in this log {share}" + (f" (a sample: the last {counted.events:,} events)" if not counted.whole else "")
+    return f"; in this log {share}" + (
+        f" (a sample: the last {plural(counted.events, 'event')})" if not counted.whole else ""
+    )
 
 
 # -- documents --------------------------------------------------------------------------------------------------

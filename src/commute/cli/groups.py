@@ -63,15 +63,23 @@ def list_groups(
 
 
 def _row(place: Place, name: str) -> dict[str, object]:
-    last, floor, mark = place.broker.read(lambda c: stream_ends(c, place.stream, name))
-    numbers: list[int | None] = [*place.partitions()] or [place.partition]
-    first = mark if mark is not None else floor + 1
-    return {
+    """One group: how far it is in each log of the stream, which has one for each partition, and in all of them."""
+    numbers = place.partitions()
+    logs = place.logs()
+    ends = [place.broker.read(lambda c, log=log: stream_ends(c, log, name)) for log in logs]  # type: ignore[misc]
+    behind = [max(0, last - (floor + 1 if mark is None else mark) + 1) for last, floor, mark in ends]
+    seats = [part_name(name, number) for number in numbers] or [part_name(name, place.partition)]
+    marks = [mark for _, _, mark in ends]
+    row: dict[str, object] = {
         "group": name,
-        "watermark": mark,
-        "behind": max(0, last - first + 1),
-        "running": any(place.store.owner(part_name(name, number)) for number in numbers),
+        "watermark": None if numbers else marks[0],
+        "behind": sum(behind),
+        "running": any(place.store.owner(seat) for seat in seats),
     }
+    if numbers:
+        each = zip(numbers, marks, behind, strict=True)
+        row["partitions"] = [{"partition": n, "watermark": mark, "behind": count} for n, mark, count in each]
+    return row
 
 
 @groups.command("drop", epilog="Example:  commute groups drop shop:app --group old --yes")

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commute.cli.check import Trials, named, say_not_tried, undeclared_document
+from commute.cli.check import Trials, named, quiet, say_not_tried, undeclared_document
 from commute.cli.commands import NO, YES
 from commute.cli.derivation import arguments, line_to_paste, spelled
 from commute.cli.output import clean, note, paint, plural, say, say_json
+from commute.cli.reading import log_options, read
 from commute.cli.target import load
 from commute.errors import UsageError
-from commute.logs import read_log
 from commute.rehearsal.course import Ground
 from commute.verify.sample import Observed, Sample, sample
 from commute.verify.trial import Scene
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.logs import LogOptions
 
 EPILOG = """\b
 Examples:
@@ -42,10 +42,12 @@ NO_PROOF = (
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same events.")
 @click.option("--set-up", metavar="M:F", help="Called with the app before the run: makes tables and first rows.")
 @click.option("--clear", metavar="M:F", help="Called before the run: makes state outside the store as it was.")
+@log_options
 @click.option("--app-dir", metavar="DIR", help="Where TARGET's module lies.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def observe(
     target: str | None,
+    said: LogOptions,
     log: str | None,
     events: int,
     seed: int,
@@ -57,19 +59,20 @@ def observe(
     """Say what the handlers of an app touch while they run a sample of events, as declarations to paste.
 
     The events are those of LOG (- for stdin); without it they are made up from their classes. They are run one after
-    the other, on a store in memory, with the app's own lifespan; effects outside it are real. Beside each declaration
-    stands what is declared or derived now: what it lacks, and what no event of the sample has touched.
+    the other, on a store in memory, with the app's own lifespan; effects outside it are real. What handlers print is
+    not shown. Beside each declaration stands what is declared or derived now: what it lacks, and what no event of the
+    sample has touched.
 
     Exit status 1 if a handler touched what it does not declare.
     """
     app, _ = load(target, app_dir)
     if not app.handlers:
         raise UsageError(f"{app.name} has no handlers, so there is nothing to observe", slug="no-handlers")
-    given = None if log is None else [(event.type, event.data) for event in read_log(log).events]
+    given = None if log is None else [(event.type, event.data) for event in read(log, said, keys=False).events]
     scene = Scene(Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear))
     bar = Trials()
-    logging.getLogger("commute").setLevel(logging.CRITICAL)  # what fails is counted
-    found = sample(app, given, scene, events_max=events, seed=seed, progress=bar)
+    with quiet():
+        found = sample(app, given, scene, events_max=events, seed=seed, progress=bar)
     bar.wipe()
     if as_json:
         say_json(document(found))

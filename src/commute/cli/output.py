@@ -19,6 +19,7 @@ from typing import IO, Final
 import click
 
 from commute.errors import CommuteError, CommuteWarning
+from commute.wording import plural as plural
 
 # Controls of both sets, what reverses or hides text (bidirectional marks, zero width), line separators, and halves
 # of characters that no encoding can write.
@@ -120,11 +121,6 @@ def size(size_bytes: int) -> str:
         if size_bytes >= factor:
             return f"{size_bytes / factor:.4g} {unit}"
     return f"{size_bytes} bytes"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 event``, ``2 events``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def fields(values: Mapping[str, object]) -> str:

@@ -171,15 +171,14 @@ class Place:
 
 def known_groups(place: Place) -> list[str]:
     """The groups of the stream, by the broker's own list and by the store."""
+    logs = place.logs()
     read = place.broker.read(
         lambda c: c.execute(
-            "select g.name from commute_groups g join commute_streams s on s.number = g.stream where s.name = ?",
-            (place.stream,),
+            "select g.name, s.name from commute_groups g join commute_streams s on s.number = g.stream"
         ).fetchall()
     )
-    logs = place.logs()
     stored = place.store.read(lambda c: [group for _, group, stream in scopes(c) if stream in logs])
-    return sorted({str(name) for (name,) in read} | set(stored))
+    return sorted({str(name) for name, stream in read if stream in logs} | set(stored))
 
 
 def only_group_of(link: Link, log: Log) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,12 +25,13 @@ from commute.cli.commands import NO, NOT_YET, YES
 from commute.cli.output import clean, note, plural, say, say_json, span
 from commute.cli.place import BUSY_S_MAX, json_option, only_group_of
 from commute.cli.target import is_target, is_url, load
-from commute.errors import RejectedError, UsageError
+from commute.errors import NotReachableError, RejectedError, UsageError
 from commute.limits import Limits
-from commute.link import BrokerUrl, Link, Log, open_file, parse_db, parse_url
+from commute.link import BrokerUrl, Link, Log, claimed, open_file, parse_db, parse_url
 from commute.runtime.encoder import Encoder
 from commute.runtime.receipts import Desk, State
 from commute.runtime.world import SystemWorld
+from commute.store.identity import identity, shown
 from commute.transports.base import Message, Sent
 
 BATCH_EVENTS = 1_000
@@ -83,6 +84,7 @@ def publish(
             for _ in _checked(producer, type_, _numbered(file), 0):
                 pass
     with _opened(producer):
+        _warn_unlabelled(producer)
         desk = None if wait_s is None else producer.desk()
         if single is not None:
             status = _one(producer, single, desk, wait_s or 0.0, as_json=as_json)
@@ -117,12 +119,16 @@ class _Producer:
     known: frozenset[str] = frozenset()
     ignored: tuple[str, ...] = ()
     handlers: dict[str, list[str]] | None = None
+    made_by: Callable[..., Message] | None = None  # `App.message`, which knows the partition labels
+    reader: str = "commute"  # as whom a broker server knows the workers
     link: Link | None = None
     log: Log | None = None
     world: SystemWorld = field(default_factory=SystemWorld)
 
     def message(self, type_: str, data: bytes, event_id: str | None = None) -> Message:
         """One checked message. Raises RejectedError."""
+        if self.made_by is not None:
+            return self.made_by(type_, data, id=event_id)
         type_, data = self.encoder.encode_named(type_, data)
         return Message(event_id or self.world.new_id(), self.source, type_, self.world.now_s(), data)
 
@@ -132,7 +138,8 @@ class _Producer:
         assert self.link is not None
         sender = self.link.sender()
         assert sender is not None
-        sender().send(messages, self.stream).result()
+        # Named only where it is another one: a stream of several partitions is no queue of that name.
+        sender().send(messages, None if self.stream == self.url.stream else self.stream).result()
         return [Sent(None)] * len(messages)
 
     def desk(self) -> Desk:
@@ -169,7 +176,7 @@ def _producer(
             handlers.setdefault(event.type, []).append(handler.name)
     return _Producer(
         app.url, app.db, app.group, to or app.url.stream, app.source, app.limits, app.encoder, app.name,
-        frozenset(handlers), app.ignore, handlers,
+        frozenset(handlers), app.ignore, handlers, app.message, app.name,
     )  # fmt: skip
 
 
@@ -193,7 +200,7 @@ def _opened(producer: _Producer) -> Iterator[None]:
     # Shared with the link, which would wait for longer.
     file = open_file(url.path, producer.limits, busy_s_max=BUSY_S_MAX)
     try:
-        producer.link = Link.open(url, producer.db, producer.limits)
+        producer.link = Link.open(url, producer.db, producer.limits, reader=producer.reader)
         try:
             producer.log = producer.link.transport(producer.stream)
             if new:
@@ -203,6 +210,19 @@ def _opened(producer: _Producer) -> Iterator[None]:
             producer.link.close()
     finally:
         file.close()
+
+
+def _warn_unlabelled(producer: _Producer) -> None:
+    """Labels are read off an app's footprints. Without one, events that depend on each other may be parted."""
+    server, link = producer.url.server, producer.link
+    if producer.made_by is not None or link is None or server is None or not server.labelled:
+        return
+    if producer.stream == producer.url.stream and (partitions := link.partitions()) > 1:
+        note(
+            f"warning[no-label] {clean(producer.url.text)} has {partitions} partitions, and from a URL alone events "
+            "have no label: dependent ones may come to lie on different ones, out of sequence. Name the app: "
+            "commute publish MODULE:APP"
+        )
 
 
 def _warn_unhandled(producer: _Producer, type_: str) -> None:
@@ -302,6 +322,8 @@ def _one(producer: _Producer, message: Message, desk: Desk | None, wait_s: float
     if desk is not None:
         state = _waited(desk, message, sent.position, wait_s)
         status = _status(state)
+        if status == NOT_YET:
+            _warn_elsewhere(producer)
         told |= {"status": state.status, "reason": state.reason, "handlers": dict(state.handlers)}
         if not as_json:
             say(_told(state, wait_s))
@@ -337,6 +359,8 @@ def _many(producer: _Producer, source: _Lines, type_: str, desk: Desk | None, wa
         raise UsageError(f"{source.path or 'stdin'} holds no event", slug="event-data")
     took_s = time.monotonic() - began_s
     outcomes, status = _outcomes(desk, pending, wait_s)
+    if status == NOT_YET:
+        _warn_elsewhere(producer)
     if as_json:
         told: dict[str, object] = {"events": count, "first": first, "last": last, "took_s": round(took_s, 3)}
         say_json(told | ({"outcomes": outcomes} if desk is not None else {}))
@@ -375,7 +399,7 @@ class _Progress:
         if self._size_bytes:
             part = min(1.0, self._read_bytes / self._size_bytes)
             bar = f"{'#' * round(20 * part):<20} {part:4.0%}  "
-        click.echo(f"\r\x1b[K  {bar}{count:,} events", nl=False, err=True, color=True)
+        click.echo(f"\r\x1b[K  {bar}{plural(count, 'event')}", nl=False, err=True, color=True)
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------
@@ -389,6 +413,21 @@ def _waited(desk: Desk, message: Message, position: int | None, wait_s: float) -
         if state.outcome is not None or left_s <= 0:
             return state
         time.sleep(min(POLL_S, left_s))
+
+
+def _warn_elsewhere(producer: _Producer) -> None:
+    """Nothing was heard of an event: because nothing happened, or because another store is told."""
+    assert producer.link is not None
+    try:
+        held = claimed(producer.url, producer.reader)
+    except (NotReachableError, UsageError):
+        return
+    own = producer.link.file.read(identity)
+    if held is not None and (own is None or held != shown(own)):
+        note(
+            f"warning[other-store] workers of {clean(producer.reader)} use {clean(held)}, and what becomes of events "
+            "is told there. Ask where that store lies, or give all one: --db postgresql://HOST/DATABASE"
+        )
 
 
 def _outcomes(

@@ -116,7 +116,7 @@ def say_partitions(place: Place, numbers: Sequence[int], *, as_json: bool) -> No
         parked = (dead.get("parked", 0), dead.get("held", 0))
         lines.append([str(number), *(f"{count:,}" for count in (*counts, *parked)), whose])
     to_do = sum(row["to_do"] for row in rows)
-    say(f"group {clean(place.group)} on {clean(place.url.text)}, {len(numbers)} partitions: {to_do:,} to do")
+    say(f"group {clean(place.group)} on {clean(place.url.text)}, {plural(len(numbers), 'partition')}: {to_do:,} to do")
     say("\n".join(table(lines[0], lines[1:])))
     say(f"One of them: commute status {clean(place.shown)} --partition {numbers[0]}")
 

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from commute.cli.output import plural
 from commute.cli.place import Place
 from commute.core.footprint import Footprint
 from commute.errors import RejectedError, UsageError
+from commute.logs.options import LogOptions
 from commute.runtime.kinds import Kind, Kinds
 from commute.store.reading import read_dead
 from commute.store.records import DeadRow
@@ -101,7 +103,7 @@ class Missing(Exception):
 
 def parse(words: Sequence[str]) -> list[Named]:
     """The events that the words name: a word before a JSON document is its type, ``FILE:number`` a line of a log where
-    there is such a file or its name is one of a log, any other one an id."""
+    there is such a file or its name is that of a log or a path, any other one an id."""
     named: list[Named] = []
     clean = [word.encode("utf-8", "backslashreplace").decode() for word in words]
     at = 0
@@ -121,18 +123,31 @@ def _line(word: str, shown: str) -> Named | None:
     if found is None:
         return None
     try:
-        is_log = found["log"] == "-" or Path(found["log"]).is_file() or found["log"].endswith(LOG_ENDINGS)
+        is_log = (
+            found["log"] == "-"
+            or Path(found["log"]).is_file()
+            or found["log"].endswith(LOG_ENDINGS)
+            or _is_path(found["log"])
+        )
     except (OSError, ValueError):  # a name that no file can have
         return None
     return Named(shown, log=found["log"], line=int(found["line"])) if is_log else None
 
 
+def _is_path(name: str) -> bool:
+    """Whether a name leads through a folder: then a file that is not there is missing, and no id. An id that looks so
+    can be said as SOURCE#ID."""
+    return "/" in name and "#" not in name and "://" not in name
+
+
 class Reader:
     """Turns names and messages into subjects, with the handlers of one app."""
 
-    def __init__(self, app: App[Any]) -> None:
+    def __init__(self, app: App[Any], said: LogOptions | None = None) -> None:
+        """`said`: how the log files among the events are to be read; None: find out."""
         self.kinds = Kinds(app.handlers, app.ignore, app.limits.accesses_max)
         self._event_bytes_max = app.limits.event_bytes_max
+        self._said = said or LogOptions()
         self._logs: dict[str, Log] = {}
 
     def given(self, named: Named) -> Subject:
@@ -153,7 +168,7 @@ class Reader:
         if at is None:
             places = (f"line {named.line}", f"event {named.line}")
             bad = [problem for problem in log.problems if problem.where in places]
-            raise Missing(named.text, str(bad[0]) if bad else f"the log has {len(log.events):,} events")
+            raise Missing(named.text, str(bad[0]) if bad else f"the log has {plural(len(log.events), 'event')}")
         event = log.events[at]
         try:
             kind = self._kind(event.type)
@@ -172,7 +187,7 @@ class Reader:
         from commute.logs import read_log
 
         if name not in self._logs:
-            self._logs[name] = read_log(name)
+            self._logs[name] = read_log(name, self._said)
         return self._logs[name]
 
     def _kind(self, type_: str) -> Kind:

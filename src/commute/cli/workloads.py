@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from commute.analysis.workload import Workload, workload_of
-from commute.cli.output import clean, note
+from commute.cli.output import clean, note, plural
 from commute.cli.reading import PROBLEMS_SHOWN_MAX, check_types, log_name
 from commute.cli.reading import read as read_log
 from commute.cli.subject import Reader
@@ -143,5 +143,5 @@ def _service_s(path: str, events: Sequence[LogEvent], field: str) -> list[float]
         raise UsageError(f"{log_name(path)}: no event has a number of milliseconds in {field}", slug="bad-log")
     mean_s = sum(known) / len(known)
     if len(known) < len(found):
-        note(f"note: {len(found) - len(known):,} events have no {clean(field)}: the mean is taken")
+        note(f"note: {plural(len(found) - len(known), 'event')} without {clean(field)}: the mean is taken")
     return [mean_s if value is None else value for value in found]

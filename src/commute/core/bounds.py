@@ -16,12 +16,14 @@ Foata normal form of the trace.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from commute.core.footprint import Footprint
 from commute.core.history import Conflicts, ancestors, rivals
+
+KNEE = 0.8  # of what more workers could bring, in proportion; where they bring less, they are too many
 
 
 class _Reach:
@@ -196,3 +198,18 @@ def list_schedule(
         while contiguous and first < admitted and finished[first]:
             first += 1
     return steps
+
+
+def knee(speedup_at: Mapping[int, float]) -> int | None:
+    """The least number of workers beyond which more bring little: `speedup_at` maps numbers of workers to speed-ups,
+    and its largest number is the knee if more still bring something up to there. None without figures.
+
+    Little: each further worker adds less than `KNEE` of what a worker brings so far. For twice the workers, that is a
+    speed-up of less than 1.8 times as much.
+    """
+    known = sorted(speedup_at)
+    for workers, more in pairwise(known):
+        further = (speedup_at[more] - speedup_at[workers]) / (more - workers)
+        if further < KNEE * speedup_at[workers] / workers:
+            return workers
+    return known[-1] if known else None

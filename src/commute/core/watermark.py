@@ -46,36 +46,55 @@ class Watermark:
         self._words: dict[int, int] = {}  # word number -> bits of its pending positions; no word is empty
         self._queue: deque[int] = deque()  # ascending; every key of _words, and words that have emptied since
 
-    def admit(self, position: int) -> None:
-        """Note that `position` was delivered and is not settled. Ascending; gaps are legal. O(1)."""
-        assert position >= self._next, f"position {position} admitted after {self._next - 1}"
-        self._next = position + 1
-        self.pending += 1
-        word = position >> _WORD_SHIFT
-        bits = self._words.get(word)
-        if bits is None:
-            bits = 0
-            if not self._queue or self._queue[-1] != word:
-                self._queue.append(word)
-        self._words[word] = bits | 1 << (position & _WORD_MASK)
+    def admit(self, *positions: int) -> None:
+        """Note that these were delivered and are not settled. Ascending; gaps are legal. O(1) each, least for many."""
+        words, queue, following = self._words, self._queue, self._next
+        word, bits = -1, 0
+        for position in positions:
+            assert position >= following, f"position {position} admitted after {following - 1}"
+            following = position + 1
+            if position >> _WORD_SHIFT != word:
+                if bits:
+                    words[word] = bits
+                word = position >> _WORD_SHIFT
+                bits = words.get(word, 0)
+                if not queue or queue[-1] != word:
+                    queue.append(word)
+            bits |= 1 << (position & _WORD_MASK)
+        if bits:
+            words[word] = bits
+        self._next = following
+        self.pending += len(positions)
 
-    def settle(self, position: int) -> None:
-        """Note that `position`, admitted before, is settled; once. O(1) amortised."""
-        word = position >> _WORD_SHIFT
-        bit = 1 << (position & _WORD_MASK)
-        bits = self._words.get(word, 0)
-        assert bits & bit, f"position {position} settled twice, or never admitted"
-        self.pending -= 1
-        if bits != bit:
-            self._words[word] = bits ^ bit
-            return
-        del self._words[word]
+    def settle(self, *positions: int) -> None:
+        """Note that these, admitted before, are settled; once, in any sequence. O(1) each, amortised, least for many
+        that lie side by side."""
+        words = self._words
+        word, bits = -1, 0
+        for position in positions:
+            if position >> _WORD_SHIFT != word:
+                if word >= 0:
+                    self._keep(word, bits)
+                word = position >> _WORD_SHIFT
+                bits = words.get(word, 0)
+            bit = 1 << (position & _WORD_MASK)
+            assert bits & bit, f"position {position} settled twice, or never admitted"
+            bits ^= bit
+        if word >= 0:
+            self._keep(word, bits)
+        self.pending -= len(positions)
         queue = self._queue
-        while queue and queue[0] not in self._words:
+        while queue and queue[0] not in words:
             queue.popleft()
         # Emptied words behind a stuck one would pile up: sweep when they are the majority, so O(1) amortised.
-        if len(queue) > 64 and len(queue) > 2 * len(self._words):
-            self._queue = deque(number for number in queue if number in self._words)
+        if len(queue) > 64 and len(queue) > 2 * len(words):
+            self._queue = deque(number for number in queue if number in words)
+
+    def _keep(self, word: int, bits: int) -> None:
+        if bits:
+            self._words[word] = bits
+        else:
+            del self._words[word]
 
     def pass_by(self, done: Done) -> None:
         """Pass positions that an earlier life settled and that no delivery brings again. O(1) amortised."""

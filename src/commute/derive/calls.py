@@ -413,6 +413,5 @@ def _is_ours(cls: type) -> bool:
 def _generated(cls: type) -> bool:
     """Whether its constructor was written by a library, from its fields."""
     own = class_attribute(cls, "__init__")
-    return (
-        "__init__" not in cls.__dict__ and fields_of_class(cls) is not None and not isinstance(own, types.FunctionType)
-    )
+    of_library = not isinstance(own, types.FunctionType) or touches_nothing(own)  # a model of pydantic's has one
+    return "__init__" not in cls.__dict__ and fields_of_class(cls) is not None and of_library

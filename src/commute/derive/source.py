@@ -55,12 +55,11 @@ def shown(file: str) -> str:
 
 
 def _parsed(text: str) -> ast.Module | None:
-    """The tree of a piece of a file, which may stand indented. Texts over several lines stay as they are."""
-    if text[:1].isspace():
+    if text[:1].isspace():  # as it stands there: to take its indentation away would change texts of several lines
         try:
             return ast.increment_lineno(ast.parse(f"if 1:\n{text}"), -1)
         except SyntaxError:
-            pass  # the middle of an expression
+            pass
     text = textwrap.dedent(text)
     for attempt in (text, f"({text.strip().rstrip(',')})", f"({text.strip().rstrip(',')}", text.strip().lstrip(".@")):
         try:

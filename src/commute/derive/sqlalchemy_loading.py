@@ -15,7 +15,7 @@ from commute.derive.sqlalchemy_shapes import Row, column_value, touch
 from commute.derive.values import Const, Data, Handle, Own, Value, either, options
 
 _AT_ONCE = ("selectin", "subquery", "joined", "immediate", "select_in", False)
-_DEPTH_MAX = 8  # of relations of one class that are loaded at once one behind the other
+_CHAIN_MAX = 4  # of relations behind each other that are loaded at once row by row
 
 
 def load(run: Run, value: Handle, relation: RelationshipProperty[Any], where: str) -> Value:
@@ -81,17 +81,27 @@ def at_once(run: Run, value: Handle, where: str) -> None:
 
 
 def _within(run: Run, value: Handle, relation: RelationshipProperty[Any], where: str) -> None:
-    """Load a relation; of one that leads to itself again and again, any row in the end."""
-    depth = run.kept.setdefault("sqlalchemy loads", {})
-    if depth.get(relation, 0) >= _DEPTH_MAX:
-        learn(value.about["session"], metadata_of(relation.mapper.class_))
-        touch(run, value.about["session"], table_name(relation.mapper.local_table), "read", "select", None, where)
+    """Load a relation; of one that lies far behind any row, since classes that load each other in many ways would
+    else be walked in every sequence."""
+    chain: list[object] = run.kept.setdefault("sqlalchemy loads", [])
+    if len(chain) >= _CHAIN_MAX:
+        _any_row(run, value.about["session"], relation, where)
         return
-    depth[relation] = depth.get(relation, 0) + 1
+    chain.append(relation)
     try:
         load(run, value, relation, where)
     finally:
-        depth[relation] -= 1
+        chain.pop()
+
+
+def _any_row(run: Run, handle: Handle, relation: RelationshipProperty[Any], where: str) -> None:
+    """Load any object at the other end, and what comes with it: one for each class, so that it ends."""
+    target = relation.mapper
+    learn(handle, metadata_of(target.class_))
+    if relation.secondary is not None:
+        touch(run, handle, table_name(relation.secondary), "read", "select", None, where)
+    access = touch(run, handle, table_name(target.local_table), "read", "select", None, where)
+    entity(run, handle, target.class_, [access], where)
 
 
 def as_asked(run: Run, given: Any, value: Value, where: str) -> None:

@@ -134,6 +134,8 @@ class SqlAlchemy:
             return Handle(
                 "session-maker", {"bind": bind.about["bind"] if isinstance(bind, Handle) else None, "class": None}
             )
+        if thing is scoped_session or getattr(thing, "__name__", "") == "async_scoped_session":
+            return arguments[0] if arguments else named.get("session_factory")
         if getattr(thing, "__name__", "") in ("create_engine", "create_async_engine") and _is_library(thing):
             return session(run, None)
         if isinstance(thing, _CALLABLE) and _builds(thing):

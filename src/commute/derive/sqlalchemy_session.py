@@ -146,6 +146,8 @@ def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, w
     built = real(run, given, where)
     if isinstance(built, Query):
         built = built.statement
+    if isinstance(built, sa.sql.functions.FunctionElement):
+        built = sa.select(built)  # as SQLAlchemy sends it
     if not isinstance(built, sa.sql.ClauseElement):
         raise CannotBuildError("what is executed is no statement")
     if isinstance(built, sa.TextClause):

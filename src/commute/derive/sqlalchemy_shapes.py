@@ -78,7 +78,7 @@ def is_wide(mapper: Any) -> bool:
 
 def read_of(run: Run, handle: Handle | None, expression: Any, where: str) -> None:
     """Any row of the tables that an expression looks at."""
-    for part in sa.sql.visitors.iterate(expression):
+    for part in sa.sql.visitors.iterate(expression) if isinstance(expression, sa.sql.ClauseElement) else ():
         if isinstance(part, sa.Table) and handle is not None:
             touch(run, handle, table_name(part), "read", "select", None, where)
         elif isinstance(part, sa.TextClause):

@@ -32,7 +32,15 @@ MODULES = frozenset(
         *("datetime", "calendar", "zoneinfo", "time", "uuid", "html", "urllib.parse", "pprint", "reprlib", "warnings"),
         *("logging", "traceback", "contextlib", "inspect", "array", "weakref", "keyword", "_operator", "_functools"),
         *("_collections", "_json", "_random", "_struct", "_datetime", "_decimal", "_heapq", "_bisect", "_abc"),
-        *("asyncio.tasks", "asyncio.locks", "asyncio.timeouts", "asyncio.coroutines", "asyncio.events", "asyncio"),
+        *(
+            "_warnings",
+            "asyncio.tasks",
+            "asyncio.locks",
+            "asyncio.timeouts",
+            "asyncio.coroutines",
+            "asyncio.events",
+            "asyncio",
+        ),
         *("collections.abc", "_collections_abc", "msgspec", "msgspec._core", "pydantic", "pydantic.main", "_uuid"),
         *("json.decoder", "json.encoder", "pydantic_core", "pydantic.type_adapter", "ipaddress", "locale", "gettext"),
         *(
@@ -75,7 +83,7 @@ FUNCTIONS = frozenset(
     ]
 )
 # Modules that write down what they are given: a function is named there, and not called.
-NAMES_ONLY = frozenset(["logging", "warnings", "traceback"])
+NAMES_ONLY = frozenset(["logging", "warnings", "_warnings", "traceback"])
 # Decorators that call what they are put around, once or several times, and what they were given for the way.
 DECORATORS = frozenset(["tenacity", "backoff", "retrying", "wrapt", "decorator", "stamina", "sentry_sdk", "asgiref"])
 # Contexts that touch nothing; who listens to their end is asked of the object itself.

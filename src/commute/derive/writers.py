@@ -26,7 +26,8 @@ from commute.derive.source import source_of
 from commute.derive.values import Live, Unknown, Value, either
 
 Node: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-_MAKING = ("__init__", "__new__", "__post_init__", "__set_name__", "model_post_init", "__init_subclass__")
+_MAKING = ("__init__", "__new__", "__post_init__", "__set_name__", "model_post_init", "__init_subclass__",
+           "__setstate__")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

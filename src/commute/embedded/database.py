@@ -12,6 +12,7 @@ Source: sqlite.org/wal.html, sqlite.org/pragma.html.
 from __future__ import annotations
 
 import os
+import weakref
 
 import apsw
 
@@ -24,6 +25,7 @@ SCHEMA_VERSION = 1
 # block, whose statements are checked when they are prepared, one that was prepared for us.
 TAG = f"/* {os.urandom(8).hex()} */"
 
+_opened: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
 _OPEN_BUSY_MS = 10_000  # another process may be creating the file or switching it to the write-ahead log
 _STORAGE_SLUGS: tuple[tuple[type[apsw.Error], str, str], ...] = (
     (apsw.FullError, "database-full", "no room is left for it; free disk space"),
@@ -76,6 +78,7 @@ def connect_writer(path: str | None) -> apsw.Connection:
     try:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         connection = apsw.Connection(path or ":memory:", flags=flags, statementcachesize=200)
+        _opened.add(connection)
         connection.set_busy_timeout(_OPEN_BUSY_MS)
         fresh = _is_fresh(connection, name)
         _set_up(connection, durable=path is not None)
@@ -97,12 +100,18 @@ def connect_reader(path: str) -> apsw.Connection:
     """A connection that can only read `path`, which `connect_writer` has opened before. Raises StoreError."""
     try:
         connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=100)
+        _opened.add(connection)
         connection.set_busy_timeout(_OPEN_BUSY_MS)
         for pragma in ("query_only=1", "wal_autocheckpoint=0", "temp_store=memory", "cell_size_check=1"):
             connection.execute(f"pragma {pragma}").fetchall()
     except apsw.Error as error:
         raise read_error(error, path) from error
     return connection
+
+
+def is_of_store(connection: apsw.Connection) -> bool:
+    """Whether it was opened here: it belongs to the store, and nobody else may touch it."""
+    return connection in _opened
 
 
 def _is_fresh(connection: apsw.Connection, name: str) -> bool:

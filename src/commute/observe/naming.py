@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from commute.core.footprint import EVERYTHING, Access
 from commute.derive.routing import KEYS_MAX, NEW, Route
 from commute.errors import RejectedError
 from commute.footprints.segment import text_segment
 from commute.sql.compare import normal
-from commute.sql.schema import Column, Schema, Table
+from commute.sql.schema import Schema, Table
 from commute.sql.statement import Const, Many, Operand, Param, Statement, Touch
 
 Row = Mapping[str, Sequence[object]]
@@ -25,6 +25,15 @@ Layout = Sequence[tuple[int, ...]]
 
 class Unknown(Exception):
     """The value of an operand cannot be told."""
+
+
+class _Quick(NamedTuple):
+    """A part whose key is told by one parameter: at this place of the statement's, or of this name."""
+
+    prefix: str
+    mode: str
+    at: int | str
+    kind: Any  # int or str
 
 
 class Spelling:
@@ -37,25 +46,46 @@ class Spelling:
         self._layout = layout
         self._schema = schema
         self._parts: list[tuple[Touch, Alternative, Route]] | None = None
-        self._quick: list[tuple[str, str, int, Column] | None] = []
+        self._quick: list[Access | _Quick] | None = None  # one for each part, where all of them are told quickly
         if statement.unknown is None:
             self._parts = [
                 (touch, one, routes[touch.table]) for touch in statement.touches for one in touch.rows or ({},)
             ]
-            self._quick = [_quick(*part, layout, schema) for part in self._parts]
+            quick = [_quick(*part, layout, schema) for part in self._parts]
+            self._quick = [one for one in quick if one is not None] if None not in quick else None
+
+    def quickly(self, given: Any) -> list[Access] | None:
+        """The same as `accesses`, without where they come from; None where it takes more than one look at each
+        value."""
+        if self._quick is None:
+            return None
+        found = []
+        for one in self._quick:
+            if type(one) is _Quick:
+                prefix, mode, at, kind = one
+                if (type(given) is dict) is not (type(at) is str):
+                    return None
+                value: Any = given[at]
+                if type(value) is not kind:
+                    return None
+                if kind is str:
+                    try:
+                        value = text_segment(value)
+                    except RejectedError:
+                        return None
+                elif value.bit_length() >= 64:
+                    return None
+                found.append(Access(f"{prefix}/{value}", mode))
+            else:
+                found.append(one)  # type: ignore[arg-type]
+        return found
 
     def accesses(self, given: Any) -> Iterator[tuple[Access, Touch | None, Row]]:
         """What one execution touches: each access, and where it comes from. An unknown statement is EVERYTHING."""
         if self._parts is None:
             yield EVERYTHING[0], None, {}
             return
-        for quick, (touch, alternative, route) in zip(self._quick, self._parts, strict=True):
-            if quick is not None and type(given) is not dict:
-                name, mode, at, column = quick
-                value = given[at]
-                if type(value) is int and value.bit_length() < 64:
-                    yield Access(f"{name}/{value}", mode), touch, {column.name: (value,)}
-                    continue
+        for touch, alternative, route in self._parts:
             row = {
                 column: values
                 for column, operands in alternative.items()
@@ -67,25 +97,35 @@ class Spelling:
 
 def _quick(
     touch: Touch, alternative: Alternative, route: Route, layout: Layout, schema: Schema
-) -> tuple[str, str, int, Column] | None:
-    """The name, the mode, and the place of the one parameter that is the key, where it is of an INTEGER and there is
-    nothing else to think of: most statements."""
+) -> Access | _Quick | None:
+    """Most parts: the access that is the same for all values, or the one parameter that is the key, of an INTEGER or a
+    text that compares as it is. None for others."""
     table = schema.table(touch.table)
-    if route.parent is not None or len(route.columns) != 1 or table is None or touch.kind == "insert":
+    if route.parent is not None:
+        return None
+    if not route.columns or route.columns[0] not in alternative:
+        always = _keys(touch, alternative, {}, route, schema)
+        return always[0] if len(always) == 1 else None
+    if len(route.columns) != 1 or table is None or touch.kind == "insert":
         return None
     column = table.columns.get(route.columns[0])
-    operands = alternative.get(route.columns[0], ())
-    if column is None or column.kind != "int" or len(operands) != 1 or len(alternative) != 1:
+    operands = alternative[route.columns[0]]
+    kind = {("int", "binary"): int, ("text", "binary"): str}.get((column.kind, column.collation)) if column else None
+    if kind is None or len(operands) != 1 or len(alternative) != 1 or not isinstance(operands[0], Param):
         return None
-    operand = operands[0]
-    if not isinstance(operand, Param) or isinstance(operand.name, str) or len(layout[operand.name]) != 1:
-        return None
-    return path(route.name), touch.mode, layout[operand.name][0], column
+    name = operands[0].name
+    if isinstance(name, int):
+        if len(layout[name]) != 1:
+            return None
+        name = layout[name][0]
+    return _Quick(path(route.name), touch.mode, name, kind)
 
 
 def _values(operands: Sequence[Operand], layout: Layout, given: Any) -> list[object] | None:
-    """One of which the column has; None where that is not known."""
+    """One of which the column has; None where that is not known, or of so many that the access is the table's."""
     found: list[object] = []
+    if len(operands) > KEYS_MAX:
+        return None
     try:
         for operand in operands:
             found += _of(operand, layout, given)
@@ -98,7 +138,10 @@ def _of(operand: Operand, layout: Layout, given: Any) -> list[object]:
     if isinstance(operand, Param):
         if isinstance(operand.name, str):
             return [given[operand.name]]
-        return [given[at] for at in layout[operand.name]]
+        places = layout[operand.name]
+        if len(places) > KEYS_MAX:
+            raise Unknown
+        return [given[at] for at in places]
     if isinstance(operand, Const):
         return [operand.value]
     if isinstance(operand, Many):
@@ -107,7 +150,7 @@ def _of(operand: Operand, layout: Layout, given: Any) -> list[object]:
 
 
 def _each(several: object) -> list[object]:
-    if not isinstance(several, list | tuple | set):
+    if not isinstance(several, list | tuple | set) or len(several) > KEYS_MAX:
         raise Unknown
     return list(several)
 

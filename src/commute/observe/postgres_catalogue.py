@@ -17,7 +17,7 @@ from commute.sql.ddl import folded_by, kind_of, word_in
 from commute.sql.plpgsql import NOT_FOLLOWED, statements
 from commute.sql.schema import Collation, Column, ForeignKey, OnChange, Schema, Table
 
-ASKING_MAX = 32  # databases
+DATABASES_MAX = 32  # whose catalogues are kept
 _LIMITS = "SET lock_timeout = 500; SET statement_timeout = 5000"
 
 _RELATIONS = """SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, pg_table_is_visible(c.oid),
@@ -61,7 +61,7 @@ def catalogue_of(raw: Any) -> Catalogue:
     found = _catalogues.get(raw)
     if found is None:
         with _lock:
-            if len(_by_database) >= ASKING_MAX:
+            if len(_by_database) >= DATABASES_MAX:
                 _by_database.clear()
             found = _by_database.setdefault(raw.info.dsn, Catalogue(read))
             _catalogues[raw] = found
@@ -106,7 +106,7 @@ def _apart(raw: Any) -> Any:
     with _lock:
         found = _asking.get(dsn)
         if found is None or found.closed:
-            if len(_asking) >= ASKING_MAX:
+            if len(_asking) >= DATABASES_MAX:
                 _asking.pop(next(iter(_asking))).close()
             library: Any = sys.modules["psycopg"]
             found = _asking[dsn] = library.connect(dsn, password=raw.info.password, autocommit=True)

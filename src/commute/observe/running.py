@@ -21,6 +21,8 @@ _LIBRARIES = (
     "sqlite3",
     "psycopg",
     "psycopg_pool",
+    "asyncpg",
+    "aiosqlite",
     "contextlib",
     "asyncio",
     "threading",
@@ -33,6 +35,9 @@ SLOTS_MAX = 1_000
 
 _CHANCE = Random()  # of its own, so that nobody's seed decides who is watched
 _BEGUN_IN: ContextVar[Job | None] = ContextVar("commute_begun_in", default=None)  # whose handler began this thread
+_CALLED_AT: ContextVar[Place | None] = ContextVar(
+    "commute_called_at", default=None
+)  # where, for what has no frame of it
 
 
 class Running:
@@ -70,7 +75,7 @@ class Attempts:
         that are not of the share.
         """
         slot = CURRENT.get()
-        if not isinstance(slot, Slot) or slot.source != self._source:
+        if type(slot) is not Slot or slot.source != self._source:
             return None
         job = slot.job
         begun = _BEGUN_IN.get()
@@ -89,8 +94,9 @@ class Attempts:
         return Running(job)
 
 
-def carried(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` for a thread that the handler begins here: what it touches is the handler's, as long as that runs."""
+def carried(function: Callable[..., Any], place: Place | None = None) -> Callable[..., Any]:
+    """`function` for another thread, or one that the handler begins here: what it touches is the handler's, as long as
+    that runs. `place` is the line that calls, where the thread runs none of the application's."""
     slot = CURRENT.get()
     if not isinstance(slot, Slot) or slot.job is None:
         return function
@@ -98,6 +104,7 @@ def carried(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def inside(*given: Any, **named: Any) -> Any:
         _BEGUN_IN.set(job)
+        _CALLED_AT.set(place)
         return function(*given, **named)
 
     return lambda *given, **named: context.run(inside, *given, **named)
@@ -131,4 +138,4 @@ def here() -> Place | None:
         if not foreign:
             return Place(code, frame.f_lasti)
         frame = frame.f_back
-    return None
+    return _CALLED_AT.get()

@@ -5,16 +5,18 @@ What a flush writes comes by the same event, with the columns of its rows: a chi
 
 from __future__ import annotations
 
+import re
 import sys
+from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from commute.observe import watches
+from commute.observe import postgres_catalogue, watches
 from commute.observe.postgres_catalogue import catalogue_of, is_connection, question
 from commute.observe.tables import Ask, Catalogue
 from commute.sql.schema import Schema
 
-_DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
+_DIALECTS = {"mysql": "mysql", "mariadb": "mysql"}
 _catalogues: WeakKeyDictionary[Any, Catalogue] = WeakKeyDictionary()  # by engine
 
 
@@ -44,21 +46,51 @@ def _before(connection: Any, _cursor: Any, text: str, given: Any, _context: Any,
 
 
 def _asks(connection: Any) -> Ask:
+    dialect, pooled = connection.dialect, connection.connection
+
     def ask(sql: str, given: Any) -> list[tuple[Any, ...]]:
-        cursor = connection.connection.cursor()
+        cursor = pooled.cursor()
         try:
-            cursor.execute(sql if connection.dialect.paramstyle == "qmark" else sql.replace("?", "%s"), tuple(given))
-            return [tuple(row) for row in cursor.fetchall()]
+            # A query that fails would end the transaction with PostgreSQL, whoever has sent it.
+            if dialect.name != "postgresql" or _is_autocommit(connection):
+                return run(cursor, sql, given)
+            cursor.execute("SAVEPOINT commute_asks")
+            try:
+                return run(cursor, sql, given)
+            finally:
+                cursor.execute("ROLLBACK TO SAVEPOINT commute_asks")
+                cursor.execute("RELEASE SAVEPOINT commute_asks")
         finally:
             cursor.close()
+
+    def run(cursor: Any, sql: str, given: Any) -> list[tuple[Any, ...]]:
+        cursor.execute(_marked(sql, dialect.paramstyle, given), *([tuple(given)] if given else []))
+        return [tuple(row) for row in cursor.fetchall()]
 
     return ask
 
 
+def _is_autocommit(connection: Any) -> bool:
+    return bool(connection.dialect.detect_autocommit_setting(connection.connection.dbapi_connection))
+
+
+def _marked(sql: str, style: str, given: Any) -> str:
+    """The query with marks for its values as the driver has them."""
+    if style == "qmark" or not given:
+        return sql
+    if style == "numeric_dollar":
+        number = count(1)
+        return re.sub(r"\?", lambda _: f"${next(number)}", sql)
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
 def _catalogue(connection: Any) -> Catalogue:
-    """How the tables behind a connection are read: as those of SQLite are, else as SQLAlchemy reflects them."""
+    """How the tables behind a connection are read: from the catalogue of SQLite or PostgreSQL, else as SQLAlchemy
+    reflects them."""
     if connection.dialect.name == "sqlite":
         return Catalogue()
+    if connection.dialect.name == "postgresql":
+        return Catalogue(postgres_catalogue.read)
     engine = connection.engine
 
     def read(_ask: Ask) -> Schema:

@@ -14,7 +14,7 @@ from functools import lru_cache, wraps
 from typing import Any
 
 from commute.errors import UndeclaredAccessError
-from commute.observe import sqlalchemy_events, watches
+from commute.observe import aiosqlite_connections, sqlalchemy_events, watches
 from commute.observe.tables import Catalogue
 from commute.sql.ddl import pieces
 
@@ -87,8 +87,10 @@ def _set_trace(connection: Any) -> None:
 
 
 def _is_seen_elsewhere(caller: str) -> bool:
-    return caller.startswith("commute.observe") or (
-        caller.startswith("sqlalchemy") and watches.is_seen(sqlalchemy_events.trace)
+    return (
+        caller.startswith("commute.observe")
+        or (caller.startswith("sqlalchemy") and watches.is_seen(sqlalchemy_events.trace))
+        or (caller.startswith("aiosqlite") and watches.is_seen(aiosqlite_connections.trace))
     )
 
 

@@ -33,6 +33,11 @@ def _of_sqlite(ask: Ask) -> Schema:
     return _schema(tuple(str(sql) for (sql,) in ask(_SQLITE, ())))
 
 
+class Unanswered(BaseException):
+    """A question that has to be awaited: whoever catches this awaits the answer and begins again. It goes through those
+    who take an exception for an answer."""
+
+
 class Catalogue:
     """The tables of one database, read when a table is met that is not known yet, or after a definition was run here.
 
@@ -47,10 +52,13 @@ class Catalogue:
 
     def reread(self, ask: Ask) -> bool:
         """Whether there is more to know now. Where the database does not answer, what was known stays."""
-        before = self.version
+        before, stale = self.version, self.stale
         self.stale = False
         try:
             self.schema = self._read(ask)
+        except Unanswered:
+            self.stale = stale
+            raise
         except Exception:  # noqa: BLE001 - locked, or its transaction has failed: then its tables are not known
             return False
         self.version = self.schema.version
@@ -173,4 +181,4 @@ def _child_of(template: Template) -> tuple[str, str] | None:
     return None
 
 
-__all__ = ["Ask", "Catalogue", "Names"]
+__all__ = ["Ask", "Catalogue", "Names", "Unanswered"]

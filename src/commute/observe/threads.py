@@ -9,6 +9,8 @@ from typing import Any
 from commute.observe.running import carried
 from commute.observe.watches import Undo
 
+_POOLS = ("concurrent.futures.thread", "aiosqlite.core")
+
 
 def trace() -> Undo:
     """From now on threads, and functions that are given to pools of them, are their handler's."""
@@ -19,7 +21,7 @@ def trace() -> Undo:
         return submit(self, carried(function), *given, **named)
 
     def carried_start(self: Any) -> None:
-        # A thread of a pool outlives the handler that made the pool grow; what it is given is carried by itself.
+        # A thread of a pool or a connection outlives the handler that made it; what it is given is carried by itself.
         if not _is_of_pool(self):
             self.run = carried(self.run)
         start(self)
@@ -35,4 +37,5 @@ def trace() -> Undo:
 
 
 def _is_of_pool(thread: Any) -> bool:
-    return getattr(getattr(thread, "_target", None), "__module__", "") == "concurrent.futures.thread"
+    kinds = getattr(thread, "_target", None), type(thread)
+    return any(getattr(kind, "__module__", "") in _POOLS for kind in kinds)

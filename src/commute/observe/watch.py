@@ -17,6 +17,9 @@ from commute.core.footprint import EVERYTHING, Access
 from commute.derive.routing import NEW
 from commute.errors import UndeclaredAccessError
 from commute.observe import (
+    aiosqlite_connections,
+    apsw_connections,
+    asyncpg_connections,
     blocks,
     psycopg_cursors,
     redis_commands,
@@ -41,8 +44,9 @@ OBSERVATIONS_MAX = 100_000  # that are kept of one watch
 UNDECLARED_MAX = 1_000
 VERSIONS_MAX = 64  # of the tables of databases
 TRACERS: tuple[watches.Tracer, ...] = (
-    blocks.trace, sqlite_connections.trace, sqlalchemy_events.trace, psycopg_cursors.trace, redis_commands.trace,
-    threads.trace,
+    blocks.trace, sqlite_connections.trace, sqlalchemy_events.trace, psycopg_cursors.trace,
+    asyncpg_connections.trace, aiosqlite_connections.trace, apsw_connections.trace,
+    redis_commands.trace, threads.trace,
 )  # fmt: skip
 
 
@@ -125,9 +129,20 @@ class Watch:
         spelling = None if known is None else known.get(text)
         if spelling is None:
             spelling = self._spelling(text, catalogue, ask)
+        quickly = spelling.quickly(given)
+        if quickly is not None:
+            inside = True
+            for access in quickly:
+                if self._keep and access not in now.seen:
+                    # The line is that of the text's first run: to look for it is dearer than all the rest.
+                    if spelling.place is None:
+                        spelling.place = here()
+                    self._note(access, now, spelling.place)
+                inside = inside and covers(now.modes, *access)
+            if inside:  # most of them: then nobody asks where they come from
+                return
         for access, touch, row in spelling.accesses(given):
-            if self._keep:
-                # The line is that of the text's first run: to look for it is dearer than all the rest.
+            if self._keep and access not in now.seen:
                 spelling.place = spelling.place or here()
                 self._note(access, now, spelling.place)
             if not covers(now.modes, *access) and not self._own(access, touch, row, now, catalogue, ask):
@@ -163,7 +178,7 @@ class Watch:
         now = self._running.now()
         if now is None:
             return
-        if self._keep:
+        if self._keep and access not in now.seen:
             self._note(access, now, here())
         if not covers(now.modes, *access):
             self._miss(access, now)
@@ -173,7 +188,7 @@ class Watch:
         self.key(EVERYTHING[0])
 
     def _note(self, access: Access, now: Running, place: Place | None) -> None:
-        if access not in now.seen and self._count < OBSERVATIONS_MAX:
+        if self._count < OBSERVATIONS_MAX:
             if not now.seen:
                 self.attempts.append(now)
             now.seen[access] = place

@@ -13,6 +13,7 @@ from commute.report.markup import count, element, percent, picture, rows, text, 
 from commute.report.matrix import Cell, matrix
 from commute.report.network import network
 from commute.report.page import Page, Section
+from commute.wording import plural
 
 COMPONENTS_MAX = 40  # bars; smaller ones are one bar
 REMEDIES_MAX = 10
@@ -27,6 +28,8 @@ def analysis_page(found: Analysis, title: str, lead: str) -> Page:
         ("bound", ratio(found.bound)),
         ("fixed partitions", ratio(found.components.bound)),
     ]
+    if not found.known:
+        return Page(title, lead, [facts[0], ("bound", "not known")], [], sentences(found))
     types = sorted(found.types, key=lambda name: -found.types[name])
     waits = sum(one.waits for one in found.relation) or 1
     cells = {
@@ -47,13 +50,13 @@ def analysis_page(found: Analysis, title: str, lead: str) -> Page:
         last = found.curves[-1]
         sections.append(
             Section(
-                "What more workers would bring", f"For events that take equally long, {count(last.lookahead)} events "
-                "looked ahead.", curve(dict(last.speedup_at), bound=found.bound, partitions=found.components.bound,
-                                       measured=None, bend=last.knee),
+                "What more workers would bring", "For events that take equally long, "
+                f"{plural(last.lookahead, 'event')} looked ahead.",
+                curve(dict(last.speedup_at), bound=found.bound, partitions=found.components.bound, measured=None),
             )
         )  # fmt: skip
     sections += [
-        Section("The longest chain", f"{count(found.chain.length)} events, each dependent on the one before it.",
+        Section("The longest chain", f"{plural(found.chain.length, 'event')}, each dependent on the one before it.",
                 chain(found.stretches, found.chain.length)),
         Section("In the way", "What the bound would be if objects of a type were only read: an assumption about "
                 "handlers, which no log can show.", _hubs(found)),
@@ -66,6 +69,8 @@ def analysis_page(found: Analysis, title: str, lead: str) -> Page:
 
 def advice_page(found: Advice, title: str, lead: str) -> Page:
     """The page of `commute advise`."""
+    if not found.known:
+        return Page(title, lead, [("speed-up", "not known")], [], found.verdict)
     reach = {one.workers: one.speedup for one in found.predictions}
     best = max((one.bound for one in found.remedies[:1]), default=0.0)
     now = next(one for one in found.predictions if one.workers == found.workers)
@@ -116,14 +121,14 @@ def _components(found: Components) -> str:
     for at, size in enumerate([*sizes, *([rest] if rest else [])]):
         tall = max((_HEIGHT - 34) * size / top, 1.0)
         is_rest = bool(rest) and at == len(sizes)
-        said = f"{count(size)} events, {percent(size / found.events)} of all"
-        named = f"{count(len(found.sizes) - len(sizes))} smaller groups: {said}" if is_rest else said
+        said = f"{plural(size, 'event')}, {percent(size / found.events)} of all"
+        named = f"{plural(len(found.sizes) - len(sizes), 'smaller group')}: {said}" if is_rest else said
         fill = "var(--muted)" if is_rest else "var(--one)"
         drawn.append(
             element("rect", tip(named), x=at * wide + 1, y=_HEIGHT - 20 - tall, width=max(wide - 2, 1.0), height=tall,
                     fill=fill, rx=1.5)
         )  # fmt: skip
     drawn.append(element("text", text(count(top)), x=2.0, y=12.0, class_="muted"))
-    label = f"{count(len(found.sizes))} groups"
+    label = plural(len(found.sizes), "group")
     drawn.append(element("text", text(label), x=_WIDTH - 2, y=_HEIGHT - 4, text_anchor="end", class_="muted"))
-    return picture("".join(drawn), _WIDTH, _HEIGHT, f"{label}, the largest of {count(sizes[0])} events")
+    return picture("".join(drawn), _WIDTH, _HEIGHT, f"{label}, the largest of {plural(sizes[0], 'event')}")

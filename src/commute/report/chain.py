@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from commute.analysis.chain import Stretch
 from commute.analysis.workload import family
 from commute.report.markup import COLOURS, count, element, percent, picture, rows, short, text, tip
+from commute.wording import plural
 
 RUNS_MAX = 400  # of the strip; a longer chain is drawn by its first ones
 FAMILIES_MAX = 5
@@ -25,7 +26,7 @@ def chain(stretches: Sequence[Stretch], events: int) -> str:
     drawn, x = [], 0.0
     for one in shown:
         wide = _WIDTH * one.events / total
-        said = f"{one.key or 'EVERYTHING'}: {count(one.events)} events\n{', '.join(one.types)}"
+        said = f"{one.key or 'EVERYTHING'}: {plural(one.events, 'event')}\n{', '.join(one.types)}"
         fill = f"var({colour[family(one.key)]})"
         drawn.append(element("rect", tip(said), x=x, y=6.0, width=max(wide - 0.6, 0.4), height=_BAR, fill=fill, rx=1.5))
         x += wide
@@ -33,7 +34,7 @@ def chain(stretches: Sequence[Stretch], events: int) -> str:
         left = at * _WIDTH / FAMILIES_MAX
         drawn.append(element("rect", x=left, y=_BAR + 26, width=12, height=12, fill=f"var({colour[name]})", rx=2))
         drawn.append(element("text", text(short(name or "EVERYTHING", 20)), x=left + 18, y=_BAR + 36))
-    strip = picture("".join(drawn), _WIDTH, _HEIGHT, f"the longest chain, {count(events)} events")
+    strip = picture("".join(drawn), _WIDTH, _HEIGHT, f"the longest chain, {plural(events, 'event')}")
     lines = [
         (name or "EVERYTHING", count(families[name]), percent(families[name] / (sum(families.values()) or 1)))
         for name in ranked[: 2 * FAMILIES_MAX]

@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from commute.core.bounds import knee
 from commute.report.markup import count, element, picture, text, ticks, tip
 
 _WIDTH, _HEIGHT = 680.0, 320.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 110.0, 18.0, 44.0
-NEAR = 0.9  # of what is possible: workers beyond the first number that reaches it bring little
-
-
-def knee(speedup_at: Mapping[int, float]) -> int | None:
-    """The least number of workers that reaches nearly all that the largest number does; None without figures."""
-    if not speedup_at:
-        return None
-    most = max(speedup_at.values())
-    return min(workers for workers, reached in speedup_at.items() if reached >= NEAR * most)
 
 
 def curve(
@@ -26,11 +18,9 @@ def curve(
     bound: float,
     partitions: float | None,
     measured: tuple[int, float] | None,
-    bend: int | None = None,
 ) -> str:
     """Markup of the curve. `speedup_at` maps numbers of workers, at least one, to speed-ups; `bound` is what no number
-    exceeds, `partitions` what fixed ones reach; `measured` a run: workers and speed-up; `bend` the knee,
-    found here if None."""
+    exceeds, `partitions` what fixed ones reach; `measured` a run: workers and speed-up."""
     known = sorted(speedup_at)
     lowest, highest = math.log2(known[0]), math.log2(known[-1])
     peak = max([*speedup_at.values(), partitions or 0.0, measured[1] if measured else 0.0])
@@ -56,7 +46,7 @@ def curve(
         drawn.append(_level(y(partitions), "", "--muted", f"partitions {count(partitions)}"))
     path = " ".join(f"{'M' if at == 0 else 'L'}{x(w):.1f} {y(speedup_at[w]):.1f}" for at, w in enumerate(known))
     drawn.append(element("path", d=path, fill="none", stroke="var(--one)", stroke_width=2.5))
-    bend = bend or knee(speedup_at)
+    bend = knee(speedup_at)
     for workers in known:
         here = (x(workers), y(speedup_at[workers]))
         drawn.append(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from commute.report.markup import count, element, percent, short, text
+from commute.report.markup import element, percent, short, text
+from commute.wording import plural
 
 TYPES_MAX = 60  # more are no picture any more; the rest is said
 
@@ -33,7 +34,7 @@ def matrix(types: Sequence[str], cells: Mapping[tuple[str, str], Cell]) -> str:
         body.append(element("tr", "".join(line)))
     table = element("table", element("thead", head) + element("tbody", "".join(body)), class_="heat")
     left = len(types) - len(shown)
-    more = element("p", text(f"and {left} more types"), class_="muted") if left else ""
+    more = element("p", text(f"and {plural(left, 'more type')}"), class_="muted") if left else ""
     return element("div", table, class_="scroll") + more
 
 
@@ -46,7 +47,7 @@ def _cell(a: str, b: str, cell: Cell | None, heaviest: float) -> str:
         cell = Cell(".", "never dependent")
     said = f"{a} and {b}: {cell.condition}"
     if cell.pairs is not None:
-        said += f"\n{count(cell.pairs)} dependent pairs, {percent(cell.share)} of all"
+        said += f"\n{plural(cell.pairs, 'dependent pair')}, {percent(cell.share)} of all"
     style = None
     if cell.symbol != ".":
         strength = cell.share / heaviest if heaviest else 0.4

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from commute.report.markup import COLOURS, element, picture, short, text, tip
+from commute.wording import plural
 
 NODES_MAX = 40  # of the graph; the components beyond them are counted
 _CELL = 300.0
@@ -52,8 +53,8 @@ def network(nodes: Sequence[str], edges: Mapping[tuple[str, str], float], said: 
         colour = COLOURS[at % len(COLOURS)]
         drawn.append(_component(part, edges, said, heaviest, (x, y), colour))
     height = math.ceil(len(parts) / across) * _CELL
-    label = f"{len(parts)} groups of event types that may depend on each other"
-    more = element("p", text(f"and {left} more components"), class_="muted") if left else ""
+    label = f"{plural(len(parts), 'group')} of event types that may depend on each other"
+    more = element("p", text(f"and {plural(left, 'more component')}"), class_="muted") if left else ""
     return picture("".join(drawn), across * _CELL, height or 1.0, label) + more
 
 

@@ -16,6 +16,7 @@ from commute.report.network import network
 from commute.report.page import Page, Section
 from commute.report.timeline import Span, timeline
 from commute.report.waterfall import Step, waterfall
+from commute.wording import plural
 
 LEGEND = "= fields agree   ~ they share an element of a list   ? other data decides   · never   ! always"
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -68,8 +69,8 @@ def _sections(run: Run) -> list[Section]:
                     "chain, at least the work divided by the handlers.", _curve(run)),
             Section("Where the time went", f"{run.concurrency} handlers at once, {seconds(run.makespan_s)} in all.",
                     waterfall(_steps(run))),
-            Section("The longest chain", f"{count(bounds.chain_events)} events, each waiting for the one before it: no "
-                    "number of workers makes this shorter.", chain(_stretches(run), bounds.chain_events)),
+            Section("The longest chain", f"{plural(bounds.chain_events, 'event')}, each waiting for the one before it: "
+                    "no number of workers makes this shorter.", chain(_stretches(run), bounds.chain_events)),
         ]  # fmt: skip
     sections.append(
         Section("Timeline", "A lane for each handler at work; the colour is the event's type.", timeline(run.spans))

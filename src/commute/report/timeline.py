@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from commute.report.markup import count, element, picture, seconds, short, text, ticks, tip
+from commute.wording import plural
 
 SPANS_MAX = 3_000  # drawn; of a longer run the first
 WAITS_SHOWN = 30
@@ -129,5 +130,9 @@ def _legend(types: Sequence[str], colour: dict[str, str]) -> str:
         element("span", element("span", "■ ", style=f"color:{colour[name]}") + text(name), style="margin-right:1.2em")
         for name in types[: len(COLOURS)]
     )
-    rest = element("span", text(f"and {len(types) - len(COLOURS)} more types")) if len(types) > len(COLOURS) else ""
+    rest = (
+        element("span", text(f"and {plural(len(types) - len(COLOURS), 'more type')}"))
+        if len(types) > len(COLOURS)
+        else ""
+    )
     return element("p", items + rest, class_="muted")

@@ -28,6 +28,7 @@ from commute.errors import CommuteError, StoreError
 from commute.executors.threads import Threads
 from commute.runtime.attempt import Attempt
 from commute.runtime.entry import Entry, Job
+from commute.runtime.idle import Idle
 from commute.runtime.notes import Notes
 from commute.runtime.outbox import Chains
 from commute.runtime.ready import Ready
@@ -82,7 +83,7 @@ class Engine:
         self.recovery: Recovery | None = None
         self.threads = Threads(self.loop, wiring.concurrency, inline=wiring.inline_threads)
         self.slots: list[Slot] = []
-        self._idle: list[Slot] = []
+        self.idle = Idle(self.loop)
         self.running = 0  # handlers at this moment
         self.running_max = 0
         self.lingering = 0  # events that have left the schedule with handlers that wait for no one still at work
@@ -121,14 +122,17 @@ class Engine:
 
     async def _serve(self, slot: Slot) -> None:
         CURRENT.set(slot)
+        woken = False
         try:
             while not self.stopping and not slot.replaced:
                 job = self._next()
                 if job is None:
-                    self._idle.append(slot)
-                    slot.wake = self.loop.create_future()
-                    await slot.wake
+                    await self.idle.wait(slot)
+                    woken = True
                     continue
+                if woken:
+                    woken = False
+                    self.idle.took(len(self.ready))
                 await self._run(slot, job)
                 self._runs += 1
                 if not self._runs % TURN_CHECK_RUNS:
@@ -174,12 +178,7 @@ class Engine:
 
     def wake(self, count: int) -> None:
         """Let up to `count` idle slots look for a job."""
-        idle = self._idle
-        while count > 0 and idle:
-            slot = idle.pop()
-            if slot.wake is not None and not slot.wake.done():
-                slot.wake.set_result(None)
-                count -= 1
+        self.idle.wake(count)
 
     async def _run(self, slot: Slot, job: Job) -> None:
         entry, bound = job.entry, job.bound
@@ -479,7 +478,7 @@ class Engine:
             self.store.close()
             self.failed.set()
             self.room.set()
-            self.wake(len(self._idle))
+            self.idle.wake_all()
 
     def fail_from_writer(self, error: StoreError) -> None:
         """`fail`, called by the writer's thread."""

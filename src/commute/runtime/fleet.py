@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,7 @@ from math import ceil
 from typing import Any
 
 from commute.core.balance import Member, Seen, fair, gives, takes
-from commute.errors import StoreError
+from commute.errors import CommuteError, StoreError
 from commute.runtime.membership import Membership
 from commute.runtime.plan import Plan
 from commute.runtime.session import Session
@@ -39,15 +39,26 @@ LOGGER = logging.getLogger("commute")
 
 LOOK_S = 0.5  # between two looks
 OTHERS_AFTER_S = 5.0
+COUNT_S = 30.0  # between two questions how many partitions the stream has
 PEACE = 10
 
 
 class Fleet:
     """Used as a `Worker` is: ``await start()``, ``await wait()``, ``await stop()``. Keywords are a worker's."""
 
-    def __init__(self, plan: Plan, link: Link, partitions: int, *, share: tuple[int, int] = (0, 1), **how: Any) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        link: Link,
+        partitions: int,
+        *,
+        share: tuple[int, int] = (0, 1),
+        count: Callable[[], int] | None = None,
+        **how: Any,
+    ) -> None:
         """`share`: (this process's number, how many processes), from 0. Handlers at once are divided among the
-        partitions of the share, or those that are fair where these are fewer."""
+        partitions of the share, or those that are fair where these are fewer. `count`: asks how many there are now; it
+        may block."""
         number, processes = share
         self._share = range(number, partitions, processes)
         self._lifespan = plan.lifespan
@@ -78,6 +89,9 @@ class Fleet:
         self._balancing: asyncio.Task[None] | None = None
         self._stack = AsyncExitStack()
         self._waits: list[asyncio.Task[None]] = []
+        self._stream = plan.stream
+        self._count = count
+        self._counting: asyncio.Task[None] | None = None
 
     @property
     def sessions(self) -> Sequence[Session]:
@@ -118,6 +132,8 @@ class Fleet:
                 await self._stack.aclose()
                 raise
             self._balancing = asyncio.create_task(self._balance(self._membership), name="commute balance")
+        if self._count is not None:
+            self._counting = asyncio.create_task(self._count_anew(self._count), name="commute partitions")
         others = [worker for worker in self.workers if worker not in self._mine]
         for worker in others:
             self._waits.append(asyncio.create_task(worker.start(), name="commute fleet"))
@@ -134,7 +150,7 @@ class Fleet:
             await asyncio.gather(*(worker.stop() for worker in self.workers), return_exceptions=True)
             raise
         finally:
-            for work in (self._balancing, *self._leaving.values()):
+            for work in (self._balancing, self._counting, *self._leaving.values()):
                 if work is not None:
                     work.cancel()
             await self._stack.aclose()
@@ -148,6 +164,25 @@ class Fleet:
     def _ask_to_stop(self) -> None:
         for worker in self.workers:
             worker.ask_to_stop()
+
+    async def _count_anew(self, count: Callable[[], int]) -> None:
+        """Say once if the stream has other partitions than these workers read. They go on: to start anew would be
+        refused as long as anything is not finished, and what is in hand can be finished here only."""
+        while True:
+            await asyncio.sleep(COUNT_S)
+            try:
+                now = await asyncio.to_thread(count)
+            except CommuteError as error:
+                LOGGER.info("how many partitions %s has is not known now: %s", self._stream, error)
+                continue
+            if now != len(self.workers):
+                LOGGER.error(
+                    "error[partitions-changed] %s has %d partitions now, and its workers read %d: what is sent to the "
+                    "others waits there, and events that depend on each other may lie in two logs. Stop the producers, "
+                    "let what is there be finished (commute status), then start the workers anew",
+                    self._stream, now, len(self.workers),
+                )  # fmt: skip
+                return
 
     # -- who has what -------------------------------------------------------------------------------------------
 

@@ -251,7 +251,7 @@ class Intake:
         if not ticket.blocked:
             count += engine.startable(ticket)
         if count:
-            engine.wake(count)
+            engine.idle.admitted(count, engine.running)
 
     def leave_waiting_room(self, partition: Partition) -> None:
         """If the partition is no longer paused, those before the door come in, in log sequence."""

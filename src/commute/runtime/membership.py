@@ -14,6 +14,9 @@ from collections.abc import Sequence
 
 from commute.core.balance import Member, Seen
 from commute.database import Database, Ownership
+from commute.errors import UsageError
+
+_HERE: set[tuple[str, str]] = set()  # store and group of each member in this process: there, two would look like one
 
 
 class Membership:
@@ -27,11 +30,18 @@ class Membership:
         self._seats = [f"{group}#member{number}" for number in range(len(partitions))]
         self._seat: Ownership | None = None
         self._left = False
+        self._name = (str(file.path), group)
+        self._entered = False
         self._changing = threading.Lock()  # who leaves may find another thread in the midst of a look
 
     def look(self) -> Seen:
         """Who is there and who owns what, this process included: it sits down first where it has no seat, or has lost
-        it with a connection. Without a seat, all being taken, it is no member."""
+        it with a connection. Without a seat, all being taken, it is no member.
+
+        Raises UsageError (``group-in-use``) where another one of this process is a member: owners are told apart by
+        their process, so that the two would get the share of one.
+        """
+        self._enter()
         seen = self._look()
         if self.me not in seen.members and self._sit_down(seen):
             seen = self._look()
@@ -42,6 +52,22 @@ class Membership:
         with self._changing:
             self._left = True
             self._stand_up()
+            if self._entered:
+                self._entered = False
+                _HERE.discard(self._name)
+
+    def _enter(self) -> None:
+        with self._changing:
+            if self._entered or self._left:
+                return
+            if self._name in _HERE:
+                raise UsageError(
+                    f"group {self._name[1]} has partitions, and a worker of it runs in this process already: run the "
+                    "other one in a process of its own",
+                    slug="group-in-use",
+                )
+            _HERE.add(self._name)
+            self._entered = True
 
     def _stand_up(self) -> None:
         seat, self._seat = self._seat, None

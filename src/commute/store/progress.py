@@ -18,36 +18,33 @@ class Progress:
         self.done = done
         self.admitted: deque[int] = deque()  # appended by the loop, taken by drain: positions in log sequence
         self.admitted_max = admitted_max
-        self.settled: list[int] = []  # since progress was last written
+        self.settled: list[int] = []  # since it was sorted out
         self.touched = False
 
     def settle(self, position: int) -> None:
-        if self.admitted:
-            self.take_admitted()
-        self.watermark.settle(position)
         self.settled.append(position)
         self.touched = True
 
     def sort_out(self) -> int:
-        """Put what was settled beyond the watermark into `done`; returns the watermark."""
-        self.watermark.pass_by(self.done)
-        below = self.watermark.position
+        """Move the watermark past what was settled, and put what lies beyond it into `done`; returns the watermark."""
+        self.take_admitted()
+        settled, watermark = self.settled, self.watermark
+        watermark.settle(*settled)
+        watermark.pass_by(self.done)
+        below = watermark.position
         add = self.done.add
-        for position in self.settled:
+        for position in settled:
             if position >= below:  # most are not: the watermark has passed them
                 add(position)
-        self.settled.clear()
+        settled.clear()
         return below
 
     def take_admitted(self) -> None:
         admitted = self.admitted
         if admitted:
-            watermark = self.watermark
-            position = -1
-            while admitted:
-                position = admitted.popleft()
-                watermark.admit(position)
+            positions = [admitted.popleft() for _ in range(len(admitted))]
+            self.watermark.admit(*positions)
             # After a restart, positions come again that an earlier life had passed: its mark must not go back, for
             # up to it the inbox is asked what has been done already.
-            self.admitted_max = max(self.admitted_max, position)
+            self.admitted_max = max(self.admitted_max, positions[-1])
             self.touched = True

@@ -276,7 +276,7 @@ class Store:
 
     def _stands(self, partition: int) -> tuple[int, int]:
         progress = self._progress[partition]
-        return progress.watermark.position, progress.admitted_max
+        return progress.sort_out(), progress.admitted_max
 
     def _write_ended(self, connection: Connection, record: Ended) -> None:
         where = (self.scope, record.partition, record.position)
@@ -305,7 +305,6 @@ class Store:
         if record.status in COPIED:
             self._note_letter(connection, record.partition, record.position)
         progress = self._progress[record.partition]
-        progress.take_admitted()
         progress.sort_out()
         if record.position not in progress.done and record.position >= progress.watermark.position:
             progress.settle(record.position)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from commute.app import App
-from commute.errors import UsageError
+from commute.sanitizer import statements_read
 
 if TYPE_CHECKING:
     from commute.observe.watch import Watch
@@ -18,14 +18,10 @@ def sanitizing(app: App[Any]) -> Iterator[Watch]:
     """Until the end, handlers of `app` in this process touch only what they declare: any other access raises
     UndeclaredAccessError before it is made, and the first of them again at the end, since handlers are retried.
 
-    Seen are ``ctx.transaction()``, sqlite3, SQLAlchemy and redis-py. Raises UsageError (``no-extra``) without sqlglot.
+    Seen are ``ctx.transaction()``, clients of SQLite, PostgreSQL and Redis, and SQLAlchemy. Raises UsageError
+    (``no-extra``) without sqlglot.
     """
-    try:
+    with statements_read():
         from commute.observe import watch
-    except ImportError as error:
-        raise UsageError(
-            'watching what handlers touch needs sqlglot, which is not installed: pip install "commute[derive]"',
-            slug="no-extra",
-        ) from error
     with watch.sanitizing(app) as found:
         yield found

@@ -1,7 +1,8 @@
 """Apache Kafka, by confluent-kafka (librdkafka): a wire on one topic, with the broker's own consumer groups.
 
     kafka://host:9092,other:9092/orders?partitions=4       made with 4 partitions where it is missing
-    kafka://user:password@host:9093/orders                 SASL PLAIN over TLS, unless security=... says otherwise
+    kafka://user:password@host:9093/orders                 SASL PLAIN over TLS, unless security=... and mechanism=...
+                                                           say otherwise
 
 Messages are CloudEvents in binary mode (``ce_id``, ``ce_type``, ...); structured ones and plain JSON are read too. The
 key is the attribute ``partitionkey``, and the partition is the one that Java's producers choose for that key. A record
@@ -46,13 +47,14 @@ _PREFIXES = (PREFIX,)
 _PORT = 9092
 _PARTITIONS_MAX = 10_000
 _SECURITY = (PLAINTEXT, "ssl", "sasl_plaintext", "sasl_ssl")
-_GIVEN = frozenset({"partitions", "security", "ca_file", "instance_id"})
+_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_GIVEN = frozenset({"partitions", "security", "mechanism", "ca_file", "instance_id"})
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _URL = re.compile(r"kafka://(?:(?P<login>[^/?#]*)@)?(?P<hosts>[^/?#@]+)(?:/(?P<topic>[^?#]*))?(?:\?(?P<query>[^#]*))?")
 _HOST = re.compile(r"(?P<name>[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _ACCEPTED = (
     "write kafka://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]/TOPIC, and of partitions=N, "
-    f"security={'|'.join(_SECURITY)}, ca_file and instance_id what is needed"
+    f"security={'|'.join(_SECURITY)}, mechanism={'|'.join(_MECHANISMS)}, ca_file and instance_id what is needed"
 )
 
 
@@ -71,6 +73,9 @@ def parse(url: str) -> KafkaOptions:
     security = given.get("security", "sasl_ssl" if user else PLAINTEXT).lower()
     if security not in _SECURITY or security.startswith("sasl_") != bool(user):
         raise _refused(f"security is one of {', '.join(_SECURITY)}, and those with sasl_ have a user in the URL")
+    mechanism = given.get("mechanism", _MECHANISMS[0]).upper()
+    if mechanism not in _MECHANISMS or ("mechanism" in given and not user):
+        raise _refused(f"mechanism is one of {', '.join(_MECHANISMS)}, and proves the user in the URL")
     count = given.get("partitions", "1")
     if not count.isdecimal() or not 1 <= int(count) <= _PARTITIONS_MAX:
         raise _refused(f"partitions is a number from 1 to {_PARTITIONS_MAX}")
@@ -79,6 +84,7 @@ def parse(url: str) -> KafkaOptions:
         stream=_checked_topic(unquote(found["topic"] or "") or "events"),
         partitions=int(count),
         security=security,
+        mechanism=mechanism,
         user=unquote(user),
         password=unquote(password),
         ca_file=given.get("ca_file", ""),
@@ -165,7 +171,10 @@ class KafkaWire:
         library = _library()
         try:
             topics = Topics(self._options)
-        except library.KafkaException as error:  # a file of certificates that is not there, say
+        except library.KafkaException as error:
+            if self._options.ca_file and "ssl.ca" in str(error):
+                raise UsageError(f"ca_file={self._options.ca_file!r} has no certificates that can be read: "
+                                 f"{error.args[0].str()}; name a file in PEM", slug="broker-url") from None  # fmt: skip
             raise _refused(f"{self._options.shown} cannot be used ({error.args[0].str()})") from None
         topics.have(self._options.stream)
         self._topics = topics

@@ -37,9 +37,11 @@ class KafkaOptions(StreamOptions):
     security: str = PLAINTEXT
     user: str = ""
     password: str = field(default="", repr=False)
+    mechanism: str = "PLAIN"  # of SASL: how the user is proved
     ca_file: str = ""  # of the authority that signed the brokers' certificates; empty: the system's
     instance_id: str = ""  # static membership: a restart within the session changes no assignment
     session_s: float = 10.0
+    metadata_every_s: float = 10.0  # how soon a reader sees partitions that are added, or its topic made anew
     batch_max: int = 500  # arrivals handed over at once
     fetched_bytes_max: int = 16 * MIB  # taken from the broker ahead of being handed over
     commit_every_s: float = 0.25
@@ -78,7 +80,7 @@ class KafkaOptions(StreamOptions):
         }
         if self.user:
             configuration |= {
-                "sasl.mechanism": "PLAIN",
+                "sasl.mechanism": self.mechanism,
                 "sasl.username": self.user,
                 "sasl.password": self.password,
             }
@@ -127,22 +129,30 @@ def why(options: KafkaOptions, error: KafkaError, what: str = "") -> CommuteErro
     if code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE):
         return UsageError(f"a message is too large for {options.shown} ({said}): raise the topic's max.message.bytes, "
                           "or send less", slug="too-large")  # fmt: skip
+    if code == KafkaError._SSL:
+        if "certificate verify failed" in said:
+            return UsageError(f"the certificate of {options.shown} is not trusted ({said}): name the authority that "
+                              "signed it with ca_file=FILE, and the host as the certificate has it",
+                              slug="broker-url")  # fmt: skip
+        return UsageError(f"{options.shown} does not speak TLS as it should ({said}): look at port and security",
+                          slug="broker-url")  # fmt: skip
+    if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
+        return UsageError(f"{options.shown} refuses the user ({said}): look at user, password, security and mechanism",
+                          slug="broker-url")  # fmt: skip
     denied = (
-        KafkaError._AUTHENTICATION,
-        KafkaError._SSL,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     )
     if code in denied:
-        return UsageError(f"{options.shown} refuses the user ({said}): look at user, password, security and the "
-                          "user's rights", slug="broker-url")  # fmt: skip
+        return UsageError(f"{options.shown} does not let the user do that ({said}): give the rights with "
+                          "kafka-acls --add", slug="broker-url")  # fmt: skip
     invalid = (KafkaError.TOPIC_EXCEPTION, KafkaError.INVALID_PARTITIONS, KafkaError.POLICY_VIOLATION)
     if code in invalid:
         return UsageError(f"{options.shown} does not take that topic ({said}): choose another name or number of "
                           "partitions, or have it made by who may", slug="broker-url")  # fmt: skip
-    return NotReachableError(f"{options.shown}: {said}; is Kafka running, and is that its address?",
+    return NotReachableError(f"{options.shown}: {said}; is Kafka running, is that its address, and does it speak "
+                             f"{options.security} there (security=)?",
                              slug="not-reachable")  # fmt: skip
 
 
@@ -156,13 +166,17 @@ class Topics:
         self._health = Health(options.shown)
         self._known: set[str] = set()
         self.admin: AdminClient = AdminClient(options.client(self._failed))
-        self._denied: KafkaError | None = None
+        self._reason: KafkaError | None = None  # why the last connection failed, or one was refused
 
     def _failed(self, error: KafkaError) -> None:
+        """librdkafka's `error_cb`: what an unanswered request itself says is only that it took too long."""
         from confluent_kafka import KafkaError
 
-        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
-            self._denied = error
+        refused = (KafkaError._AUTHENTICATION, KafkaError._SSL)
+        if error.code() != KafkaError._ALL_BROKERS_DOWN and (
+            self._reason is None or self._reason.code() not in refused
+        ):
+            self._reason = error
 
     def have(self, topic: str, config: dict[str, str] | None = None) -> None:
         """The topic is there; `config`: of one that is made. Blocks.
@@ -213,7 +227,7 @@ class Topics:
             return [partition.id for partition in asked[topic].result().partitions]
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return None
-        raise why(self._options, self._denied or error)
+        raise why(self._options, error if error.code() >= 0 else self._reason or error)
 
     def ends(self, topic: str) -> dict[int, int]:
         """The offset behind the last message of each partition, now. Blocks; raises as `have`."""

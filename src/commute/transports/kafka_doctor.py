@@ -43,8 +43,9 @@ def examine(options: KafkaOptions, reader: str | None) -> list[Finding]:
         TopicCollection([options.stream]), include_authorized_operations=True, request_timeout=limit_s
     )
     topic = _result(options, asked[options.stream])
-    found += _topic(options, topic)
-    found += _settings(_configuration(options, admin), min(len(p.replicas) for p in topic.partitions))
+    settings = _configuration(options, admin)
+    found += _topic(options, topic, int(settings["min.insync.replicas"]))
+    found += _settings(settings, min(len(p.replicas) for p in topic.partitions))
     found += _newest(options, admin, partitions)
     return found + (_group(options, topics, reader) if reader else [])
 
@@ -58,7 +59,8 @@ def _result(options: KafkaOptions, future: Future[Any]) -> Any:
         raise why(options, error.args[0]) from error
 
 
-def _topic(options: KafkaOptions, topic: Any) -> list[Finding]:
+def _topic(options: KafkaOptions, topic: Any, needed: int) -> list[Finding]:
+    """`needed`: how many replicas confirm an event."""
     parts = topic.partitions
     copies, in_sync = min(len(p.replicas) for p in parts), min(len(p.isr) for p in parts)
     text = f"{options.stream!r}: {len(parts)} partition(s), {copies} replica(s) each"
@@ -71,7 +73,12 @@ def _topic(options: KafkaOptions, topic: Any) -> list[Finding]:
         found.append(problem("replicas", f"partition(s) {', '.join(leaderless)} have no leader: nothing goes in or out",
                              "start the nodes that are down"))  # fmt: skip
     elif in_sync < copies:
-        found.append(warning("replicas", f"{in_sync} of {copies} replicas are in sync", "look at the other nodes"))
+        text, advice = f"{in_sync} of {copies} replicas are in sync", "look at the other nodes"
+        if in_sync < needed:
+            text += f", and min.insync.replicas={needed}: nothing can be confirmed"
+            found.append(problem("replicas", text, advice))
+        else:
+            found.append(warning("replicas", text, advice))
     allowed = {operation.name for operation in topic.authorized_operations or ()}
     lacking = [f"{who} need {right}" for right, who in _NEEDED.items() if allowed and right not in allowed]
     if lacking:

@@ -8,6 +8,11 @@ Where a partition begins is decided here, not by ``auto.offset.reset``: that wou
 a word, and jump to the end for a group that once wanted only new events. So it is set to ``error``, and each such
 error is answered with a place: the group's first one, or behind a gap that is logged.
 
+A member that gets no partition joins anew, a few times. The group's leader asks the coordinator which partitions there
+are, and one that has not heard of a new topic yet says none; librdkafka, which knew the topic all along, sees no change
+later and would leave it so, however often it looks at its metadata. A member that is one too many asks in vain: the
+others keep what they have, and read on.
+
 Invariants: only contiguous prefixes are committed (Place); the thread goes on polling while partitions are paused; it
 is the only one to touch the consumer and the places.
 """
@@ -37,6 +42,7 @@ _POLL_S = 0.1
 _PAUSED_S = 0.02  # acknowledgements wake it sooner
 _QUERY_S_MAX = 5.0
 _RETRY_S = 0.5
+_JOINS_ANEW_S = (2.0, 4.0, 8.0, 16.0, 32.0)  # pauses; a topic is known everywhere before their end
 
 
 class _Token(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +84,8 @@ class Reading:
         self._paused = False
         self._astray: dict[int, int] = {}  # partition -> the offset that is not there
         self._look_at = 0.0
+        self._pauses = iter(_JOINS_ANEW_S)
+        self._join_at = float("inf")
         self._commit_at = 0.0
         self._commits = 0  # sent and not answered
         self._said: set[int] = set()
@@ -92,6 +100,7 @@ class Reading:
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(options.session_s * 1_000),
             "heartbeat.interval.ms": int(options.session_s * 1_000 / 4),
+            "topic.metadata.refresh.interval.ms": int(options.metadata_every_s * 1_000),
             # Pausing throws away what was fetched ahead, so that is kept small.
             "queued.max.messages.kbytes": max(1, options.fetched_bytes_max // 1_024),
             "on_commit": self._committed,
@@ -140,16 +149,30 @@ class Reading:
     def _begin_reading(self) -> None:
         from confluent_kafka import TopicPartition
 
-        stream, partition = self._options.stream, self._options.partition
-        if partition is not None:
-            self._on_assign(self._consumer, [TopicPartition(stream, partition)])
+        partition = self._options.partition
+        if partition is None:
+            self._subscribe()
+        else:
+            self._on_assign(self._consumer, [TopicPartition(self._options.stream, partition)])
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(
+            [self._options.stream], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _join_anew(self) -> None:
+        if time.monotonic() < self._join_at:
             return
-        self._consumer.subscribe([stream], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        self._join_at = float("inf")  # until it is known what the group gives
+        LOGGER.info("the group gave us no partition of %s; asked again", self._options.shown)
+        self._consumer.unsubscribe()
+        self._subscribe()
 
     def _turn(self) -> None:
         self._settle()
         self._commit()
         self._look_for_places()
+        self._join_anew()
         self._bound()
         first = self._consumer.poll(0 if self._paused else _POLL_S)
         if first is None:
@@ -304,6 +327,10 @@ class Reading:
         # librdkafka remembers a pause over the loss of a partition.
         if partitions:
             (consumer.pause if self._paused else consumer.resume)(partitions)
+        if self._places:
+            self._pauses, self._join_at = iter(_JOINS_ANEW_S), float("inf")
+        else:
+            self._join_at = time.monotonic() + next(self._pauses, float("inf"))
 
     def _begin(self, partitions: Sequence[TopicPartition]) -> None:
         """Say where each goes on. Where the group's place cannot be had now, `_look_for_places` comes later."""

@@ -1,8 +1,9 @@
 """The producer of a Kafka wire, in a thread of its own: a full queue makes it wait, and nobody else.
 
 librdkafka's idempotent producer keeps the sequence of a partition over retries and outages, up to `confirm_s_max`. It
-can also fail for good, when a broker lost what it had confirmed: then a new one takes its place, and what was under
-way fails for its senders.
+can also fail for good, when a broker lost what it had confirmed, or the user may not write: then what was under way
+fails for its senders, and a new one takes its place with the next batch. That is told by an exception out of polling,
+once, and not by `error_cb`.
 
 Invariants: every `Sending` is resolved once, by the last of its delivery reports or by the end; messages are handed to
 librdkafka in the sequence of `put`.
@@ -18,13 +19,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from commute.errors import CommuteError, NotReachableError
+from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.transports.base import Message
 from commute.transports.kafka_client import Health, KafkaOptions, Topics, why
 from commute.transports.kafka_headers import row_of
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Producer
+    from confluent_kafka import KafkaError, KafkaException, Producer
     from confluent_kafka import Message as Record
 
 LOGGER = logging.getLogger("commute")
@@ -76,7 +77,7 @@ class Outgoing:
         self._waiting: deque[Sending] = deque()
         self._closing = False
         # The thread's own from here on.
-        self._failed: KafkaError | None = None
+        self._failed: KafkaError | None = None  # the producer, for good: the next batch gets a new one
         self._give_up_at = float("inf")
         self._producer: Producer = self._new_producer()
         self._thread = threading.Thread(target=self._run, name="commute kafka sending", daemon=True)
@@ -110,7 +111,7 @@ class Outgoing:
         from confluent_kafka import Producer
 
         return Producer({
-            **self._options.client(self._on_error),
+            **self._options.client(self._health.on_error),
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",  # as Java's clients choose
@@ -119,17 +120,12 @@ class Outgoing:
             "message.timeout.ms": int(self._options.confirm_s_max * 1_000),
         })  # fmt: skip
 
-    def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._failed = error
-        self._health.on_error(error)
-
     def _run(self) -> None:
         sending: Sending | None = None
         try:
             while (sending := self._next()) is not None:
                 self._send(sending)
-            self._producer.flush(max(0.0, self._give_up_at - time.monotonic()))
+            self._flush(max(0.0, self._give_up_at - time.monotonic()))
         except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must be told, and the log
             LOGGER.error("error[internal] sending to %s ends: %r", self._options.shown, error)
         finally:
@@ -145,16 +141,49 @@ class Outgoing:
                     self._give_up_at = time.monotonic() + self._options.close_s_max
                 found = self._waiting.popleft() if self._waiting else None
                 closing = self._closing
-            self._producer.poll(0 if found or closing else _POLL_S)
-            if self._failed is not None:
-                self._replace(self._failed)
+            self._poll(0 if found or closing else _POLL_S)
             if found is not None or closing:
                 return found
+
+    def _poll(self, limit_s: float) -> None:
+        from confluent_kafka import KafkaException
+
+        try:
+            self._producer.poll(limit_s)
+        except KafkaException as error:
+            self._fail(error)
+
+    def _flush(self, limit_s: float) -> None:
+        """Serve reports until there are no more to come, or for so long."""
+        from confluent_kafka import KafkaException
+
+        try:
+            self._producer.flush(limit_s)
+        except KafkaException as error:
+            self._fail(error)
+
+    def _fail(self, raised: KafkaException) -> None:
+        """The producer has failed for good: all that it has under way ends here. Raises what is something else."""
+        error: KafkaError = raised.args[0]
+        if not error.fatal():
+            raise raised
+        self._failed = error
+        LOGGER.warning("warning[not-reachable] the producer of %s failed for good (%s); what was under way fails, and "
+                       "a new one takes its place", self._options.shown, error.str())  # fmt: skip
+        self._drop()
+
+    def _drop(self) -> None:
+        """Have all that is under way fail."""
+        self._producer.purge()
+        self._flush(self._options.close_s_max)
 
     def _send(self, sending: Sending) -> None:
         from confluent_kafka import KafkaException
 
         topic, left, health, done = sending.topic, len(sending.messages), self._health, sending.done
+        if self._failed is not None:
+            self._failed, self._producer = None, self._new_producer()
+        producer = self._producer
 
         def reported(error: KafkaError | None, _record: Record) -> None:
             if error is not None:
@@ -166,7 +195,6 @@ class Outgoing:
 
         try:
             self._topics.have(topic)
-            producer = self._producer
             for message in sending.messages:
                 key, value, headers = row_of(message)
                 while True:
@@ -178,8 +206,9 @@ class Outgoing:
                         self._await_room()
                 left -= 1
                 if left % _POLL_EVERY == 0:
-                    producer.poll(0)
+                    self._poll(0)
         except KafkaException as error:
+            self._poll(0)  # where the producer has failed for good, this says why
             done(left, self._why(error.args[0], topic))
         except CommuteError as error:
             done(left, error)
@@ -191,28 +220,28 @@ class Outgoing:
         """It comes as messages are confirmed or time out. Raises NotReachableError when it is too late to wait."""
         if time.monotonic() > self._give_up_at:
             raise self._closed()
-        self._producer.poll(_FULL_S)
+        self._poll(_FULL_S)
 
     def _why(self, error: KafkaError, topic: str) -> CommuteError:
         from confluent_kafka import KafkaError
 
-        if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-            return self._closed()
+        if error.code() in (KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            return self._closed() if self._failed is None else self._lost(self._failed)
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             self._topics.forget(topic)
         return why(self._options, error)
 
+    def _lost(self, error: KafkaError) -> CommuteError:
+        found = why(self._options, error)
+        if isinstance(found, UsageError):
+            return found
+        return NotReachableError(f"the producer of {self._options.shown} failed for good ({error.str()}), and with it "
+                                 "what it had not confirmed yet: sending the same again is harmless",
+                                 slug="not-reachable")  # fmt: skip
+
     def _closed(self) -> NotReachableError:
         return NotReachableError(f"the connection to {self._options.shown} was closed before everything was confirmed: "
                                  "sending the same again is harmless", slug="not-reachable")  # fmt: skip
-
-    def _replace(self, error: KafkaError) -> None:
-        LOGGER.warning("warning[not-reachable] the producer of %s failed for good (%s); a new one takes its place",
-                       self._options.shown, error.str())  # fmt: skip
-        self._producer.purge()
-        self._producer.flush(self._options.close_s_max)
-        self._failed = None
-        self._producer = self._new_producer()
 
     def _end(self) -> None:
         with self._changed:
@@ -220,5 +249,4 @@ class Outgoing:
             waiting, self._waiting = list(self._waiting), deque()
         for sending in waiting:
             sending.done(len(sending.messages), self._closed())
-        self._producer.purge()
-        self._producer.flush(self._options.close_s_max)
+        self._drop()

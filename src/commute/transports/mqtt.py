@@ -45,6 +45,7 @@ from commute.transports.mqtt_roles import (
     topic_to_send,
     with_levels,
 )
+from commute.transports.trust import checked_ca
 from commute.transports.waiting import Waiting
 from commute.transports.wire import Arrival, Promises, StreamOptions
 
@@ -109,7 +110,8 @@ def parse(url: str) -> MqttOptions:
     options = MqttOptions(
         host=host, port=port, stream=unquote(parts.path[1:]), tls=parts.scheme == "mqtts",
         user=unquote(parts.username or ""), password=unquote(parts.password or ""),
-        version=given.get("version", "5"), client_id=given.get("client_id", ""), ca_file=given.get("ca_file", ""),
+        version=given.get("version", "5"), client_id=given.get("client_id", ""),
+        ca_file=checked_ca(given.get("ca_file", "")),
     )  # fmt: skip
     topic_filter(options.stream)
     try:

@@ -38,6 +38,7 @@ NOTES = "commute/store/"  # the topics on which workers tell each other of their
 _READS_MAX = 500  # packets, before acknowledgements and arrivals have their turn
 _TURN_S_MAX = 1.0
 _FLUSH_S_MAX = 1.0
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in the words of OpenSSL, by Python's ssl
 _SHORT_LIVES_MAX = 4  # in a row; Mosquitto 2.0.11 does not say that another client has taken the session
 _UNHEARD, _TAKEN_OVER = 0x10, 0x8E  # reason codes of MQTT 5
 
@@ -115,10 +116,10 @@ class Line:
         self._stopping = True
 
     def unreachable(self, why: str) -> NotReachableError:
-        return NotReachableError(
-            f"no connection to {self.options.shown}: {why}; start the broker, or correct address, user or password",
-            slug="not-reachable",
-        )
+        advice = "start the broker, or correct address, user or password"
+        if _UNTRUSTED in why:
+            advice = "name the file of the certificate's authority (ca_file=FILE), and a host that it is for"
+        return NotReachableError(f"no connection to {self.options.shown}: {why}; {advice}", slug="not-reachable")
 
     # -- the line's thread
 

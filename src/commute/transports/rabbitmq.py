@@ -18,7 +18,6 @@ Source: AMQP 0-9-1; RabbitMQ's publisher confirms, quorum queues and consumer pr
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 import time
 import uuid
@@ -48,6 +47,7 @@ from commute.transports.rabbitmq_connection import (
 from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, death, encoded
 from commute.transports.rabbitmq_partitions import dealt, joined
 from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session
+from commute.transports.trust import checked_ca
 from commute.transports.waiting import Waiting
 from commute.transports.wire import Arrival, Promises, StreamOptions
 
@@ -143,22 +143,12 @@ def parse(url: str) -> RabbitmqOptions:
         user=unquote(parts.username or "guest"),
         password=unquote(parts.password if parts.password is not None else "guest"),
         encrypted=encrypted,
-        ca_file=_checked_ca(given.get("ca_file", "")),
+        ca_file=checked_ca(given.get("ca_file", "")),
         stream=_checked_queue(given.get("queue", "events")),
         kind=kind,
         dead_letter_exchange=_checked_exchange(given.get("dead_letter_exchange", "")),
         **numbers,
     )
-
-
-def _checked_ca(path: str) -> str:
-    """The file, if certificates can be read from it. Raises UsageError (``broker-url``)."""
-    try:
-        ssl.create_default_context(cafile=path or None)
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"ca_file={path!r} has no certificates that can be read: {error!r}; name a file in PEM",
-                         slug="broker-url") from None  # fmt: skip
-    return path
 
 
 def _checked_exchange(name: str) -> str:
@@ -449,9 +439,12 @@ class RabbitmqWire:
 
     def _read(self, routing_key: str, properties: Any, body: bytes) -> Message:
         stamp_s = properties.timestamp
+        headers = texts(properties.headers) if properties.headers else {}
+        if self._plain is not None and properties.type:  # AMQP's own field for it, where no header says otherwise
+            headers.setdefault("type", text(properties.type))
         return cloudevents.read(
             body,
-            texts(properties.headers) if properties.headers else {},
+            headers,
             _PREFIXES,
             text(properties.content_type or ""),
             name=text(routing_key) or self._options.stream,

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from commute import cloudevents
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.transports.base import Message
+from commute.transports.rabbitmq_frames import Delivered
 from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session, jittered
 from commute.transports.wire import Arrival
 
@@ -83,6 +84,7 @@ class Intake:
             # pika cancels all consumers of a channel that it closes, but for those that are cancelled already; what
             # still arrives for those is dropped. There is no public way to say so.
             self._channel._cancelled.add(self._consumer_tag)
+            self._channel.connection.leave_deliveries()
 
     def ack(self, tokens: Sequence[object]) -> None:
         channel = self._channel
@@ -119,6 +121,7 @@ class Intake:
         self._cancelled = False
         channel.add_on_close_callback(self._lost)
         channel.add_on_cancel_callback(self._cancelled_by_broker)
+        channel.connection.take_deliveries(channel.channel_number, self._taken)
         channel.basic_qos(prefetch_count=self._prefetch)
         channel.basic_consume(
             self._options.stream,
@@ -137,12 +140,16 @@ class Intake:
         self._backoff.began()
 
     def _delivered(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        if channel is not self._channel or self._session is None:
+        if channel is self._channel:
+            self._taken([Delivered(method.delivery_tag, method.routing_key, properties, body)])
+
+    def _taken(self, found: Sequence[Delivered]) -> None:
+        if self._session is None:
             return
-        arrival = Arrival(self._read(method.routing_key, properties, body), self._base + method.delivery_tag)
         if not self._batch:  # pika reads a bounded number of bytes in a turn, so the batch is bounded too
             self._session.soon(self._hand_over)
-        self._batch.append(arrival)
+        read, base = self._read, self._base
+        self._batch += [Arrival(read(each.routing_key, each.properties, each.body), base + each.tag) for each in found]
 
     def _hand_over(self) -> None:
         if self._batch:
@@ -158,6 +165,7 @@ class Intake:
         if channel is not self._channel:
             return
         self._channel = None
+        channel.connection.leave_deliveries()
         self._batch.clear()
         if self._session is not None and self._session.alive:
             self._again("the broker cancelled the consumer: was the queue deleted?" if self._cancelled else reason)

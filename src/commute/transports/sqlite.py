@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import cast
 
 import apsw
 
@@ -238,7 +239,7 @@ class _Reading:
 
     def saw(self, sent: Sequence[Sent]) -> None:
         """These were stored by this process."""
-        self._last = max([self._last, *(one.position for one in sent if one.position is not None)])
+        self._last = max([self._last, *[one.position for one in sent if one.position is not None]])
 
     async def receive(self, limit: int) -> list[Delivery]:
         assert limit > 0
@@ -250,10 +251,9 @@ class _Reading:
                 self._put_ahead(await self._fetch(max(limit, _AHEAD_ROWS), offered))
             else:
                 await self._wait_for_more()
-        ahead, admit = self._ahead, self._watermark.admit
+        ahead = self._ahead
         deliveries = [ahead.popleft() for _ in range(min(limit, len(ahead)))]
-        for delivery in deliveries:
-            admit(delivery.position)
+        self._watermark.admit(*[delivery.position for delivery in deliveries])
         return deliveries
 
     def _put_ahead(self, deliveries: Sequence[Delivery]) -> None:
@@ -283,9 +283,7 @@ class _Reading:
         return read_rows(connection, stream, first, limit=limit, size_bytes_max=_AHEAD_BYTES)
 
     def settle(self, handles: Sequence[object]) -> None:
-        for handle in handles:
-            assert isinstance(handle, int)
-            self._watermark.settle(handle)
+        self._watermark.settle(*cast("Sequence[int]", handles))
         if self._watermark.position != self._settled:
             self._settled = self._watermark.position
             self._transport.file.writer.wake()

@@ -17,8 +17,9 @@ from commute.embedded.file import check_place
 from commute.embedded.ownership import is_owned
 from commute.errors import NotReachableError, UsageError
 from commute.limits import MIB
+from commute.transports.base import part_name, part_number
 from commute.transports.finding import Finding, clock, good, problem, warning
-from commute.transports.rows import Stream, find_stream
+from commute.transports.rows import Stream, find_stream, partition_logs
 
 _FREE_BYTES_LOW = 1024 * MIB
 _FREE_BYTES_MIN = 64 * MIB
@@ -87,37 +88,51 @@ def _file(connection: apsw.Connection) -> list[Finding]:
 
 
 def _stream(connection: apsw.Connection, name: str, store: str, *, feeds: bool) -> list[Finding]:
+    """Of its log; where workers share it out, of the log of each partition."""
     if not connection.execute("select 1 from sqlite_schema where name = 'commute_streams'").fetchall():
         return [good("stream", f"{name!r}: nothing was sent yet")]
-    stream = find_stream(connection, name)
-    if stream is None:
+    logs = [log for part in (name, *partition_logs(connection, name)) if (log := find_stream(connection, part))]
+    if not logs:
         return [good("stream", f"{name!r}: nothing was sent yet")]
-    newest = connection.execute(f"select time_s from {stream.table} order by position desc limit 1").fetchall()
     now_s = time.time()
-    found = clock(float(str(newest[0][0])), now_s) if newest else []
+    newest = [
+        float(str(time_s))
+        for log in logs
+        for (time_s,) in connection.execute(f"select time_s from {log.table} order by position desc limit 1")
+    ]
+    found = clock(max(newest), now_s) if newest else []
     if feeds:
-        fed = is_owned(f"{store}-{quote(f'journal {name}', safe='')}.owner")
-        found.append(good("journal", f"{name!r} is {'fed by a worker' if fed else 'fed by nobody now'}"))
-    groups = connection.execute(
-        "select name, watermark from commute_groups where stream = ? order by name", (stream.number,)
-    ).fetchall()
-    for group, watermark in groups:
-        found.append(_group(connection, stream, str(group), int(str(watermark)), store, now_s))
-    return found if groups else [*found, good("groups", f"no worker has read {name!r} yet")]
+        fed = [is_owned(f"{store}-{quote(f'journal {log.name}', safe='')}.owner") for log in logs]
+        by = (
+            "fed by a worker"
+            if all(fed)
+            else f"fed in {sum(fed)} of {len(fed)} logs"
+            if any(fed)
+            else "fed by nobody now"
+        )
+        found.append(good("journal", f"{name!r} is {by}"))
+    read = False
+    for log in logs:
+        groups = connection.execute(
+            "select name, watermark from commute_groups where stream = ? order by name", (log.number,)
+        ).fetchall()
+        for group, watermark in groups:
+            seat, read = part_name(str(group), part_number(log.name, name)), True
+            found.append(_group(connection, log, seat, int(str(watermark)), store, now_s))
+    return found if read else [*found, good("groups", f"no worker has read {name!r} yet")]
 
 
-def _group(
-    connection: apsw.Connection, stream: Stream, group: str, watermark: int, store: str, now_s: float
-) -> Finding:
-    owner = Path(f"{store}-{quote(group, safe='')}.owner")
+def _group(connection: apsw.Connection, stream: Stream, seat: str, watermark: int, store: str, now_s: float) -> Finding:
+    """`seat`: the group, or its part that has this partition, as `shop#3`."""
+    owner = Path(f"{store}-{quote(seat, safe='')}.owner")
     owned = is_owned(str(owner))
     who = f"worker pid {owner.read_text().strip().replace(' ', ' on ')}" if owned else "no worker"
     behind = stream.last - watermark + 1
     if behind <= 0:
-        return good("group", f"{group!r}: all {stream.last:,} settled, {who}")
+        return good("group", f"{seat!r}: all {stream.last:,} settled, {who}")
     oldest = connection.execute(
         f"select time_s from {stream.table} where position >= ? order by position limit 1", (watermark,)
     ).fetchall()
     age = f", the oldest {max(0.0, now_s - float(str(oldest[0][0]))):,.0f} s old" if oldest else ""
-    text = f"{group!r}: at most {behind:,} not settled{age}, {who}"
+    text = f"{seat!r}: at most {behind:,} not settled{age}, {who}"
     return good("group", text) if owned else warning("group", text, "start a worker: commute run TARGET")

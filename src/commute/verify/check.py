@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import combinations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from commute.runtime.kinds import Kinds
 from commute.verify.difference import Difference, differences
 from commute.verify.generate import CannotMakeError, make
 from commute.verify.orders import Counterexample, Effort, shrink, two_orders
+from commute.verify.pairs import Candidate, choose, field_values
 from commute.verify.trial import Numbered, Scene, trial
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Budget:
     """How much is tried: `pairs_max` of each two types, from `events_max` events, `before_max` events before a pair."""
 
     events_max: int = 60
-    pairs_max: int = 3
+    pairs_max: int = 6
     before_max: int = 12
     seeds: int = 3  # of parallel runs against the serial one
     effort: Effort = Effort()  # noqa: RUF009 - frozen
@@ -111,24 +111,24 @@ def _check(
     given = list(events) if events is not None else made_up(app, budget.events_max, seed, unmade)
     numbered = [Numbered(f"event-{number}", event) for number, event in enumerate(given[: budget.events_max], 1)]
     rejected: list[str] = []
-    footprints = _footprints(app, numbered, rejected)
-    chosen = list(_pairs(footprints, budget.pairs_max))
+    candidates = _candidates(app, numbered, rejected)
+    chosen = choose(candidates, _used(app), budget.pairs_max)
     tried: dict[tuple[str, str], int] = {}
     found: dict[tuple[str, str], Counterexample] = {}
     for done, (a, b) in enumerate(chosen):
         progress("pairs", done, len(chosen))
-        types = (footprints[a][0], footprints[b][0])
+        types = (candidates[a].type, candidates[b].type)
         if types in found:
             continue
         tried[types] = tried.get(types, 0) + 1
-        before = [numbered[at] for at in _past(footprints, a, b, budget.before_max)]
+        before = [numbered[at] for at in _past(candidates, a, b, budget.before_max)]
         counterexample = two_orders(app, before, numbered[a], numbered[b], scene, budget.effort)
         if counterexample is not None:
             found[types] = shrink(app, counterexample, scene, budget.effort)
     progress("parallel", len(chosen), len(chosen))
     return Checked(
         events=len(numbered),
-        tried=tuple(_tried(footprints, tried)),
+        tried=tuple(_tried(candidates, tried)),
         counterexamples=tuple(found.values()),
         parallel=tuple(_parallel(app, numbered, scene, budget.seeds)),
         empty=tuple(h.name for h in app.handlers if h.unordered or all(e.declared.unordered for e in h.events)),
@@ -168,52 +168,47 @@ def footprint_of(app: App[Any], event: object, kinds: Kinds) -> tuple[str, Footp
     return type_, kind.footprint(kind.codec.decode(data)) if kind.ordered else ()
 
 
-def _footprints(app: App[Any], events: Sequence[Numbered], rejected: list[str]) -> list[tuple[str, Footprint]]:
+def _candidates(app: App[Any], events: Sequence[Numbered], rejected: list[str]) -> list[Candidate]:
     found, kinds = [], kinds_of(app)
     for numbered in events:
         try:
             type_, footprint = footprint_of(app, numbered.event, kinds)
+            if kinds.get(type_) is not None:
+                data = app.encoder.encode(named(numbered.event))[1]
+                found.append(Candidate(type_, footprint, field_values(data)))
+                continue
+            rejected.append(f"no handler takes {type_!r}")
         except CommuteError as error:
             rejected.append(error.message)
-            type_, footprint = "", ()
-        if type_ and kinds.get(type_) is None:
-            rejected.append(f"no handler takes {type_!r}")
-            type_ = ""
-        found.append((type_, footprint))
+        found.append(Candidate("", (), {}))
     return found
 
 
-def _pairs(footprints: Sequence[tuple[str, Footprint]], pairs_max: int) -> Iterator[tuple[int, int]]:
-    """Independent pairs in log sequence, the first few of each two types, nearest ones first."""
-    counts: dict[tuple[str, str], int] = {}
-    ranked = sorted(combinations(range(len(footprints)), 2), key=lambda pair: (pair[1] - pair[0], pair))
-    for a, b in ranked:
-        types = (footprints[a][0], footprints[b][0])
-        if not all(types) or counts.get(types, 0) >= pairs_max or conflicts(footprints[a][1], footprints[b][1]):
-            continue
-        counts[types] = counts.get(types, 0) + 1
-        yield a, b
+def _used(app: App[Any]) -> set[str]:
+    """The fields out of which footprints make keys."""
+    declared = [event.declared for handler in app.handlers for event in handler.events]
+    return {field.name for one in declared for _, template in one.templates for field in template.fields}
 
 
-def _past(footprints: Sequence[tuple[str, Footprint]], a: int, b: int, before_max: int) -> list[int]:
+def _past(events: Sequence[Candidate], a: int, b: int, before_max: int) -> list[int]:
     """What leads up to the two: the nearest earlier events that they depend on, directly or not, in log sequence.
 
     What they do not depend on cannot matter to them if the footprints are right, and is a second witness if they are
     not: so up to a third of the room goes to the events just before.
     """
-    wanted, past = [footprints[a][1], footprints[b][1]], list[int]()
+    wanted, past = [events[a].footprint, events[b].footprint], list[int]()
     for at in range(a - 1, -1, -1):
         if len(past) >= before_max:
             break
         near = a - at <= before_max // 3
-        if near or any(conflicts(footprints[at][1], footprint) for footprint in wanted):
+        if near or any(conflicts(events[at].footprint, footprint) for footprint in wanted):
             past.append(at)
-            wanted.append(footprints[at][1])
+            wanted.append(events[at].footprint)
     return past[::-1]
 
 
-def _tried(footprints: Sequence[tuple[str, Footprint]], tried: dict[tuple[str, str], int]) -> Iterator[Tried]:
-    types = sorted({name for name, _ in footprints if name})
+def _tried(events: Sequence[Candidate], tried: dict[tuple[str, str], int]) -> Iterator[Tried]:
+    types = sorted({one.type for one in events if one.type})
     for at, a in enumerate(types):
         for b in types[at:]:
             pairs = tried.get((a, b), 0) + (tried.get((b, a), 0) if a != b else 0)

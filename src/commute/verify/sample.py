@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from commute.app import App
 from commute.core.footprint import READ
-from commute.errors import CommuteError, UsageError
+from commute.errors import CommuteError
 from commute.footprints.template import keys
 from commute.handler import Handler, HandlerEvent
+from commute.sanitizer import statements_read
 from commute.verify.check import footprint_of, kinds_of, made_up
 from commute.verify.trial import Numbered, Scene, trial
 
@@ -73,13 +74,8 @@ def sample(
 
     Raises UsageError (``no-extra``) without sqlglot.
     """
-    try:
+    with statements_read():
         from commute.observe.watch import watching
-    except ImportError as error:
-        raise UsageError(
-            'watching what handlers touch needs sqlglot, which is not installed: pip install "commute[derive]"',
-            slug="no-extra",
-        ) from error
     unmade: dict[str, str] = {}
     given = list(events) if events is not None else made_up(app, events_max, seed, unmade)
     numbered = [Numbered(f"event-{number}", event) for number, event in enumerate(given[:events_max], 1)]

@@ -1,0 +1,62 @@
+"""What is told of a statement at once is what is told of it step by step; of long lists it is the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from commute.derive.routing import KEYS_MAX, Route
+from commute.observe.naming import Spelling
+from commute.sql.ddl import schema_of
+from commute.sql.parse import summarize
+from commute.sql.text import prepare
+
+DDL = (
+    "CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT)",
+    "CREATE TABLE goods(sku TEXT PRIMARY KEY, stock INTEGER)",
+    "CREATE TABLE customer(email TEXT COLLATE NOCASE PRIMARY KEY)",
+    "CREATE TABLE audit(id INTEGER PRIMARY KEY, word TEXT)",
+)
+ROUTES = {
+    table: Route(table, (column,), table)
+    for table, column in (("orders", "id"), ("goods", "sku"), ("customer", "email"), ("audit", "id"))
+}
+
+
+def spelling(text: str) -> Spelling:
+    schema = schema_of(DDL)
+    return Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite").layout, ROUTES, schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "quick"),
+    [
+        ("UPDATE orders SET status = ? WHERE id = ?", ("paid", 7), True),
+        ("UPDATE orders SET status = :status WHERE id = :id", {"status": "paid", "id": 7}, True),
+        ("UPDATE orders SET status = ? WHERE id = ?", ("paid", "07"), False),
+        ("UPDATE orders SET status = ? WHERE id = ?", ("paid", True), False),
+        ("UPDATE orders SET status = ? WHERE id = ?", ("paid", 1 << 70), False),
+        ("UPDATE goods SET stock = stock + ? WHERE sku = ?", (1, "a/b*"), True),
+        ("UPDATE goods SET stock = stock + ? WHERE sku = ?", (1, "é" * 300), False),
+        ("SELECT email FROM customer WHERE email = ?", ("ANN@x",), False),
+        ("SELECT status FROM orders WHERE status = ?", ("paid",), True),
+        ("INSERT INTO audit(word) VALUES(?)", ("x",), True),
+        ("SELECT status FROM orders WHERE id IN (?, ?)", (1, 2), False),
+    ],
+)
+def test_what_is_told_at_once_is_what_is_told_step_by_step(text: str, given: Any, *, quick: bool) -> None:
+    one = spelling(text)
+    found = one.quickly(given)
+    assert (found is not None) == quick
+    slowly = [access for access, _, _ in one.accesses(given)]
+    assert slowly
+    assert found is None or found == slowly
+
+
+@pytest.mark.parametrize(("count", "keys"), [(KEYS_MAX, KEYS_MAX), (KEYS_MAX + 1, 1), (1_000, 1)])
+def test_a_long_list_is_the_table(count: int, keys: int) -> None:
+    one = spelling(f"SELECT status FROM orders WHERE id IN ({', '.join('?' * count)})")
+    found = [access.key for access, _, _ in one.accesses(tuple(range(count)))]
+    assert len(found) == keys
+    assert found == (["orders"] if keys == 1 else [f"orders/{number}" for number in range(count)])
