@@ -434,7 +434,7 @@ class App(Router[S]):
 
     def own_all(self, partitions: int) -> None:
         """Note that one engine has all partitions of the stream. Blocks. Raises UsageError (``partitions-changed``)."""
-        if partitions > 1:
+        if is_server(self._broker):  # one partition too: the group may have had more
             self.connect().agree(self.group, 1, "", partitions)
 
     @asynccontextmanager

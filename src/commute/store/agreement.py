@@ -52,7 +52,7 @@ def changed(group: str, stream: str, before: tuple[int, str], logs: int, there: 
     else:
         if there != count:
             ways.append(f"with ?partitions={count} in the broker's URL, so that no others are read")
-        if logs == 1:
+        if logs == 1 < there:
             ways.append("without --single-owner")
     if there < count:
         ways.append("on a stream that has so many again")
