@@ -26,6 +26,7 @@ from typing import Protocol, Self
 
 import msgspec
 
+from commute.errors import UsageError
 from commute.transports.base import Message
 
 
@@ -65,6 +66,10 @@ class StreamOptions:
     def dead_letters_to(self) -> str | None:
         """Where copies of dead letters go, as `Wire.send` takes it; None: nobody has asked for any."""
         return None
+
+    def aside(self, stream: str) -> Self:
+        """Another stream of the same broker, to be read beside this one. Raises UsageError where there is none."""
+        raise UsageError(f"this broker keeps no other stream, and none of the name {stream}", slug="receipts")
 
     def readers(self) -> list[Self]:
         """What has to be consumed for the whole stream, each by a wire of its own."""
