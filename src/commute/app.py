@@ -271,11 +271,11 @@ class App(Router[S]):
         """Open broker and store, once; blocks for milliseconds. Raises UsageError, StoreError."""
         with self._lock:
             if self._link is None:
+                self._receiving = self.receiving()
                 self._link = Link.open(
                     self.url, self.db, self.limits, self._memory, reader=self.name, plain=self.decode
                 )
                 self._log = self._link.transport()
-                self._receiving = self.receiving()
                 self._desk = self._desk_of(self._link, self.url.stream)
             return self._link
 

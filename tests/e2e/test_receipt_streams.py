@@ -109,6 +109,16 @@ def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine
     discard(parse_url(receipts), parse_url(receipts).stream)
 
 
+@pytest.fixture(params=["rabbitmq", "kafka"])
+def shared_out(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machines]:
+    name = f"test-{secrets.token_hex(4)}"
+    url = with_stream(broker_url(request.param), name)
+    url += f"{'&' if '?' in url else '?'}partitions=4"
+    yield Machines(url, f"{name}.receipts", tmp_path)
+    discard(parse_url(url), "shop")
+    discard(parse_url(with_stream(broker_url(request.param), f"{name}.receipts")), f"{name}.receipts")
+
+
 def subscribed(worker: Worker) -> None:
     """MQTT keeps messages only for those who have subscribed once."""
     wait_for(lambda: "ready in" in worker.said(), worker.said())
@@ -167,6 +177,15 @@ def test_a_worker_killed_before_it_has_sent_them_sends_them_later(machines: Mach
         (machines.worker / "die").unlink()
         worker.start()
         assert [status for status, _ in machines.produce("states", *ids)] == ["processed", "parked"]
+        worker.stop()
+
+
+def test_every_partition_tells(shared_out: Machines) -> None:
+    app = shared_out.producer / "shop.py"
+    app.write_text(app.read_text().replace("receipts_max=3", "receipts_max=99"))
+    with working(shared_out.worker, "shop:app", "--workers", "2") as worker:
+        ids = shared_out.publish(*((order, 5) for order in range(12)), (13, -1))
+        assert [status for status, _ in shared_out.produce("states", *ids)] == ["processed"] * 12 + ["parked"]
         worker.stop()
 
 

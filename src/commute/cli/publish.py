@@ -122,6 +122,7 @@ class _Producer:
     handlers: dict[str, list[str]] | None = None
     made_by: Callable[..., Message] | None = None  # `App.message`, which knows the partition labels
     reader: str = "commute"  # as whom a broker server knows the workers
+    receives: Callable[[], Receiving | None] = lambda: None  # `App.receiving`
     receiving: Receiving | None = None  # where workers with another store tell the outcome
     link: Link | None = None
     log: Log | None = None
@@ -178,7 +179,7 @@ def _producer(
             handlers.setdefault(event.type, []).append(handler.name)
     return _Producer(
         app.url, app.db, app.group, to or app.url.stream, app.source, app.limits, app.encoder, app.name,
-        frozenset(handlers), app.ignore, handlers, app.message, app.name, app.receiving(),
+        frozenset(handlers), app.ignore, handlers, app.message, app.name, app.receiving,
     )  # fmt: skip
 
 
@@ -207,6 +208,7 @@ def _opened(producer: _Producer) -> Iterator[None]:
             producer.log = producer.link.transport(producer.stream)
             if new:
                 note(f"made {clean(url.place)}")
+            producer.receiving = producer.receives()
             if producer.receiving is not None:
                 producer.receiving.start()
             yield

@@ -86,6 +86,8 @@ def store_receipts(connection: Connection, messages: Sequence[Message], *, rows_
         if told is not None:
             handlers = msgspec.json.encode(told.handlers).decode()
             rows.append((told.id, told.group, told.status, told.reason, told.position, handlers, message.time_s))
+    if not rows:
+        return len(messages)
     connection.executemany(
         "INSERT INTO commute_receipt(id, grp, status, reason, position, handlers, at_s) VALUES(?,?,?,?,?,?,?) "
         "ON CONFLICT(id, grp) DO UPDATE SET status=excluded.status, reason=excluded.reason, "
