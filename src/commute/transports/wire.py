@@ -69,7 +69,11 @@ class StreamOptions:
 
     def aside(self, stream: str) -> Self:
         """Another stream of the same broker, to be read beside this one. Raises UsageError where there is none."""
-        raise UsageError(f"this broker keeps no other stream, and none of the name {stream}", slug="receipts")
+        raise UsageError(
+            f"there is no broker here that could keep {stream}: ask where the workers' store lies, or give all one "
+            'that both reach, App(db="postgresql://HOST/DATABASE")',
+            slug="receipts",
+        )
 
     def readers(self) -> list[Self]:
         """What has to be consumed for the whole stream, each by a wire of its own."""
