@@ -51,6 +51,8 @@ from commute.derive.values import (
     options,
 )
 
+CLASSES_MAX = 8  # of one argument; a function is followed once for each
+
 
 def call(run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value:
     """What the call gives; what it touches is added to the run."""
@@ -250,6 +252,13 @@ def _activate(
         return run.widen(f"{getattr(node, 'name', 'a lambda')} leads deeper than can be followed", where)
     if run.active.count(identity) >= SAME_MAX:
         return inside_itself(run, frame, identity, defaults, arguments, named, where)
+    one_each = _by_class(arguments)
+    if one_each:
+        direct, found = run.direct, []
+        for one in one_each:
+            run.direct = direct
+            found.append(_activate(run, like(frame), identity, defaults, one, named, where))
+        return either(found) or Data("it does not return")
     if not bind_parameters(run, frame, node.args, defaults, arguments, named):
         name = getattr(node, "name", "a lambda")
         return run.widen(f"{name} is called with arguments that are not followed", where)
@@ -262,6 +271,22 @@ def _activate(
             del run.given[identity]
         else:
             run.given[identity] = before
+
+
+def _by_class(arguments: Arguments) -> list[list[Value]]:
+    """The arguments once for each class that one of them may be of; none where its class is certain.
+
+    What a function looks up by the class of its argument, as a message bus does its handlers, is that of this class
+    then. Source: Agesen, "The Cartesian Product Algorithm", ECOOP 1995, for the first such argument alone.
+    """
+    for at, argument in enumerate(arguments):
+        classes: dict[type, list[Value]] = {}
+        for option in options(argument):
+            if isinstance(option, Made):
+                classes.setdefault(option.cls, []).append(option)
+        if 1 < len(classes) <= CLASSES_MAX and all(isinstance(option, Made) for option in options(argument)):
+            return [[*arguments[:at], either(one) or Data(), *arguments[at + 1 :]] for one in classes.values()]
+    return []
 
 
 def like(frame: Frame) -> Frame:
