@@ -90,7 +90,7 @@ class Machines:
             timeout=WAIT_S_MAX, check=False,
         )  # fmt: skip
         assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return done.stderr + done.stdout
 
     def produce(self, *words: str) -> Any:
         return json.loads(self.call("producer.py", *words).splitlines()[-1])
