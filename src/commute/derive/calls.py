@@ -335,6 +335,7 @@ def _again(
     return again
 
 
+@functools.lru_cache(4_096)
 def _yields(node: ast.AST) -> bool:
     left = list(ast.iter_child_nodes(node))
     while left:

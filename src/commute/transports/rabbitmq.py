@@ -94,6 +94,9 @@ class RabbitmqOptions(StreamOptions):
         """The queue of one partition, as a stream of its own."""
         return replace(self, stream=f"{self.stream}.{partition}", partitions=1)
 
+    def aside(self, stream: str) -> RabbitmqOptions:
+        return replace(self, stream=_checked_queue(stream), partitions=1, dead_letter_exchange="")
+
     def readers(self) -> list[RabbitmqOptions]:
         return [self] if self.partitions == 1 else [self.of_partition(n) for n in range(self.partitions)]
 
