@@ -23,11 +23,12 @@ from commute.runtime.entry import Entry, Placed
 from commute.runtime.outbox import Place
 from commute.runtime.partition import Partition
 from commute.store.reading import read_handled
-from commute.store.records import Buried, Finished, Paused
+from commute.store.records import Buried, Ended, Finished, Paused
 
 if TYPE_CHECKING:
     from commute.database import Connection
     from commute.runtime.engine import Engine
+    from commute.runtime.misplaced import Misplaced
     from commute.transports.base import Delivery, Message
 
 LOGGER = logging.getLogger("commute")
@@ -40,10 +41,13 @@ YIELD_EVENTS = 100  # deliveries taken in between two turns given to the handler
 class Intake:
     """The one coroutine that takes deliveries in."""
 
-    def __init__(self, engine: Engine, reader: Connection, fingerprint: str) -> None:
+    def __init__(
+        self, engine: Engine, reader: Connection, fingerprint: str, misplaced: Misplaced | None = None
+    ) -> None:
         self._engine = engine
         self._reader = reader
         self._fingerprint = fingerprint
+        self._misplaced = misplaced
         self._rereads = engine.transport.features.rereads
         self.handled: dict[tuple[int, int], list[str]] | None = None  # what earlier lives have done; None: ask for it
         self.taken = 0
@@ -135,7 +139,11 @@ class Intake:
         kind = engine.kinds.get(message.type)
         if kind is None and engine.kinds.ignored(message.type) and delivery.duplicate_of is None:
             entry = Entry(partition, position, message, None, delivery.handle, 0.0)  # type: ignore[arg-type]
-            engine.post(Finished(number, position, entry))
+            told = entry.reply_to
+            engine.post(
+                Finished(number, position, entry) if told is None
+                else Ended(number, position, entry, reply_to=told, at_s=engine.world.now_s())
+            )  # fmt: skip
             if partition.rejects:
                 partition.accepted()
             return
@@ -148,6 +156,8 @@ class Intake:
         except RejectedError as error:
             self._reject(partition, delivery, error)
             return
+        if self._misplaced is not None:
+            self._misplaced.look(message, position)
         if partition.rejects:
             partition.accepted()
         entry = Entry(partition, position, message, kind, delivery.handle, self._now_s)

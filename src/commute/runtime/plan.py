@@ -10,14 +10,15 @@ from typing import Any
 
 from commute.handler import Handler
 from commute.limits import Limits
+from commute.store.receipts import Answers
 from commute.transports.base import part_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One app as its worker sees it. `source` is the CloudEvents source of what it publishes; `partition` the one that
-    this engine owns, None: all of the stream; `label` tells the partition label of an event by type and data, None:
-    nobody asks for it."""
+    this engine owns of `partitions`, None: all of the stream; `label` tells the partition label of an event by type and
+    data, None: nobody asks for it."""
 
     name: str
     group: str
@@ -30,12 +31,20 @@ class Plan:
     encode: Callable[[object], tuple[str, bytes]]
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
     partition: int | None = None
+    partitions: int = 1
     label: Callable[[str, bytes], str | None] | None = None
 
     @property
     def seat(self) -> str:
         """What an engine owns of the group: one partition, or all."""
         return part_name(self.group, self.partition)
+
+    def answers(self) -> Answers:
+        """What makes the receipts that producers ask for."""
+        return Answers(
+            self.group, self.source,
+            lambda type_: [handler.name for handler in self.handlers if handler.event(type_) is not None],
+        )  # fmt: skip
 
     def fingerprint(self) -> str:
         """A digest of what decides whether an event is rejected: handlers, their code and events, `ignore`."""
