@@ -16,6 +16,7 @@ from tests.corpus import (
     traps_python,
     traps_queries,
     traps_sql,
+    traps_types,
 )
 from tests.corpus.case import ALL, Case, Pair
 
@@ -28,6 +29,7 @@ MODULES = (
     traps_queries,
     traps_mapped,
     traps_loading,
+    traps_types,
 )  # each adds to ALL
 
 EFFORT = Effort(seeds=2, lines_max=12)

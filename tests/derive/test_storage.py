@@ -66,6 +66,16 @@ class Storage:
         return self.sessions().get(PARTS[0], number)
 
 
+class Change:
+    def __init__(self, number: int, *, name: str) -> None:
+        self.number, self.name = number, name
+
+
+class Renaming(Change):
+    def __init__(self, number: int, name: str = "x", step: int = 1) -> None:
+        super().__init__(number=number * step, name=name)
+
+
 class Asked(Event):
     number: int
     name: str
@@ -80,6 +90,11 @@ def late() -> scoped_session[Any]:
 
 def renamed(event: Asked) -> None:
     STORAGE.rename(event.number, event.name)
+
+
+def renamed_by_object(event: Asked) -> None:
+    change = Renaming(event.number)
+    STORAGE.rename(change.number, change.name)
 
 
 def renamed_later(event: Asked) -> None:
@@ -100,6 +115,7 @@ def loaded(event: Asked) -> None:
     ("handler", "expected"),
     [
         (renamed, {("write", "study/7")}),
+        (renamed_by_object, {("write", "study/7")}),
         (renamed_later, {("write", "study/7")}),
         (asked_for_time, set()),
         (loaded, {("read", "part0/7")} | {("read", f"part{number}") for number in range(5)}),

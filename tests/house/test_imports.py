@@ -136,6 +136,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_session",
         "derive.sqlalchemy_objects",
         "derive.sqlalchemy_shapes",
+        "derive.sqlalchemy_types",
         "derive.sqlalchemy_plugin",
         "derive.sqlalchemy_loading",
         "derive.sqlalchemy_making",

@@ -35,7 +35,7 @@ from commute.derive.values import (
     drawn,
     either,
 )
-from commute.derive.writers import attribute_later, is_application, replaced
+from commute.derive.writers import attribute_later, is_followed, replaced
 from commute.footprints.schema import fields_of
 
 _PLAIN = (str, int, float, bool, bytes, type(None), complex, type(Ellipsis))
@@ -310,7 +310,7 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
     thing = value.value
     if name == "__dict__" and not isinstance(thing, type):
         return run.widen(f"the attributes of a {type(thing).__name__} of the program are taken as a dict", where)
-    if isinstance(thing, types.ModuleType) and is_application(str(getattr(thing, "__file__", None) or "")):
+    if isinstance(thing, types.ModuleType) and is_followed(vars(thing)):
         from commute.derive.state import global_of
 
         known = global_of(run, vars(thing), name, where)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +25,7 @@ from commute.footprints.template import Field as TemplateField
 from commute.sql.compare import normal
 from commute.sql.schema import Column
 
-_SAME = {int: ("int", "numeric"), str: ("text",), UUID: ("uuid", "text"), Decimal: ("numeric",), date: ("date",)}
+_SAME = {int: ("int", "numeric"), str: ("text",), UUID: ("uuid", "text"), date: ("date",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,16 @@ def _plain(value: Value) -> str:
     return str(value.value) if isinstance(value, Const) else shown(value)
 
 
+def _folded(value: Value) -> Value:
+    """A conversion of a constant as what it gives."""
+    if isinstance(value, Computed) and all(isinstance(part, Const) for part in value.parts):
+        try:
+            return Const(next(evaluate(value, None)))
+        except NoValueError:
+            return value
+    return value
+
+
 def key_of(found: TableKey) -> Key:
     """The key of a table access."""
     route = found.route
@@ -80,8 +89,7 @@ def key_of(found: TableKey) -> Key:
     parts = []
     certain = found.values[: together(found.values)]
     for column, value in zip(found.route.columns, certain, strict=False):
-        known = None if table is None else table.columns.get(column)
-        parts.append(Part(value, known))
+        parts.append(Part(_folded(value), route.column(column, table)))
     touch = found.access.touch
     why = remedy = ""
     if not found.narrow:

@@ -130,9 +130,11 @@ def _super(frame: Frame, where: str, run: Run) -> Value:
     at: Frame | None = frame
     while at is not None and at.owner is None:
         at = at.outer
-    if at is None or not at.names:
+    given = getattr(None if at is None else at.node, "args", None)
+    first = next((one.arg for one in (*given.posonlyargs, *given.args)), "") if given is not None else ""
+    if at is None or first not in at.names:
         return run.widen("super() is not followed here", where)
-    return Handle("super", {"owner": at.owner, "self": next(iter(at.names.values()))})
+    return Handle("super", {"owner": at.owner, "self": at.names[first]})
 
 
 def _joined_text(run: Run, frame: Frame, node: ast.JoinedStr, where: str) -> Value:

@@ -8,8 +8,9 @@ or the same table is looked up by the column that was read (`Handle` of kind ``c
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from commute.derive import expressions
 from commute.derive.run import Arguments, Named, Run, TableAccess
@@ -25,6 +26,7 @@ from commute.derive.values import (
     Live,
     Value,
     either,
+    is_stored,
     options,
 )
 from commute.sql.ddl import pieces
@@ -42,14 +44,17 @@ _SETS = re.compile(
     r"|SET\s+(?:LOCAL\s+|SESSION\s+)?(?:statement_timeout|lock_timeout|TIME\s+ZONE|TRANSACTION)\b[^;]*;?\s*$)",
     re.IGNORECASE,
 )
+Sent: TypeAlias = Callable[[str, Value], Value]
 DISCARDED = "discarded"  # set by a run while a call is made whose result nobody looks at
 DDL = "ddl"  # under which a run keeps the definitions that it came by
 
 
 def statement(
-    run: Run, connection: Handle, text: Value, parameters: Value | None, where: str, *, many: bool = False
-) -> Value:
-    """Add what a statement touches, and return its rows. `parameters` None: there are none."""
+    run: Run, connection: Handle, text: Value, parameters: Value | None, where: str, *, many: bool = False,
+    bound: Sent | None = None,
+) -> Value:  # fmt: skip
+    """Add what a statement touches, and return its rows. `parameters` None: there are none. `bound`: what is sent for
+    the value of a parameter by name, itself where nothing is said."""
     schema: Schema = connection.about["schema"]
     found: list[Value] = []
     if many and parameters is not None:
@@ -71,7 +76,7 @@ def statement(
         if summary.unknown is not None:
             remedy = "" if DEFINES.match(option.value) else "write it so that its tables can be told"
             return run.widen(f"{summary.unknown}: {_short(option.value)}", where, remedy)
-        found.append(_touch(run, connection, summary, option.value, parameters, where))
+        found.append(_touch(run, connection, summary, option.value, parameters, where, bound or _itself))
     return either(found) or Data()
 
 
@@ -87,7 +92,12 @@ def _short(text: str) -> str:
     return line if len(line) <= 80 else f"{line[:79]}…"
 
 
-def _touch(run: Run, connection: Handle, summary: Statement, text: str, parameters: Value | None, where: str) -> Value:
+def _itself(_name: str, value: Value) -> Value:
+    return value
+
+
+def _touch(run: Run, connection: Handle, summary: Statement, text: str, parameters: Value | None, where: str,
+           bound: Sent) -> Value:  # fmt: skip
     schema: Schema = connection.about["schema"]
     layout = prepare(text, schema.dialect).layout
     accesses = []
@@ -97,7 +107,10 @@ def _touch(run: Run, connection: Handle, summary: Statement, text: str, paramete
             rows = tuple(
                 {
                     column: tuple(
-                        value for operand in operands for value in _values(run, operand, parameters, layout, where)
+                        bound(name, value)
+                        for operand in operands
+                        for name in (_name(operand),)
+                        for value in _values(run, operand, parameters, layout, where)
                     )
                     for column, operands in alternative.items()
                 }
@@ -110,6 +123,12 @@ def _touch(run: Run, connection: Handle, summary: Statement, text: str, paramete
     key = ("rows", where, text, tuple(access.signature for access in accesses))
     found: Value = run.kept.setdefault(key, Handle("rows", {"of": summary, "accesses": accesses}))
     return found
+
+
+def _name(operand: Operand) -> str:
+    """The name of a parameter that is given by name, else none."""
+    inner = operand.param if isinstance(operand, Many) else operand
+    return inner.name if isinstance(inner, Param) and isinstance(inner.name, str) else ""
 
 
 def _values(
@@ -162,7 +181,7 @@ def cell(rows: Handle, name: str) -> Value:
         return Data(f"column {name}")
     if access.rows is not None and len(access.rows) == 1 and column in access.rows[0]:
         known = either(access.rows[0][column])
-        if known is not None and not isinstance(known, Data) and spelled_alike(access, column):
+        if known is not None and not isinstance(known, Data) and not is_stored(known) and spelled_alike(access, column):
             return known
     return Handle("cell", {"access": access, "column": column})
 

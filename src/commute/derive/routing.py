@@ -13,12 +13,12 @@ Invariant: two accesses that can meet in a row have keys of which one is a prefi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from commute.derive.run import TableAccess
 from commute.derive.values import Const, Handle, Own, Value, is_known, options
-from commute.sql.schema import Table
+from commute.sql.schema import Column, Kind, Table
 
 COLUMNS_MAX = 3
 KEYS_MAX = 64  # of one access; more are the table
@@ -32,7 +32,8 @@ class Route:
     """The columns in whose sequence a table's keys are spelled; none: always the whole table. `name` stands first.
 
     With `parent` the rows live under the row that they belong to, by the foreign key `link`: ``batches/{ref}/lines``.
-    Then `columns` are those of the parent's route.
+    Then `columns` are those of the parent's route. `compared` says of each column how its values are told apart for
+    all who look at the table, since one may know it from its model and another one from the database.
     """
 
     table: str
@@ -40,6 +41,15 @@ class Route:
     name: str
     parent: Route | None = None
     link: tuple[str, str] = ("", "")  # column of the child, column of the parent
+    compared: tuple[Column | None, ...] = ()
+
+    def column(self, name: str, table: Table | None) -> Column | None:
+        """How the values of a column are told apart, None where nothing is known; `table` as one of them knows it."""
+        columns = self.columns if self.parent is None else self.parent.columns
+        compared = self.compared if self.parent is None else self.parent.compared
+        if compared and name in columns:
+            return compared[columns.index(name)]
+        return None if table is None else table.columns.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +103,35 @@ def choose(accesses: Iterable[TableAccess], names: dict[str, str], pinned: Colle
     by_table: dict[str, list[TableAccess]] = {}
     for access in accesses:
         by_table.setdefault(access.touch.table, []).append(access)
-    routes = {
-        table: Route(table, _columns(table, given, pinned=table in pinned), names.get(table, table))
-        for table, given in by_table.items()
-    }
+    routes = {}
+    for table, given in by_table.items():
+        columns = _columns(table, given, pinned=table in pinned)
+        compared = tuple(_compared(table, column, given) for column in columns)
+        routes[table] = Route(table, columns, names.get(table, table), compared=compared)
     for table, given in by_table.items():
         if table not in pinned and not _all_narrow(given, routes[table]):
             routes[table] = _under_parent(table, given, routes) or routes[table]
     return routes
+
+
+_SAFE: tuple[tuple[Kind, tuple[Kind, ...]], ...] = (  # takes any value for one, beside those that keep it as these
+    ("uuid", ("text",)), ("date", ("numeric", "text", "other")), ("bool", ("int", "numeric")),
+    ("numeric", ("int", "float")),
+)  # fmt: skip
+
+
+def _compared(name: str, column: str, accesses: Sequence[TableAccess]) -> Column | None:
+    """How the values of a column are told apart whoever looks at it: a model's UUID is the database's text."""
+    tables = [table for access in accesses if (table := access.schema.table(name)) is not None]
+    found = list(dict.fromkeys(known for table in tables if (known := table.columns.get(column)) is not None))
+    ways = {(one.kind, one.collation) for one in found}
+    if len(ways) <= 1:
+        return found[0] if found else None
+    kinds = {one.kind for one in found}
+    for kind, others in _SAFE:
+        if kind in kinds and kinds <= {kind, *others} and {one.collation for one in found} == {"binary"}:
+            return next(one for one in found if one.kind == kind)
+    return replace(found[0], kind="other", collation="unknown")
 
 
 def _all_narrow(accesses: Sequence[TableAccess], route: Route) -> bool:

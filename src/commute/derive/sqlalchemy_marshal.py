@@ -139,8 +139,8 @@ def wrapped(run: Run, thing: Any) -> Value:
     return Handle("sa", {"real": thing}) if is_clause(thing) else Live(thing)
 
 
-def compiled(run: Run, statement: Any, dialect: Any) -> tuple[str, Entries]:
-    """The text of a statement and its parameters by name. Raises CannotBuildError."""
+def compiled(run: Run, statement: Any, dialect: Any) -> tuple[str, Entries, Mapping[str, Any]]:
+    """The text of a statement, its parameters by name, and what stands for them. Raises CannotBuildError."""
     try:
         made = statement.compile(dialect=dialect)
         text = str(made)
@@ -155,7 +155,7 @@ def compiled(run: Run, statement: Any, dialect: Any) -> tuple[str, Entries]:
             if name == column.key or name.startswith(f"{column.key}_m"):
                 parameters.known[name] = _prefetched(run, column)
     text = _POSTCOMPILE.sub(r"(:\1)", text)
-    return _LITERAL.sub(r":\1", text), parameters
+    return _LITERAL.sub(r":\1", text), parameters, made.binds
 
 
 def _prefetched(run: Run, column: Any) -> Value:

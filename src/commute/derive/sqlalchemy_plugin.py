@@ -47,8 +47,6 @@ _CALLABLE = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodTy
 _QUIET = ("commit", "rollback", "close", "flush", "expire", "expire_all", "expunge", "expunge_all", "invalidate",
           "prepare", "remove", "begin_nested", "get_bind", "in_transaction", "is_active", "close_all", "dispose",
           "enable_relationship_loading", "aclose", "reset")  # fmt: skip
-
-
 _EXPIRES = ("commit", "rollback", "expire", "expire_all", "close", "__exit__", "__aexit__")
 
 

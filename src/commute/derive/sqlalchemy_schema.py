@@ -7,7 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import CITEXT
 
+from commute.derive.sqlalchemy_types import is_plain
 from commute.sql.ddl import collation_of, folded_by, word_in
 from commute.sql.schema import Collation, Column, ForeignKey, Kind, Schema, Table
 
@@ -76,7 +78,8 @@ def _on(rule: str | None) -> Any:
 
 def _column(column: sa.Column[Any], table: sa.Table, dialect: str) -> Column:
     kind = _kind(column.type)
-    collation: Collation = "binary"
+    padded = dialect == "postgres" and isinstance(column.type, sa.CHAR | sa.NCHAR)
+    collation: Collation = "rtrim" if padded else "nocase" if isinstance(column.type, CITEXT) else "binary"
     given = getattr(column.type, "collation", None)
     if given:
         collation = collation_of(given, dialect)
@@ -92,6 +95,8 @@ def _column(column: sa.Column[Any], table: sa.Table, dialect: str) -> Column:
 
 def _kind(type_: Any) -> Kind:
     if isinstance(type_, sa.types.TypeDecorator):
+        return _kind(type_.impl) if is_plain(type_) else "other"
+    if not is_plain(type_):
         return "other"
     pairs: tuple[tuple[type, Kind], ...] = (
         (sa.Boolean, "bool"), (sa.Integer, "int"), (sa.Enum, "text"), (sa.Uuid, "uuid"), (sa.Float, "float"),

@@ -16,7 +16,9 @@ from commute.derive.rawsql import access_of, cell, statement, used
 from commute.derive.run import Run
 from commute.derive.sqlalchemy_listeners import is_foreign, loaded
 from commute.derive.sqlalchemy_marshal import BINDS, CannotBuildError, compiled, real
+from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_schema import schema_of_metadata
+from commute.derive.sqlalchemy_types import binding
 from commute.derive.values import Const, Data, Entries, Handle, Items, Value, either, options
 from commute.sql.ddl import schema_of
 from commute.sql.schema import Schema
@@ -41,7 +43,7 @@ def session(run: Run, bind: Any, session_class: Any = None) -> Handle:
     if key not in run.kept:
         name = str(getattr(getattr(bind, "dialect", None), "name", "sqlite")).replace("postgresql", "postgres")
         about = {"bind": bind, "dialect": dialect_of(bind), "name": name, "adds": [], "schema": Schema({}, name),
-                 "version": "", "of": bind, "rows": True, "class": session_class}  # fmt: skip
+                 "types": {}, "version": "", "of": bind, "rows": True, "class": session_class}  # fmt: skip
         run.kept[key] = Handle("session", about)
     return run.kept[key]  # type: ignore[no-any-return]
 
@@ -52,6 +54,10 @@ def learn(handle: Handle, metadata: Any) -> None:
         return
     known: Schema = handle.about["schema"]
     more = schema_of_metadata(metadata, known.dialect, len(metadata.tables))
+    for table in metadata.tables.values():
+        handle.about["types"].setdefault(
+            table_name(table), {column.name.lower(): column.type for column in table.columns}
+        )
     if not more.tables.keys() <= known.tables.keys():
         handle.about["schema"] = known.with_tables(more.tables)
         handle.about["version"] = handle.about["schema"].version
@@ -165,6 +171,7 @@ def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, w
             Const(str(built)),
             bound if parameters is None or isinstance(parameters, Entries) else element(run, parameters, where),
             where,
+            bound=binding(built._bindparams, handle.about["dialect"]),
         )
         return Handle("result", {"rows": rows, "entities": []}) if isinstance(rows, Handle) else rows
     if isinstance(built, sa.Insert) and isinstance(parameters, Items) and len(parameters.known or ()) > 1:
@@ -179,10 +186,10 @@ def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, w
     for part in sa.sql.visitors.iterate(built):
         if isinstance(part, sa.Table):
             learn(handle, part.metadata)
-    text, values = compiled(run, built, handle.about["dialect"])
+    text, values, sent = compiled(run, built, handle.about["dialect"])
     if isinstance(parameters, Entries):
         values.known.update({key: value for key, value in parameters.known.items() if key in values.known})
-    rows = statement(run, handle, Const(text), values, where)
+    rows = statement(run, handle, Const(text), values, where, bound=binding(sent, handle.about["dialect"]))
     if not isinstance(rows, Handle):
         return rows
     made = Handle("result", {"rows": rows, "entities": _entities(built), "session": handle})
@@ -262,9 +269,7 @@ def entity(run: Run, handle: Handle, cls: Any, accesses: list[Any], where: str, 
     class computes of other tables."""
     mapper = sa.inspect(cls)
     mapper = getattr(mapper, "mapper", mapper)
-    from commute.derive.sqlalchemy_schema import name
-
-    table = name(mapper.local_table) if isinstance(mapper.local_table, sa.Table) else ""
+    table = table_name(mapper.local_table) if isinstance(mapper.local_table, sa.Table) else ""
     access = access_of(accesses, table)
     signature = access.signature if access is not None else where
     # Rows that are not told apart are one object, so that a walk from row to row comes to an end.

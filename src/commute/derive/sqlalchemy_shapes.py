@@ -15,7 +15,8 @@ from commute.derive.rawsql import spelled_alike
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_session import listeners, look_up
-from commute.derive.values import Const, Data, Handle, Live, Value, either, is_known, options
+from commute.derive.sqlalchemy_types import bound
+from commute.derive.values import Const, Data, Handle, Live, Value, either, is_known, is_stored, options
 from commute.sql.parse import triggered
 from commute.sql.statement import Touch
 
@@ -34,8 +35,19 @@ def touch(run: Run, handle: Handle, table: str, mode: str, kind: str, rows: list
                 run.widen(f"a trigger of {table} is not followed", where)
             else:
                 run.add(TableAccess(dragged, None, handle.about["schema"], where))
+    rows = None if rows is None else [_as_bound(handle, table, row) for row in rows]
     made = Touch(table, mode, kind, None if rows is None else (), columns)  # type: ignore[arg-type]
     return run.add(TableAccess(made, None if rows is None else tuple(rows), handle.about["schema"], where))
+
+
+def _as_bound(handle: Handle, table: str, row: Row) -> Row:
+    """A row with its values as the types of its columns store them."""
+    types: dict[str, Any] = handle.about["types"].get(table, {})
+    dialect = handle.about["dialect"]
+    return {
+        name: tuple(bound(value, types[name], dialect) for value in values) if name in types else values
+        for name, values in row.items()
+    }
 
 
 def columns_of(mapper: Any, key: str) -> list[Any]:
@@ -64,7 +76,8 @@ def _loaded(value: Handle, key: str) -> Value:
         return Data(key)
     if access.rows is not None and len(access.rows) == 1 and key in access.rows[0]:
         found = either(access.rows[0][key])
-        if found is not None and all(is_known(option) for option in options(found)) and spelled_alike(access, key):
+        known = found is not None and all(is_known(option) for option in options(found)) and not is_stored(found)
+        if found is not None and known and spelled_alike(access, key):
             return found
     return Handle("cell", {"access": access, "column": key})
 

@@ -86,6 +86,14 @@ FUNCTIONS = frozenset(
 NAMES_ONLY = frozenset(["logging", "warnings", "_warnings", "traceback"])
 # Decorators that call what they are put around, once or several times, and what they were given for the way.
 DECORATORS = frozenset(["tenacity", "backoff", "retrying", "wrapt", "decorator", "stamina", "sentry_sdk", "asgiref"])
+# Libraries whose own state is none of the application's: they are known by what they touch, or run the handlers.
+KNOWN = frozenset(
+    [
+        *("sqlalchemy", "sqlmodel", "alembic", "flask_sqlalchemy", "redis", "psycopg", "psycopg_pool", "psycopg2"),
+        *("asyncpg", "aiosqlite", "apsw", "requests", "httpx", "aiohttp", "flask", "werkzeug", "starlette", "fastapi"),
+        *("greenlet", "pytest", "_pytest", "numpy", "pandas", "sqlglot", "commute"),
+    ]
+)
 # Contexts that touch nothing; who listens to their end is asked of the object itself.
 CONTEXTS = frozenset(["flask.app.Flask.app_context", "flask.app.Flask.test_request_context"])
 # Modules whose functions may give back what they are given.

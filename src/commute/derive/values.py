@@ -57,6 +57,9 @@ class Computed:
     parts: tuple[Value, ...]
 
 
+STORED = "as it is stored"  # the name of a conversion that is made for a database, and undone by reading
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Live:
     """An object of the running program, as Python has it now."""
@@ -258,6 +261,11 @@ def is_plain(value: Value) -> bool:
 def is_known(value: Value) -> bool:
     """Whether it can be computed from the event."""
     return isinstance(value, Const | Field | Computed)
+
+
+def is_stored(value: Value) -> bool:
+    """Whether it, or one of what it may be, is what a column holds, which is not what reading it gives."""
+    return any(isinstance(option, Computed) and option.name == STORED for option in options(value))
 
 
 def compute(name: str, function: Callable[..., Any], parts: Sequence[Value]) -> Value:

@@ -23,8 +23,10 @@ from typing import Any, TypeAlias
 
 from commute.derive.run import Run
 from commute.derive.source import source_of
+from commute.derive.trusted import DECORATORS, KNOWN, MODULES
 from commute.derive.values import Live, Unknown, Value, either
 
+_KNOWN = KNOWN | DECORATORS | {module.split(".")[0] for module in MODULES}
 Node: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _MAKING = ("__init__", "__new__", "__post_init__", "__set_name__", "model_post_init", "__init_subclass__",
            "__setstate__")  # fmt: skip
@@ -45,7 +47,7 @@ def global_later(run: Run, names: Mapping[str, Any], name: str) -> Value | None:
     """What functions put into a global; None if none does."""
     filename = str(names.get("__file__") or "")
     key = ("global", id(names), name)
-    if not is_application(filename):
+    if not is_followed(names):
         return None
     if key not in run.knowledge.later:
         run.knowledge.later[key] = None
@@ -60,7 +62,7 @@ def _from_outside(run: Run, names: Mapping[str, Any], name: str) -> list[Value |
     """What functions put into a global by its module (``config.pool = …``)."""
     return [
         _put(run, filename, others, node, None, (id(names), name))
-        for filename, others in application_modules()
+        for filename, others in _modules_around(str(names.get("__name__", "")))
         if name in _attribute_names(filename)
         for node in stores_of(filename).attributes[name]
         if any(_may_be_module(part.value, node, others, names) for part in _sets(node, name))
@@ -134,9 +136,10 @@ def _names_class(base: ast.expr, names: Mapping[str, Any], classes: Sequence[typ
 def _attribute_stores(run: Run, holder: Any, name: str, cls: type | None) -> Value | None:
     found: list[Value | None] = []
     bases = () if cls is None else tuple(base.__name__ for base in cls.__mro__)
-    if run.knowledge.stored is not None and name not in run.knowledge.stored:
+    module = "" if cls is None else cls.__module__
+    if not _library_of(module) and run.knowledge.stored is not None and name not in run.knowledge.stored:
         return None
-    for filename, names in application_modules():
+    for filename, names in _modules_around(module):
         if name not in _attribute_names(filename):
             continue
         stores = stores_of(filename)
@@ -296,6 +299,35 @@ def _application_modules(names: tuple[str, ...]) -> list[tuple[str, dict[str, An
         if isinstance(filename, str) and filename.endswith(".py") and is_application(filename):
             found.append((filename, vars(module)))
     return found
+
+
+def is_followed(names: Mapping[str, Any]) -> bool:
+    """Whether a module with these names is the application's, or of a library of which nothing else is known: an
+    application may be installed."""
+    return is_application(str(names.get("__file__") or "")) or bool(_library_of(str(names.get("__name__", ""))))
+
+
+def _library_of(module: str) -> str:
+    """The installed package that a module is of, empty where it is the application's, Python's or a known one's."""
+    top = module.split(".")[0]
+    if not top or top in sys.stdlib_module_names or top in _KNOWN:
+        return ""
+    held = sys.modules.get(module)
+    filename = getattr(held, "__file__", None)
+    return top if isinstance(filename, str) and filename.endswith(".py") and not is_application(filename) else ""
+
+
+def _modules_around(module: str) -> list[tuple[str, dict[str, Any]]]:
+    """The modules whose functions may set what is in one: the application's, and those of the same library."""
+    top = _library_of(module)
+    if not top:
+        return application_modules()
+    own = [
+        (held.__file__, vars(held))
+        for name, held in list(sys.modules.items())
+        if name.split(".")[0] == top and str(getattr(held, "__file__", None)).endswith(".py")
+    ]
+    return [*application_modules(), *own]  # type: ignore[list-item]
 
 
 def is_own(cls: type) -> bool:

@@ -15,7 +15,7 @@ from commute.derive.routing import KEYS_MAX, NEW, Route
 from commute.errors import RejectedError
 from commute.footprints.segment import text_segment
 from commute.sql.compare import normal
-from commute.sql.schema import Schema, Table
+from commute.sql.schema import Column, Schema
 from commute.sql.statement import Const, Many, Operand, Param, Statement, Touch
 
 Row = Mapping[str, Sequence[object]]
@@ -108,7 +108,7 @@ def _quick(
         return always[0] if len(always) == 1 else None
     if len(route.columns) != 1 or table is None or touch.kind == "insert":
         return None
-    column = table.columns.get(route.columns[0])
+    column = route.column(route.columns[0], table)
     operands = alternative[route.columns[0]]
     kind = {("int", "binary"): int, ("text", "binary"): str}.get((column.kind, column.collation)) if column else None
     if kind is None or len(operands) != 1 or len(alternative) != 1 or not isinstance(operands[0], Param):
@@ -167,7 +167,7 @@ def _keys(touch: Touch, written: Mapping[str, object], row: Row, route: Route, s
     for column in route.columns:
         known = None if table is None else table.columns.get(column)
         values = row.get(column, ())
-        segments = [normal_or_none(value, table, column) for value in values]
+        segments = [normal_or_none(value, route.column(column, table)) for value in values]
         if touch.kind == "insert" and not taken and known is not None and known.generated:
             absent = column not in written and touch.rows is not None
             if absent or (bool(values) and all(value is None for value in values)):
@@ -184,17 +184,17 @@ def _under_parent(touch: Touch, row: Row, route: Route, schema: Schema) -> list[
     above = path(route.parent.name)
     values = row.get(child, ())
     table = schema.table(route.parent.table)
-    segments = [normal_or_none(value, table, column) for value in values]
+    segments = [normal_or_none(value, route.column(column, table)) for value in values]
     mode = "write" if touch.mode == "add" else touch.mode
     if route.parent.columns != (column,) or not segments or None in segments:
         return [Access(above, mode)]
     return [Access(f"{above}/{segment}/{path(route.name)}", mode) for segment in segments]
 
 
-def normal_or_none(value: object, table: Table | None, column: str) -> str | None:
+def normal_or_none(value: object, column: Column | None) -> str | None:
     """The segment of a value of a column, None where it has none."""
     try:
-        return normal(value, None if table is None else table.columns.get(column))
+        return normal(value, column)
     except RejectedError:
         return None
 

@@ -47,9 +47,11 @@ _CALLED_AT: ContextVar[Place | None] = ContextVar(
 
 class Running:
     """One attempt. `modes` is the footprint of this handler for this event, by key; `seen` what it has touched until
-    now, and where, if that is kept."""
+    now, and where, if that is kept; `made` the key of the row just added whose number the database makes,
+    `own` such keys with their numbers.
+    """
 
-    __slots__ = ("event", "handler", "modes", "seen", "type", "where")
+    __slots__ = ("event", "handler", "made", "modes", "own", "seen", "type", "where")
 
     def __init__(self, job: Job) -> None:
         declared = job.bound.declared(job.entry.kind.type)
@@ -62,6 +64,8 @@ class Running:
         self.event: object = event
         self.modes = {access.key: access.mode for access in declared.footprint(event)}
         self.seen: dict[Access, Place | None] = {}
+        self.made = ""
+        self.own: set[tuple[str, object]] = set()
 
 
 class Attempts:

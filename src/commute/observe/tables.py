@@ -13,14 +13,14 @@ from commute.footprints.vocabulary import family
 from commute.inference import wants
 from commute.observe.naming import path
 from commute.sql.ddl import schema_of
-from commute.sql.schema import Schema, Table
+from commute.sql.schema import Column, Schema, Table
 from commute.sql.statement import Statement, Touch
 
 if TYPE_CHECKING:
     from commute.app import App
 
 Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
-Spell = Callable[[object, Table | None, str], str | None]
+Spell = Callable[[object, Column | None], str | None]
 _SQLITE = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"
 
 
@@ -85,7 +85,8 @@ class Catalogue:
         found = []
         for one in _rows(target.table, columns, known, [each[0] for each in values], ask):
             segments = [
-                spell(value, self.schema.table(target.table), name) for name, value in zip(columns, one, strict=True)
+                spell(value, target.column(name, self.schema.table(target.table)))
+                for name, value in zip(columns, one, strict=True)
             ]
             if None in segments:
                 return []

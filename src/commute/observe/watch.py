@@ -8,7 +8,7 @@ Nothing is changed in the runtime but while somebody watches. What runs in other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -131,6 +131,8 @@ class Watch:
         now = self._running.now()
         if now is None:
             return
+        if now.made:
+            self._number(now, catalogue, ask)
         known = None if catalogue.stale else self._spellings.get(catalogue.version)
         spelling = None if known is None else known.get(text)
         if spelling is None:
@@ -145,9 +147,13 @@ class Watch:
                         spelling.place = here()
                     self._note(access, now, spelling.place)
                 inside = inside and covers(now.modes, *access)
+                if access.mode == "insert":
+                    now.made = access.key
             if inside:  # most of them: then nobody asks where they come from
                 return
         for access, touch, row in spelling.accesses(given):
+            if access.mode == "insert":
+                now.made = access.key
             if self._keep and access not in now.seen:
                 spelling.place = spelling.place or here()
                 self._note(access, now, spelling.place)
@@ -220,13 +226,39 @@ class Watch:
             return False
         route = self._names.route(touch.table, catalogue.schema)
         first = route.columns[0] if route.columns else None
-        if first is not None and first in row and now.modes.get(f"{path(route.name)}/{NEW}") == "insert":
-            theirs = {str(value) for _, value in leaves(now.event)}
+        theirs = {str(value) for _, value in leaves(now.event)}
+        new = f"{path(route.name)}/{NEW}"
+        if first is not None and first in row and now.modes.get(new) == "insert":
             if not any(str(value) in theirs for value in row[first]):
                 return True  # a value that no event brings: an id of the event, or one by chance
+            if all((new, value) in now.own for value in row[first]):
+                return True  # the number of a row may be one of the event's all the same
+        if touch.kind == "unique" and self._below_own(touch, row, now, catalogue, theirs):
+            return True
         with watches.asking():
             keys = catalogue.found_by(touch, row, route, normal_or_none, ask)
         return bool(keys) and all(covers(now.modes, key, access.mode) for key in keys)
+
+    def _number(self, now: Running, catalogue: Catalogue, ask: Ask) -> None:
+        """The number that the row which was added last has got."""
+        made, now.made = now.made, ""
+        if catalogue.schema.dialect == "sqlite":
+            with watches.asking():
+                now.own |= {(made, number) for (number,) in ask("SELECT last_insert_rowid()", ())}
+
+    def _below_own(
+        self, touch: Touch, row: Mapping[str, Any], now: Running, catalogue: Catalogue, theirs: Set[str]
+    ) -> bool:
+        """Whether what has to be unique names a row that the handler has just added: nobody else can name that one."""
+        table = catalogue.schema.table(touch.table)
+        for key in table.foreign_keys if table is not None else ():
+            above = self._names.route(key.table, catalogue.schema)
+            own = [row[name] for name, parent in zip(key.columns, key.parents, strict=False)
+                   if name in row and above.columns[:1] == (parent,)]  # fmt: skip
+            if own and now.modes.get(f"{path(above.name)}/{NEW}") == "insert":
+                new = f"{path(above.name)}/{NEW}"
+                return all((new, value) in now.own or str(value) not in theirs for value in own[0])
+        return False
 
     def _miss(self, access: Access, now: Running) -> None:
         add = declaration(access.key, access.mode, now.event)

@@ -21,8 +21,10 @@ def normal(value: object, column: Column | None) -> str | None:
     RejectedError for a text that is too long.
     """
     if isinstance(value, Enum):
+        if not isinstance(value, str | int):  # what a driver sends for it, its name or its value, is not known
+            return None
         value = value.value
-    if value is None or (isinstance(value, float) and (column is None or column.kind != "int")):
+    if value is None or (isinstance(value, float) and (column is None or column.kind not in ("int", "numeric"))):
         return None
     if column is None or column.kind == "other":
         return segment(value) if type(value) is int else None
@@ -35,7 +37,7 @@ def normal(value: object, column: Column | None) -> str | None:
     if column.kind == "bool":
         return segment(int(value)) if isinstance(value, bool | int) else None
     if column.kind == "date":
-        return segment(value) if isinstance(value, date) and not isinstance(value, datetime) else None
+        return _date(value)
     return None
 
 
@@ -49,9 +51,9 @@ def _number(value: object) -> str | None:
             value = Decimal(value.strip())
         except InvalidOperation:
             return segment(value)  # a text in a column of numbers: it equals no number
-    if isinstance(value, Decimal):
-        return segment(value) if value.is_finite() else None
-    return None
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return segment(value)
+    return None  # a fraction may be rounded when it is stored
 
 
 def _text(value: object, column: Column) -> str | None:
@@ -67,6 +69,15 @@ def _text(value: object, column: Column) -> str | None:
     elif column.collation == "rtrim":
         text = text.rstrip(" ")
     return segment(text)
+
+
+def _date(value: object) -> str | None:
+    if isinstance(value, str):  # as SQLite has it
+        try:
+            return value if date.fromisoformat(value).isoformat() == value else None
+        except ValueError:
+            return None
+    return segment(value) if isinstance(value, date) and not isinstance(value, datetime) else None
 
 
 def _uuid(value: object) -> str | None:
