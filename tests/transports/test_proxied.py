@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.transports.measured import measured
 from tests.transports.network import Network, eventually
 from tests.transports.proxy import Proxy
 from tests.transports.wires import messages
@@ -85,7 +86,11 @@ def network(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Network]
 
 @pytest.mark.parametrize(("network", "fault"), CASES, indirect=["network"])
 async def test_every_effect_is_there_once_and_in_sequence(network: Network, fault: str) -> None:
-    strike, strikes = FAULTS[fault]
+    with measured(network.name, fault):
+        await judged(network, *FAULTS[fault])
+
+
+async def judged(network: Network, strike: Fault, strikes: int) -> None:
     async with network.working():
         count = 1
         await network.send(messages(1))
