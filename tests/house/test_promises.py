@@ -53,6 +53,7 @@ def test_what_was_broken_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> Non
     found = {"sqlite": dict.fromkeys(titles(), "broken")}
     monkeypatch.setattr(promises, "outcomes", lambda: found)
     row = dict(zip(HEADS, cells(SqliteTransport.features), strict=True))
+    assert row["kill -9 of the broker"] == "what was confirmed may be lost"
     assert (row["one producer's sequence"], row["stable positions"]) == ("may be lost", "no")
 
 

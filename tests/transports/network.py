@@ -64,7 +64,9 @@ class Network:
         self.inward = None if name == "zeromq" else self.proxy()
         self.proxies = [self.outward] if self.inward is None else [self.outward, self.inward]
         reached = self.direct if self.inward is None else self.through(self.inward)
-        self.app = numbering(Impatient(READER, reached, db=f"sqlite:///{folder}/store.db"))
+        self.app = Impatient(READER, reached, db=f"sqlite:///{folder}/store.db")
+        self.gate = numbering(self.app)  # handlers wait while it is not set
+        self.sent = 0  # confirmed
         url = parse_url(self.through(self.outward), str(folder / "producer.db"))
         self.link = Link.open(impatient(url), None, Limits(), reader=READER)
         self.producer: Log = self.link.transport()
@@ -99,6 +101,7 @@ class Network:
         while True:
             try:
                 await self.producer.send(messages)
+                self.sent += len(messages)
                 return
             except NotReachableError:
                 assert time.monotonic() < end_s, "nothing is confirmed"
@@ -107,6 +110,10 @@ class Network:
         """The numbers of the events whose effects are durable, in the sequence in which they came to be."""
         found = self.app.connect().file.read(lambda c: c.execute("select n from effect order by place").fetchall())
         return [int(str(n)) for (n,) in found]
+
+    async def stored(self, count: int) -> None:
+        """Wait until the worker has so many events in its journal."""
+        await eventually(lambda: self.app.log.last_position() >= count, f"{count} events in the journal")
 
     async def done(self, count: int) -> None:
         """Wait for the effects of so many events."""
@@ -136,12 +143,15 @@ def base_url(name: str) -> str:
         return f"zmq+tcp://127.0.0.1:{found.getsockname()[1]}"
 
 
-def numbering(app: Impatient) -> Impatient:
-    """The app, with a handler whose events all depend on each other: their effects are a log."""
+def numbering(app: Impatient) -> asyncio.Event:
+    """The open gate of a handler, the app's, whose events all depend on each other: their effects are a log."""
+    gate = asyncio.Event()
+    gate.set()
 
     @app.on(OrderCreated, writes="effects")
     async def note(event: OrderCreated, ctx: Context) -> None:
+        await gate.wait()
         async with ctx.transaction() as tx:
             tx.execute("insert into effect(n) values(?)", (event.n,))
 
-    return app
+    return gate
