@@ -25,8 +25,9 @@ from commute.footprints.partitions import Partitioning, partitioning
 from commute.footprints.vocabulary import check_vocabulary
 from commute.handler import Handler
 from commute.inference import Inference
-from commute.limits import Limits
+from commute.limits import Limits, seconds, whole_number
 from commute.link import BrokerUrl, Link, Log, is_server, parse_db, parse_url
+from commute.receiving import Receiving, attributes_of, checked_receipts
 from commute.router import Router, S
 from commute.runtime.encoder import Encoder
 from commute.runtime.fleet import Fleet
@@ -38,6 +39,7 @@ from commute.runtime.wiring import Recorder
 from commute.runtime.worker import Worker
 from commute.runtime.world import SystemWorld, World
 from commute.sanitizer import sanitized, share_of
+from commute.store.receipts import REPLY_GROUP, REPLY_TO
 from commute.transports.base import Message, Sent
 from commute.transports.memory import MemoryBroker
 
@@ -67,6 +69,7 @@ class App(Router[S]):
         *,
         db: str | None = None,
         group: str | None = None,
+        receipts: str | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[S]] | None = None,
         keys: Collection[str] | None = None,
         ignore: Sequence[str] = (),
@@ -92,7 +95,8 @@ class App(Router[S]):
         self._inference = Inference(plugins)
         self._lifespan = lifespan
         self._code: dict[str, Any] = {
-            "broker": broker, "db": db, "group": group, "concurrency": concurrency, "sanitize": sanitize,
+            "broker": broker, "db": db, "group": group, "receipts": receipts, "concurrency": concurrency,
+            "sanitize": sanitize,
         }  # fmt: skip
         self._limits = limits if limits is not None else Limits()
         self._flags: dict[str, Any] = {}
@@ -103,6 +107,7 @@ class App(Router[S]):
         self._users = 0
         self._log: Log | None = None
         self._desk: Desk | None = None
+        self._receiving: Receiving | None = None
         self._encoder: Encoder | None = None
         self._encoder_for: tuple[Any, ...] = ()
         self._labels: Callable[[str, bytes], str | None] | None = None
@@ -188,9 +193,16 @@ class App(Router[S]):
         return str(self._setting("group") or self.name)
 
     @property
+    def receipts(self) -> str | None:
+        """The stream on which workers with another store tell this one what becomes of its events; None: it does not
+        ask, as on an embedded broker, whose file tells. Raises UsageError (``receipts``)."""
+        name = self._setting("receipts")
+        return checked_receipts(str(name)) if name is not None and is_server(self._broker) else None
+
+    @property
     def concurrency(self) -> int:
         """Handlers at once in one worker."""
-        return _whole("concurrency", self._setting("concurrency"), least=1)
+        return whole_number("concurrency", self._setting("concurrency"), least=1)
 
     @property
     def sanitize(self) -> float:
@@ -206,7 +218,7 @@ class App(Router[S]):
             if text is not None:
                 whole = isinstance(getattr(self._limits, field.name), int)
                 least = 0 if field.name in ("deaths_max", "overdue_max") else 1
-                changed[field.name] = _whole(field.name, text, least) if whole else _seconds(field.name, text)
+                changed[field.name] = whole_number(field.name, text, least) if whole else seconds(field.name, text)
         return replace(self._limits, **changed) if changed else self._limits
 
     def check(self) -> Sequence[CommuteWarning]:
@@ -259,24 +271,37 @@ class App(Router[S]):
         """Open broker and store, once; blocks for milliseconds. Raises UsageError, StoreError."""
         with self._lock:
             if self._link is None:
+                self._receiving = self.receiving()
                 self._link = Link.open(
                     self.url, self.db, self.limits, self._memory, reader=self.name, plain=self.decode
                 )
                 self._log = self._link.transport()
-                self._desk = Desk(
-                    self._link.file, partial(self._link.logs, self.url.stream), self.group,
-                    retain_s=self.limits.retain_s, handlers_of=self._handlers_of,
-                )  # fmt: skip
+                self._desk = self._desk_of(self._link, self.url.stream)
             return self._link
+
+    def receiving(self) -> Receiving | None:
+        """The app's receipts from elsewhere, not yet connected, to be closed; None: there are none. Raises UsageError
+        (``receipts``)."""
+        name = self.receipts
+        return None if name is None else Receiving(self.url, self.db, self.limits, name)
+
+    def _desk_of(self, link: Link, stream: str) -> Desk:
+        return Desk(
+            link.file, partial(link.logs, stream), self.group, retain_s=self.limits.retain_s,
+            handlers_of=self._handlers_of, inbox=self._receiving,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close what was opened; what was confirmed stays. Blocks; the next use opens again."""
         with self._lock:
             link, self._link = self._link, None
             desk, self._desk = self._desk, None
+            receiving, self._receiving = self._receiving, None
             self._log = None
             if desk is not None:
                 desk.close()
+            if receiving is not None:
+                receiving.close()
             if link is not None:
                 link.close()
 
@@ -352,6 +377,8 @@ class App(Router[S]):
     def publish_sync(self, event: object, *, to: str | None = None, id: str | None = None) -> SyncReceipt:
         """`publish` for programs without an event loop: Django, Flask, scripts. Blocks until confirmed."""
         messages = self._messages([event], id)
+        self.connect()
+        self._receive()
         sent = self.log.send_sync(messages, to=to)
         return self._receipts(SyncReceipt, messages, sent, to)[0]
 
@@ -362,12 +389,19 @@ class App(Router[S]):
     def message(self, type_: str, data: bytes, *, id: str | None = None) -> Message:
         """JSON bytes of an event known by its type name, validated, as `send` takes them."""
         type_, data = self.encoder.encode_named(type_, data)
-        attributes = _labelled(self._label(), type_, data)
+        attributes = attributes_of(self._label(), type_, data, self._wanted())
         return Message(id or self._world.new_id(), self.source, type_, self._world.now_s(), data, attributes)
 
     async def _connect(self) -> None:
         if self._link is None:
             await asyncio.to_thread(self.connect)
+        if self._receiving is not None and self._receiving.due:
+            await asyncio.to_thread(self._receive)
+
+    def _receive(self) -> None:
+        """Before anything is sent: a broker may keep receipts only for those who have been there once."""
+        if self._receiving is not None:
+            self._receiving.start()
 
     def _messages(self, events: Iterable[object], id: str | None) -> list[Message]:
         """The events as they are sent, all of them checked before the first is."""
@@ -381,19 +415,22 @@ class App(Router[S]):
             raise UsageError(f"an event's id has 1 to {ID_CHARACTERS_MAX} characters", slug="event-id")
         encode, new_id, source, now_s = self.encoder.encode, self._world.new_id, self.source, self._world.now_s()
         messages = []
-        label = self._label()
+        label, wanted = self._label(), self._wanted()
         for event in events:
             type_, data = encode(event)
-            messages.append(Message(id or new_id(), source, type_, now_s, data, _labelled(label, type_, data)))
+            attributes = attributes_of(label, type_, data, wanted)
+            messages.append(Message(id or new_id(), source, type_, now_s, data, attributes))
         return messages
+
+    def _wanted(self) -> dict[str, str] | None:
+        """The attributes by which workers know where receipts are wanted, and whose; None: nowhere."""
+        name, group = self.receipts, self._setting("group")
+        return None if name is None else {REPLY_TO: name} | ({REPLY_GROUP: str(group)} if group else {})
 
     def _receipts(self, kind: type[_R], messages: Sequence[Message], sent: Sequence[Sent], to: str | None) -> list[_R]:
         desk = self.desk
         if to is not None and to != self.url.stream and self._link is not None:
-            desk = Desk(
-                self._link.file, partial(self._link.logs, to), self.group,
-                retain_s=self.limits.retain_s, handlers_of=self._handlers_of,
-            )  # fmt: skip
+            desk = self._desk_of(self._link, to)
         return [kind(desk, m.id, one.position, m.type) for m, one in zip(messages, sent, strict=True)]
 
     # -- running ------------------------------------------------------------------------------------------------
@@ -460,29 +497,3 @@ class App(Router[S]):
     def transaction(self) -> SetupTransaction:
         """`ctx.transaction()` for set-up and `lifespan`: a block of the embedded store without an inbox row."""
         return SetupTransaction(self.connect)
-
-
-def _labelled(label: Callable[[str, bytes], str | None] | None, type_: str, data: bytes) -> dict[str, str] | None:
-    """The attributes of an event that is published: its partition label, where there is one."""
-    text = None if label is None else label(type_, data)
-    return None if text is None else {"partitionkey": text}
-
-
-def _whole(name: str, value: object, least: int) -> int:
-    try:
-        number = int(str(value).replace("_", ""))
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise UsageError(f"{name}={value!r}: give a whole number, {least} or more", slug="option")
-    return number
-
-
-def _seconds(name: str, value: object) -> float:
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise UsageError(f"{name}={value!r}: give seconds, more than 0", slug="option")
-    return seconds

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from commute.errors import UsageError
+
 MIB = 1024 * 1024
 DAY_S = 86_400.0
 
@@ -24,6 +26,7 @@ class Limits:
     journal_events_max: int = (
         1_000_000  # of a broker server, on disk and not ended; beyond it the server keeps the rest
     )
+    receipts_max: int = 1_000_000  # that a producer keeps, of events that workers with another store have done
     deaths_max: int = 5  # deaths of the process while an event ran alone, before it is parked; 0: never
     processes_max: int = os.cpu_count() or 1  # child processes of one worker, for handlers with executor="processes"
     overdue_max: int = 32  # handlers past their timeout that may still hang about before the worker stops
@@ -35,3 +38,25 @@ class Limits:
     balance_s: float = 5.0  # shortest time between two rounds in which a worker hands partitions to those with fewer
     dedupe_s: float = 7 * DAY_S  # how long an identity is remembered after its outcome
     retain_s: float = 7 * DAY_S  # how long an event is kept after every group has its outcome
+
+
+def whole_number(name: str, value: object, least: int) -> int:
+    """A setting as a whole number. Raises UsageError (``option``)."""
+    try:
+        number = int(str(value).replace("_", ""))
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise UsageError(f"{name}={value!r}: give a whole number, {least} or more", slug="option")
+    return number
+
+
+def seconds(name: str, value: object) -> float:
+    """A setting as a time in seconds. Raises UsageError (``option``)."""
+    try:
+        found = float(str(value))
+    except ValueError:
+        found = -1.0
+    if not 0 < found < float("inf"):
+        raise UsageError(f"{name}={value!r}: give seconds, more than 0", slug="option")
+    return found

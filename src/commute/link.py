@@ -428,7 +428,7 @@ class Link:
         if self._outbound is None:
             return log
         return Journal(
-            log, feeds=self._feeds(partition), outbound=self._outbound, promises=promises_of(self.url),
+            log, feeds=self.feeds(partition), outbound=self._outbound, promises=promises_of(self.url),
             reader=self._reader, journal_events_max=self._limits.journal_events_max, to=None if whole else stream,
             claim=self.claim,
         )  # fmt: skip
@@ -444,12 +444,10 @@ class Link:
             names += file.read(lambda connection: partition_logs(connection, stream))
         return {name: LogView(file, name) for name in names}
 
-    def _feeds(self, partition: int | None) -> list[Callable[[], Wire]]:
+    def feeds(self, partition: int | None = None) -> list[Callable[[], Wire]]:
+        """What makes the clients that together bring the stream, or one partition of it."""
         server = self.url.server
-        if partition is not None:
-            readers = [server.of_partition(partition)]
-        else:
-            readers = server.readers()
+        readers = server.readers() if partition is None else [server.of_partition(partition)]
         return [partial(_wire, replace(self.url, server=reader), self._plain) for reader in readers]
 
     @property

@@ -44,6 +44,11 @@ class Worker:
         """SIGTERM: drains. Fails the test where it does not end well."""
         assert self._end(signal.SIGTERM) == 0, self.said()
 
+    def killed(self) -> None:
+        """Wait until it has killed itself. Fails the test where it ends otherwise."""
+        process, self._process = self._process, None
+        assert process is not None and process.wait(WAIT_S_MAX) == -signal.SIGKILL, self.said()
+
     def said(self) -> str:
         return (self.folder / "worker.log").read_text()
 

@@ -21,7 +21,7 @@ PURE = (*GROUND, "core")
 READING = (*PURE, "codec", "footprints", "logs", "handler", "context", "router")
 STORING = (*GROUND, "database", "core.murmur2", "core.watermark", "core.footprint", "transports.base")
 RUNNING = (*READING, "database", "store", "executors", "transports.base", "runtime")
-ALL = (*RUNNING, "derive", "sql", "inference", "embedded", "postgres", "transports", "link", "app", "")
+ALL = (*RUNNING, "derive", "sql", "inference", "embedded", "postgres", "transports", "link", "receiving", "app", "")
 # "" is the public face, commute/__init__.py
 
 # Room -> what it may import besides itself. A name with a dot allows that module only.
@@ -48,6 +48,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "runtime": (*RUNNING, "embedded.guard"),  # a handler process may not open the store either
     "postgres": (*GROUND, "database", "embedded.inflight", "store.schema", "transports.rows", "transports.finding"),
     "link": (*RUNNING, "embedded", "postgres", "transports", "cloudevents"),
+    "receiving": (*STORING, "runtime.receipts", "store.receipts", "transports", "link"),
     "sql": (*GROUND, "footprints"),
     "derive": (*READING, "sql"),
     "inference": (*READING, "derive"),
@@ -58,6 +59,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "inference",
         "transports",
         "link",
+        "receiving",
         "cloudevents",
         "cli.run",
         "sanitizer",

@@ -8,16 +8,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import msgspec
 import psycopg
 import pytest
 
 from commute import App, Limits, NotReachableError, OwnershipLostError, StoreError, UsageError
-from commute.database import Tenure
+from commute.database import Connection, Tenure
 from commute.postgres.address import parse
 from commute.postgres.schema import create, script
 from commute.postgres.sql import ends_transaction, of_ours, with_marks
 from commute.postgres.store import PostgresStore
+from commute.store.receipts import TYPE, Told, read_receipt, store_receipts
 from commute.transports.base import Message
 from commute.transports.sqlite import SqliteTransport
 from tests.postgres.server import Server, wait_for
@@ -250,3 +253,16 @@ def test_what_would_end_a_transaction() -> None:
     assert all(ends_transaction(sql) for sql in ends)
     stays = ("rollback to savepoint x", "select 'x; commit'", "update t set commit = 1", "release x", "select '--'")
     assert not any(ends_transaction(sql) for sql in stays)
+
+
+def test_receipts_are_kept_here_too(store: PostgresStore) -> None:
+    def keep(connection: Connection, status: str, at_s: float) -> None:
+        data = msgspec.json.encode(Told("e1", "shop", status, "why", 3, {"pay": status}))
+        message = Message(f"r{at_s}", "/shop", TYPE, at_s, data, None)
+        store_receipts(connection, [message], rows_max=5, since_s=0.0)
+
+    for status, at_s in ("parked", 5.0), ("processed", 4.0), ("parked", 6.0):
+        store.writer.submit(partial(keep, status=status, at_s=at_s)).result()
+    store.writer.submit(lambda c: store_receipts(c, [], rows_max=5, since_s=0.0)).result()
+    told = store.read(lambda c: read_receipt(c, "e1", "web"))
+    assert told == Told("e1", "shop", "processed", "why", 3, {"pay": "processed"})

@@ -28,8 +28,8 @@ Seen = list[tuple[object, ...]]
 def row(delivered: Delivered) -> tuple[object, ...]:
     properties = delivered.properties
     return (
-        CHANNEL, delivered.tag, delivered.routing_key, properties.content_type, texts(properties.headers or {}),
-        properties.message_id, properties.timestamp, delivered.body,
+        CHANNEL, delivered.tag, delivered.routing_key, properties.content_type or "", texts(properties.headers or {}),
+        properties.message_id or "", properties.timestamp, properties.type or "", delivered.body,
     )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_plain_deliveries_are_all_read_at_once() -> None:
     stream = b"".join(content(CHANNEL, tag, "key", properties, b"x" * tag) for tag in range(5))
 
     assert [row(each) for each in found_in(stream)] == [
-        (CHANNEL, tag, "key", "application/json", {"ä": "ö", "": ""}, "m", 4, b"x" * tag) for tag in range(5)
+        (CHANNEL, tag, "key", "application/json", {"ä": "ö", "": ""}, "m", 4, "t", b"x" * tag) for tag in range(5)
     ]
 
 

@@ -254,7 +254,7 @@ def _do_it(
     writer, now_s = link.file.writer, time.time()
     store = Store(
         writer, scope, appender=link.appender(link.transport()), check_epoch=ownership.check_epoch,
-        copies=link.dead_letters_to is not None,
+        copies=link.dead_letters_to is not None, answers=place.answers(),
     )  # fmt: skip
     asked = [
         Asked(number, verb, row.partition, row.position, now_s)

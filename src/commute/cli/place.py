@@ -21,6 +21,7 @@ from commute.limits import Limits
 from commute.link import BrokerUrl, Link, Log, LogView, open_file, parse_db, parse_url
 from commute.runtime.receipts import Desk
 from commute.store.reading import find_scope, scopes
+from commute.store.receipts import Answers
 from commute.store.schema import SCHEMA as STORE_SCHEMA
 from commute.transports.base import part_name, part_number
 from commute.transports.rows import SCHEMA as LOG_SCHEMA
@@ -113,18 +114,21 @@ class Place:
 
     def desk(self) -> Desk:
         """Who answers what has become of an event."""
-        app = self.app
-
-        def handlers_of(type_: str) -> list[str]:
-            return [] if app is None else [h.name for h in app.handlers if h.event(type_) is not None]
-
         return Desk(
             self.store,
             lambda: {name: LogView(self.broker, name) for name in self.logs()},
             self.group,
             retain_s=self.limits.retain_s,
-            handlers_of=handlers_of,
+            handlers_of=self._handlers_of,
         )
+
+    def answers(self) -> Answers | None:
+        """What makes the receipts that producers with another store ask for; None: there are no others."""
+        source = f"/{self.group}" if self.app is None else self.app.source
+        return None if self.url.server is None else Answers(self.group, source, self._handlers_of)
+
+    def _handlers_of(self, type_: str) -> list[str]:
+        return [] if self.app is None else [h.name for h in self.app.handlers if h.event(type_) is not None]
 
     def logs(self) -> list[str]:
         """The names of the stream's logs in the store: its own, or one for each partition."""

@@ -28,6 +28,7 @@ from commute.cli.target import is_target, is_url, load
 from commute.errors import NotReachableError, RejectedError, UsageError
 from commute.limits import Limits
 from commute.link import BrokerUrl, Link, Log, claimed, open_file, parse_db, parse_url
+from commute.receiving import Receiving
 from commute.runtime.encoder import Encoder
 from commute.runtime.receipts import Desk, State
 from commute.runtime.world import SystemWorld
@@ -121,6 +122,8 @@ class _Producer:
     handlers: dict[str, list[str]] | None = None
     made_by: Callable[..., Message] | None = None  # `App.message`, which knows the partition labels
     reader: str = "commute"  # as whom a broker server knows the workers
+    receives: Callable[[], Receiving | None] = lambda: None  # `App.receiving`
+    receiving: Receiving | None = None  # where workers with another store tell the outcome
     link: Link | None = None
     log: Log | None = None
     world: SystemWorld = field(default_factory=SystemWorld)
@@ -155,7 +158,7 @@ class _Producer:
         handlers = self.handlers or {}
         return Desk(
             self.link.file, partial(self.link.logs, self.stream), group, retain_s=self.limits.retain_s,
-            handlers_of=lambda type_: handlers.get(type_, []),
+            handlers_of=lambda type_: handlers.get(type_, []), inbox=self.receiving,
         )  # fmt: skip
 
 
@@ -176,7 +179,7 @@ def _producer(
             handlers.setdefault(event.type, []).append(handler.name)
     return _Producer(
         app.url, app.db, app.group, to or app.url.stream, app.source, app.limits, app.encoder, app.name,
-        frozenset(handlers), app.ignore, handlers, app.message, app.name,
+        frozenset(handlers), app.ignore, handlers, app.message, app.name, app.receiving,
     )  # fmt: skip
 
 
@@ -205,8 +208,13 @@ def _opened(producer: _Producer) -> Iterator[None]:
             producer.log = producer.link.transport(producer.stream)
             if new:
                 note(f"made {clean(url.place)}")
+            producer.receiving = producer.receives()
+            if producer.receiving is not None:
+                producer.receiving.start()
             yield
         finally:
+            if producer.receiving is not None:
+                producer.receiving.close()
             producer.link.close()
     finally:
         file.close()
@@ -408,6 +416,7 @@ class _Progress:
 def _waited(desk: Desk, message: Message, position: int | None, wait_s: float) -> State:
     end_s = time.monotonic() + wait_s
     while True:
+        desk.look()
         state = desk.state(message.id, position, message.type)
         left_s = end_s - time.monotonic()
         if state.outcome is not None or left_s <= 0:
@@ -418,6 +427,8 @@ def _waited(desk: Desk, message: Message, position: int | None, wait_s: float) -
 def _warn_elsewhere(producer: _Producer) -> None:
     """Nothing was heard of an event: because nothing happened, or because another store is told."""
     assert producer.link is not None
+    if producer.receiving is not None:
+        return
     try:
         held = claimed(producer.url, producer.reader)
     except (NotReachableError, UsageError):
@@ -426,7 +437,8 @@ def _warn_elsewhere(producer: _Producer) -> None:
     if held is not None and (own is None or held != shown(own)):
         note(
             f"warning[other-store] workers of {clean(producer.reader)} use {clean(held)}, and what becomes of events "
-            "is told there. Ask where that store lies, or give all one: --db postgresql://HOST/DATABASE"
+            'is told there. Have it told here too: App(receipts="NAME.receipts"), a name of this producer\'s own; or '
+            "ask where that store lies, or give all one: --db postgresql://HOST/DATABASE"
         )
 
 

@@ -228,6 +228,7 @@ def live_schema(thing: object) -> Schema | None:
     module = type(thing).__module__.split(".")[0]
     if module not in ("sqlite3", "_sqlite3", "apsw"):
         return None
+    thing = getattr(thing, "connection", thing)  # of a cursor, whose results are left alone
     try:
         rows = thing.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()  # type: ignore[attr-defined]
     except Exception:  # noqa: BLE001 - closed, locked, of another thread: then its tables are not known

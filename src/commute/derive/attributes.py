@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args, get_origin
 
 from commute.derive.run import Run
+from commute.derive.trusted import FUNCTIONS, names_of
 from commute.derive.values import (
     Bound,
     Closure,
@@ -100,7 +101,8 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
     if isinstance(value, Const) and value.value is None:
         return run.widen(f".{name} of None: what is there when the handler runs is set elsewhere", where)
     if isinstance(value, Handle) and value.kind == "method":
-        return Data(f"{name} of a method")
+        of_data = isinstance(value.about["of"], Data) and not name.startswith("__")
+        return Handle("method", {"of": Data(), "name": name}) if of_data else Data(f"{name} of a method")
     member = value.value if isinstance(value, Const) else value.function if isinstance(value, Computed) else None
     kind = member if isinstance(member, type) else type(member)
     if issubclass(kind, enum.Enum):
@@ -300,6 +302,8 @@ def _plain_hint(hint: Any) -> Any:
 
 
 def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
+    from commute.derive.state import live_attribute
+
     thing = value.value
     if name == "__dict__" and not isinstance(thing, type):
         return run.widen(f"the attributes of a {type(thing).__name__} of the program are taken as a dict", where)
@@ -320,28 +324,28 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
     if has_method(type(thing), "__getattribute__") is not None:
         return run.widen(f"{type(thing).__name__}.__getattribute__ is not followed", where)
     known = class_attribute(type(thing), name)
-    if _is_data_descriptor(known):
+    inside = _inside(thing)
+    if inside is None:
+        return run.widen(f"{type(thing).__name__} stands for an object that is not there yet", where,
+                         "hand the object itself to what the handler calls")  # fmt: skip
+    cached = isinstance(known, functools.cached_property) or type(known).__qualname__ == "cached_property"
+    if _is_data_descriptor(known) and not (cached and isinstance(known, property)):
         return bind(run, known, value, type(thing), where)
-    there = isinstance(known, functools.cached_property) and name in getattr(thing, "__dict__", {})
+    there = cached and name in inside
     if isinstance(known, property | functools.cached_property) and not there:
         function = known.fget if isinstance(known, property) else known.func
+        if names_of(function)[0] in FUNCTIONS:
+            return Data(f"{name} of a {type(thing).__name__}")
         return run.call(Live(function), [value], {}, where)
-    inside = getattr(thing, "__dict__", {})
-    if isinstance(inside, dict) and name in inside:
-        from commute.derive.state import live_attribute
-
+    if name in inside:
         return live_attribute(run, value, name, inside[name], where)
     if isinstance(known, types.MemberDescriptorType):
-        from commute.derive.state import live_attribute
-
         try:
             return live_attribute(run, value, name, known.__get__(thing), where)
         except AttributeError:
             return Data()
     if known is not None:
         if not hasattr(type(known), "__get__") and not isinstance(known, staticmethod):
-            from commute.derive.state import live_attribute
-
             found = live_attribute(run, value, name, known, where)
             above = _of_class(run, type(thing), name, known, where)
             return found if above is None else either([found, above]) or found
@@ -356,6 +360,15 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
     if method is not None:
         return run.call(Live(method), [value, Const(name)], {}, where)
     return run.widen(f"{type(thing).__name__} has no {name} that is known", where)
+
+
+def _inside(thing: Any) -> dict[str, Any] | None:
+    """The attributes of an object, None where asking for them fails: a proxy of what is there during a request."""
+    try:
+        found = getattr(thing, "__dict__", {})
+    except Exception:  # noqa: BLE001 - whatever a proxy raises
+        return None
+    return found if isinstance(found, dict) else {}
 
 
 def _of_live_class(run: Run, value: Live, thing: type, name: str, where: str) -> Value:

@@ -19,7 +19,8 @@ from commute.derive.declared import declared_call
 from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
-from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined, signature
+from commute.derive.recursion import SAME_MAX, inside_itself
+from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined
 from commute.derive.source import source_of
 from commute.derive.trusted import (
     CONTEXTS,
@@ -50,7 +51,7 @@ from commute.derive.values import (
     options,
 )
 
-SAME_MAX = 2  # activations of one function on top of each other
+CLASSES_MAX = 8  # of one argument; a function is followed once for each
 
 
 def call(run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value:
@@ -197,7 +198,9 @@ def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) ->
         return call_back(run, Live(value.value.__wrapped__), arguments, where)
     cls = value.cls if isinstance(value, Made) else type(value.value) if isinstance(value, Live) else object
     method = has_method(cls, "__call__")
-    return None if method is None else call_back(run, Bound(Live(method), value), arguments, where)
+    if method is None or touches_nothing(method):
+        return None
+    return call_back(run, Bound(Live(method), value), arguments, where)
 
 
 # -- functions with a source --------------------------------------------------------------------------------------
@@ -248,86 +251,52 @@ def _activate(
     if len(run.active) > DEPTH_MAX:
         return run.widen(f"{getattr(node, 'name', 'a lambda')} leads deeper than can be followed", where)
     if run.active.count(identity) >= SAME_MAX:
-        return _inside_itself(run, frame, identity, defaults, arguments, named, where)
-    if not _bind(run, frame, node.args, defaults, arguments, named):
+        return inside_itself(run, frame, identity, defaults, arguments, named, where)
+    one_each = _by_class(arguments)
+    if one_each:
+        direct, found = run.direct, []
+        for one in one_each:
+            run.direct = direct
+            found.append(_activate(run, like(frame), identity, defaults, one, named, where))
+        return either(found) or Data("it does not return")
+    if not bind_parameters(run, frame, node.args, defaults, arguments, named):
         name = getattr(node, "name", "a lambda")
         return run.widen(f"{name} is called with arguments that are not followed", where)
-    return _entered(run, frame, identity, again=(defaults, arguments, named, where))
-
-
-def _inside_itself(
-    run: Run, frame: Frame, identity: Any, defaults: Mapping[str, Value], arguments: Arguments, named: Named, where: str
-) -> Value:
-    """A function inside itself: run once more for any plain data in the place of its own, which stands for all that
-    are deeper, as long as they are given the same objects."""
-    given = [*arguments, *named.values()]
-    name = getattr(frame.node, "name", "a lambda")
-    if identity in run.recursed:
-        before, result = run.recursed[identity]
-        if len(before) != len(given) or not all(map(_no_more, given, before)):
-            return run.widen(f"{name} calls itself with other objects, which is not followed", where)
-        return Data("what a function inside itself gives") if result is None else result
-    general = [_general(value) for value in arguments]
-    more = {key: _general(value) for key, value in named.items()}
-    result = None
+    before = run.given.get(identity)
+    run.given[identity] = [*arguments, *named.values()]
     try:
-        for _ in range(SAME_MAX + 1):
-            run.recursed[identity] = ([*general, *more.values()], result)
-            new = Frame(
-                frame.node,
-                frame.file,
-                frame.line,
-                frame.globals,
-                outer=frame.outer,
-                cells=frame.cells,
-                owner=frame.owner,
-            )
-            if not _bind(run, new, frame.node.args, defaults, general, more):  # type: ignore[attr-defined]
-                return run.widen(f"a call of {name} with other arguments is not followed", where)
-            found = either([_entered(run, new, identity, None), *([] if result is None else [result])]) or Data()
-            if result is not None and signature(found) == signature(result) and is_plain(found) == is_plain(result):
-                return found
-            result = found
+        return entered(run, frame, identity, again=(defaults, arguments, named, where))
     finally:
-        run.recursed.pop(identity, None)
-    return result if result is not None and is_plain(result) else run.widen(f"what {name} gives is not followed", where)
+        if before is None:
+            del run.given[identity]
+        else:
+            run.given[identity] = before
 
 
-def _like(frame: Frame) -> Frame:
+def _by_class(arguments: Arguments) -> list[list[Value]]:
+    """The arguments once for each class that one of them may be of; none where its class is certain.
+
+    What a function looks up by the class of its argument, as a message bus does its handlers, is that of this class
+    then. Source: Agesen, "The Cartesian Product Algorithm", ECOOP 1995, for the first such argument alone.
+    """
+    for at, argument in enumerate(arguments):
+        classes: dict[type, list[Value]] = {}
+        for option in options(argument):
+            if isinstance(option, Made):
+                classes.setdefault(option.cls, []).append(option)
+        if 1 < len(classes) <= CLASSES_MAX and all(isinstance(option, Made) for option in options(argument)):
+            return [[*arguments[:at], either(one) or Data(), *arguments[at + 1 :]] for one in classes.values()]
+    return []
+
+
+def like(frame: Frame) -> Frame:
     """Another activation of the same function."""
     return Frame(
         frame.node, frame.file, frame.line, frame.globals, outer=frame.outer, cells=frame.cells, owner=frame.owner
     )
 
 
-def _general(value: Value) -> Value:
-    """A value for all that a deeper call may be given in its place."""
-    if is_plain(value):
-        return Data("anything plain")
-    if isinstance(value, Items) and value.again is None:
-        inside = value.any()
-        if inside is None or _all_plain(inside):
-            return Data("anything plain")
-    return value
-
-
-def _all_plain(value: Value) -> bool:
-    for option in options(value):
-        if isinstance(option, Items) and option.again is None:
-            inside = option.any()
-            if inside is not None and not _all_plain(inside):
-                return False
-        elif not is_plain(option):
-            return False
-    return True
-
-
-def _no_more(value: Value, known: Value) -> bool:
-    """Whether `known` stands for the value."""
-    return (isinstance(known, Data) and _all_plain(value)) or value is known or value == known
-
-
-def _entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
+def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
     """The body of a function whose parameters are bound."""
     node = frame.node
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
@@ -359,13 +328,14 @@ def _again(
     """A generator runs where it is consumed, and sees what has changed since it was made."""
 
     def again() -> Value | None:
-        new = _like(frame)
+        new = like(frame)
         found = _activate(run, new, identity, defaults, arguments, named, where)
         return found.element if isinstance(found, Items) else None
 
     return again
 
 
+@functools.lru_cache(4_096)
 def _yields(node: ast.AST) -> bool:
     left = list(ast.iter_child_nodes(node))
     while left:
@@ -377,7 +347,7 @@ def _yields(node: ast.AST) -> bool:
     return False
 
 
-def _bind(
+def bind_parameters(
     run: Run, frame: Frame, given: ast.arguments, defaults: Mapping[str, Value], arguments: Arguments, named: Named
 ) -> bool:
     """Give the parameters their values; False where they do not fit."""
@@ -447,7 +417,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
     if new is not None and new.__module__ not in ("typing", "abc") and not hasattr(cls, "_fields"):
         return run.widen(f"{cls.__name__}.__new__ is not followed", where)
     constructor = has_method(cls, "__init__")
-    if constructor is not None and source_of(constructor.__code__) is not None and not _generated(cls):
+    followed = constructor is not None and not touches_nothing(constructor) and not _generated(cls)
+    if constructor is not None and followed and source_of(constructor.__code__) is not None:
         call(run, Live(constructor), [made, *arguments], named, where)
         return made
     if not set_fields(run, made, arguments, named, where):

@@ -55,7 +55,7 @@ class Commute:
             schema = run.knowledge.schema
             block = run.kept.get("block")
             if block is None or block.about["schema"] is not schema:
-                block = connection_of(None, schema, "sqlite")
+                block = connection_of(schema, "sqlite")
                 block.kind = "block"
                 run.kept["block"] = block
             return Handle("context", {"value": block})

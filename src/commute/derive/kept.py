@@ -71,12 +71,12 @@ def _inside(value: Made | Items | Entries) -> list[Value]:
     return [*value.known.values(), *([value.other] if value.other is not None else [])]
 
 
-_RESOURCES = ("redis", "session-maker", "app", "service")
+_RESOURCES = ("redis", "session-maker", "app", "service", "connection")
 
 
 def is_resource(value: Value, depth: int = 0) -> bool:
-    """Whether it is the same whichever event makes it: a client, a factory of sessions, or an object that holds only
-    such things and constants."""
+    """Whether it is the same whichever event makes it: a client, a connection, a factory of sessions, or an object that
+    holds only such things and constants."""
     for option in options(value):
         if isinstance(option, Handle):
             if option.kind not in _RESOURCES or option.about.get("pipe"):

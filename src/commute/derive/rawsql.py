@@ -13,7 +13,20 @@ from dataclasses import replace
 
 from commute.derive import expressions
 from commute.derive.run import Arguments, Named, Run, TableAccess
-from commute.derive.values import SEVERAL, Const, Data, Entries, Field, Handle, Items, Live, Value, either, options
+from commute.derive.values import (
+    SEVERAL,
+    Bound,
+    Const,
+    Data,
+    Entries,
+    Field,
+    Handle,
+    Items,
+    Live,
+    Value,
+    either,
+    options,
+)
 from commute.sql.ddl import pieces
 from commute.sql.parse import summarize
 from commute.sql.schema import Schema
@@ -29,6 +42,7 @@ _SETS = re.compile(
     r"|SET\s+(?:LOCAL\s+|SESSION\s+)?(?:statement_timeout|lock_timeout|TIME\s+ZONE|TRANSACTION)\b[^;]*;?\s*$)",
     re.IGNORECASE,
 )
+DISCARDED = "discarded"  # set by a run while a call is made whose result nobody looks at
 DDL = "ddl"  # under which a run keeps the definitions that it came by
 
 
@@ -175,56 +189,79 @@ def _known(run: Run, thing: object, dialect: str) -> Schema:
     return written if live is None else written.with_tables(live.tables)
 
 
-def connection_of(thing: object, schema: Schema | None, dialect: str) -> Handle:
-    """A connection whose tables are known, or not."""
+def connection_of(schema: Schema | None, dialect: str, *, spread: bool = False) -> Handle:
+    """A connection whose tables are known, or not. `spread`: parameters stand behind the text one by one."""
     known = schema if schema is not None else Schema({}, dialect)
-    return Handle("connection", {"schema": known, "version": known.version, "adds": [], "of": thing})
+    return Handle("connection", {"schema": known, "version": known.version, "adds": [], "spread": spread})
+
+
+def _opened(run: Run, thing: object, module: str) -> Handle:
+    """A connection, cursor or pool of a driver; `thing` where it is there already, so that its catalogue answers."""
+    dialect = DRIVERS[module]
+    return connection_of(_known(run, thing, dialect), dialect, spread=module == "asyncpg")
+
+
+# Of drivers, the dialect that their statements are written in.
+DRIVERS = {
+    **dict.fromkeys(("sqlite3", "_sqlite3", "apsw", "apswext", "aiosqlite"), "sqlite"),
+    **dict.fromkeys(("psycopg", "psycopg_pool", "psycopg2", "asyncpg", "pg8000"), "postgres"),
+    **dict.fromkeys(("pymysql", "MySQLdb", "mysql", "aiomysql", "asyncmy", "mariadb"), "mysql"),
+}
+_CONNECTS = ("connect", "create_pool")
+
+
+def _opens(cls: type) -> bool:
+    """Whether the objects of a driver's class are connections, cursors or pools of them."""
+    return not issubclass(cls, BaseException) and any(
+        word in name.lower()
+        for name in (cls.__name__, *(base.__name__ for base in cls.__mro__[1:-1]))
+        for word in ("connection", "pool", "cursor")
+    )
 
 
 _QUIET = (
-    "commit",
-    "rollback",
-    "close",
-    "begin",
-    "interrupt",
-    "acommit",
-    "aclose",
-    "set_trace_callback",
-    "setinputsizes",
+    *("commit", "rollback", "close", "begin", "interrupt", "acommit", "aclose", "set_trace_callback", "setinputsizes"),
+    *("start_transaction", "ping", "connect", "disconnect", "open", "wait", "wait_closed", "set_session", "terminate"),
+    *("release", "putconn", "closeall", "expire_connections", "set_type_codec", "set_autocommit", "is_connected"),
+    *("autocommit", "enable_load_extension"),
 )
 _FETCH_ONE = ("fetchone", "fetchval", "fetchrow")
-_FETCH = ("fetchall", "fetchmany", "fetch", "fetchiter")
+_FETCH = ("fetchall", "fetchmany", "fetch", "fetchiter", "execute_fetchall")
+_EXECUTE = ("execute", "executemany", "fetch", "fetchrow", "fetchval", "execute_fetchall", "execute_insert")
+_OUT_OF_POOL = ("acquire", "connection", "getconn", "get_connection")
 
 
 class RawSql:
     """The plug-in for sqlite3, apsw, psycopg, asyncpg and what looks like them."""
 
     def wrap(self, run: Run, thing: object) -> Value | None:
-        module = type(thing).__module__.split(".")[0]
-        if module in ("sqlite3", "_sqlite3", "apsw") and type(thing).__name__ in ("Connection", "Cursor"):
-            made = connection_of(thing, _known(run, thing, "sqlite"), "sqlite")
-            known: Value = run.kept.setdefault(("connection", id(thing)), made)
-            return known
-        if module in ("psycopg", "psycopg_pool", "asyncpg", "psycopg2") and "Connection" in type(thing).__name__:
-            return connection_of(thing, _known(run, thing, "postgres"), "postgres")
-        return None
+        cls = type(thing)
+        module = cls.__module__.split(".")[0]
+        if module not in DRIVERS or not _opens(cls):
+            return None
+        known: Value | None = run.kept.get(("connection", id(thing)))
+        if known is None:
+            known = run.kept[("connection", id(thing))] = _opened(run, thing, module)
+        return known
 
     def instance(self, run: Run, cls: type) -> Value | None:
         """What is annotated so: a connection, or a pool of them, of which no more is known."""
         module = cls.__module__.split(".")[0]
-        if module in _MODULES and any(word in cls.__name__ for word in ("Connection", "Pool", "Cursor")):
-            dialect = "sqlite" if module in _SQLITE else "postgres"
-            made = connection_of(None, _known(run, None, dialect), dialect)
-            known: Value = run.kept.setdefault(("connection", cls), made)
-            return known
-        return None
+        if module not in DRIVERS or not _opens(cls):
+            return None
+        known: Value | None = run.kept.get(("connection", cls))
+        if known is None:
+            known = run.kept[("connection", cls)] = _opened(run, None, module)
+        return known
 
     def call(self, run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value | None:
-        if isinstance(function, Live) and getattr(function.value, "__name__", "") == "connect":
-            module = str(getattr(function.value, "__module__", "") or "").split(".")[0]
-            if module in ("sqlite3", "_sqlite3", "psycopg", "psycopg2", "asyncpg"):
-                dialect = "sqlite" if "sqlite" in module else "postgres"
-                return connection_of(None, _known(run, None, dialect), dialect)
+        made = function.function if isinstance(function, Bound) else function
+        if isinstance(made, Live) and not isinstance(made.value, Handle):
+            thing = made.value
+            module = str(getattr(thing, "__module__", None) or getattr(thing, "__qualname__", "")).split(".")[0]
+            name = str(getattr(thing, "__name__", ""))
+            if module in DRIVERS and (_opens(thing) if isinstance(thing, type) else name.lower() in _CONNECTS):
+                return _opened(run, None, module)
         if not isinstance(function, Handle):
             return None
         if function.kind == "sql-method":
@@ -256,14 +293,18 @@ class RawSql:
     ) -> Value | None:
         if value.kind in ("connection", "cursor"):
             connection = value if value.kind == "connection" else value.about["connection"]
-            if name in ("execute", "executemany", "fetch", "fetchrow", "fetchval") and arguments:
-                text, *rest = arguments
+            if name in _EXECUTE and (arguments or "query" in named or "sql" in named):
+                text, *rest = arguments or [named.get("query", named.get("sql", Data()))]
                 given = _given(connection, name, rest, named)
                 found = statement(run, connection, text, given, where, many=name == "executemany")
                 connection.about["last"] = value.about["last"] = found
                 if name in _FETCH_ONE:
-                    return _first(found)
-                return found if name == "fetch" or connection.about.get("rows") else _cursor(connection, found)
+                    return either([_first(found), Const(None)]) or Data()
+                if name == "execute_insert":
+                    used(run, connection)
+                if connection.about["spread"] and name == "execute":
+                    return _status(run, connection)
+                return found if name in _FETCH or connection.about.get("rows") else _cursor(connection, found)
             if name == "executescript":
                 if not arguments or not isinstance(arguments[0], Const):
                     return run.widen("a script of SQL is not known before the event", where)
@@ -272,6 +313,8 @@ class RawSql:
                 return Const(None)
             if name == "cursor":
                 return _cursor(connection, None)
+            if name in _OUT_OF_POOL and value.kind == "connection":
+                return value
             if name in ("transaction", "__enter__", "__aenter__"):
                 return value if name != "transaction" else Handle("context", {"value": value})
             if name in (*_QUIET, "__exit__", "__aexit__"):
@@ -306,17 +349,22 @@ class RawSql:
         return isinstance(value, Handle) and value.kind in ("rows", "row", "cell", "cursor")
 
 
-_SQLITE = ("sqlite3", "_sqlite3", "apsw", "aiosqlite")
-_MODULES = (*_SQLITE, "psycopg", "psycopg_pool", "psycopg2", "asyncpg")
 _OURS = ("connection", "cursor", "rows", "row", "cell")
 
 
 def _given(connection: Handle, name: str, rest: Sequence[Value], named: Named) -> Value | None:
     """The parameters: one list or dict, or, for asyncpg, all that comes behind the text."""
-    spread = type(connection.about["of"]).__module__.startswith("asyncpg") or name in ("fetchrow", "fetchval")
-    if spread and not (len(rest) == 1 and isinstance(rest[0], Items)):
+    if connection.about["spread"] and name != "executemany":
         return Items("tuple", list(rest))
-    return rest[0] if rest else named.get("parameters", named.get("params", named.get("bindings")))
+    names = ("parameters", "params", "bindings", "args", "vars", "seq_of_parameters", "operands")
+    return rest[0] if rest else next((named[one] for one in names if one in named), None)
+
+
+def _status(run: Run, connection: Handle) -> Value:
+    """What asyncpg says of a statement that gives no rows: how many it has met."""
+    if not run.kept.get(DISCARDED):
+        used(run, connection)
+    return Data("the status of a statement")
 
 
 def _cursor(connection: Handle, rows: Value | None) -> Handle:

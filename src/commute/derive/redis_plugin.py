@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from commute.derive.expressions import element
+from commute.derive.rawsql import DISCARDED
 from commute.derive.run import Arguments, KeyAccess, Named, Run
 from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Value, options
-
-DISCARDED = "discarded"  # set by a run while a call is made whose result nobody looks at
 
 _READ = (
     *("get", "getrange", "strlen", "hget", "hgetall", "hmget", "hkeys", "hvals", "hlen", "hexists", "exists", "type"),

@@ -170,6 +170,8 @@ class Run:
         self.effects: dict[str, Effect] = {}  # by signature
         self.active: list[types.CodeType | ast.AST] = []
         self.recursed: dict[Any, tuple[list[Value], Value | None]] = {}  # of functions inside themselves: given, gives
+        self.given: dict[Any, list[Value]] = {}  # to the innermost activation of each function
+        self.varies: set[Any] = set()  # functions inside themselves that were given something else each time
         self.made: dict[tuple[int, int], Made] = {}
         self.steps = 0
         self.discarded: ast.expr | None = None  # the expression whose value nobody looks at

@@ -35,18 +35,8 @@ from commute.derive.sqlalchemy_session import (
 from commute.derive.trusted import module_of
 from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Value, either, options
 
-_OURS = (
-    "sa",
-    "session",
-    "session-maker",
-    "result",
-    "result-row",
-    "entity",
-    "new",
-    "collection",
-    "sa-query",
-    "sa-method",
-)
+_OURS = ("sa", "session", "session-maker", "result", "result-row", "entity", "new", "collection", "sa-query",
+         "sa-method")  # fmt: skip
 _OPERATORS: dict[str, Any] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv, "mod": operator.mod,

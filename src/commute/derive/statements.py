@@ -13,7 +13,7 @@ from commute.derive.attributes import class_attribute, has_method
 from commute.derive.kept import later, touch
 from commute.derive.patterns import capture
 from commute.derive.run import Frame, Run, joined
-from commute.derive.settling import alike, widen_changing, widen_held
+from commute.derive.settling import alike, made_again, widen_changing, widen_held
 from commute.derive.shape import shape
 from commute.derive.state import first_made, set_global
 from commute.derive.values import (
@@ -85,11 +85,14 @@ def _one(run: Run, frame: Frame, node: ast.stmt) -> bool:
 def _simple(run: Run, frame: Frame, node: ast.stmt) -> None:
     if isinstance(node, ast.Assign):
         value = run.evaluate(frame, node.value)
+        if len(node.targets) == 1:
+            value = made_again(run, frame, node.targets[0], node.value, value)
         for target in node.targets:
             assign(run, frame, target, value)
     elif isinstance(node, ast.AnnAssign):
         if node.value is not None:
-            assign(run, frame, node.target, run.evaluate(frame, node.value))
+            value = run.evaluate(frame, node.value)
+            assign(run, frame, node.target, made_again(run, frame, node.target, node.value, value))
     elif isinstance(node, ast.AugAssign):
         _augmented(run, frame, node)
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

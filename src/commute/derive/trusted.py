@@ -60,12 +60,15 @@ MODULES = frozenset(
             "sentry_sdk",
             "statsd",
         ),
+        *("flask.json", "flask.logging", "flask.helpers", "flask.wrappers"),
+        *("werkzeug.exceptions", "werkzeug.wrappers", "werkzeug.datastructures", "werkzeug.security"),
         *("commute.errors", "commute.event", "commute.ids", "re._parser", "_sre", "_hashlib", "_blake2", "_md5"),
     ]
 )
 # Of modules that act otherwise: what reads the process or computes with names.
 FUNCTIONS = frozenset(
     [
+        "flask.sansio.app.App.logger",
         *("os.getenv", "os.getpid", "os.cpu_count", "os.fspath", "os.urandom", "posix.urandom", "posix.getpid"),
         *("posixpath.join", "posixpath.basename", "posixpath.dirname", "posixpath.splitext", "posix.fspath"),
         *("socket.gethostname", "_socket.gethostname", "platform.node", "threading.get_ident", "_thread.get_ident"),
@@ -92,7 +95,7 @@ HANDS_BACK = frozenset(
         *("asyncio", "dataclasses", "enum", "typing", "contextlib", "inspect", "typing_extensions", "attr", "attrs"),
     ]
 )
-SINKS = frozenset(["json", "msgspec", "pprint", "reprlib", "copy", "dataclasses", "pydantic", "json.encoder"])
+SINKS = frozenset(["json", "msgspec", "flask", "pprint", "reprlib", "copy", "dataclasses", "pydantic", "json.encoder"])
 BUILTINS = frozenset(
     [
         *("abs", "all", "any", "ascii", "bin", "bool", "bytes", "callable", "chr", "complex", "dict", "divmod"),

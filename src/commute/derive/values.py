@@ -196,7 +196,7 @@ def either(values: Iterable[Value]) -> Value | None:
     if len(found) > 1 and any(isinstance(option, Unknown) for option in found):
         return next(option for option in found if isinstance(option, Unknown))
     if len(found) > EITHER_MAX:
-        plain = all(isinstance(option, Const | Field | Computed | Data | Own) for option in found)
+        plain = all(is_plain(option) or (isinstance(option, Handle) and option.kind == "cell") for option in found)
         return Data("one of too many values") if plain else Unknown("one of too many objects")
     if len(found) <= 1:
         return next(iter(found), None)

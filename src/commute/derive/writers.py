@@ -284,8 +284,14 @@ def _fills(filename: str) -> tuple[tuple[Node, ast.expr], ...]:
 
 def application_modules() -> list[tuple[str, dict[str, Any]]]:
     """The loaded modules that are neither Python's own nor installed nor of this package."""
+    return _application_modules(tuple(sys.modules))
+
+
+@lru_cache(1)
+def _application_modules(names: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+    """A module that is loaded anew comes last in the sequence of their names, so they tell whether there is another."""
     found = []
-    for module in list(sys.modules.values()):
+    for module in [sys.modules[name] for name in names]:
         filename = getattr(module, "__file__", None)
         if isinstance(filename, str) and filename.endswith(".py") and is_application(filename):
             found.append((filename, vars(module)))

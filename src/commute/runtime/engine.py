@@ -337,7 +337,7 @@ class Engine:
         if committed and self.blocks_apart and attempt is not None and attempt.children:
             self.relay_wanted.set()  # they lie in the outbox, and no sync of ours will tell
         past = entry.past
-        if past is None and not children and entry.place is None:
+        if past is None and not children and entry.place is None and entry.reply_to is None:
             self.post(Finished(entry.partition.number, entry.position, entry))
             self.free(ticket, committed=committed)
             self.forget_bytes(entry)
@@ -374,7 +374,7 @@ class Engine:
         self.post(
             Ended(
                 entry.partition.number, entry.position, entry, tuple(children), self.chain(entry, bool(children)),
-                had_failures=past.written, was_dead=past.was_dead,
+                had_failures=past.written, was_dead=past.was_dead, reply_to=entry.reply_to, at_s=self.world.now_s(),
             )
         )  # fmt: skip
         self.done += 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from commute.core.footprint import Footprint
 from commute.core.schedule import Ticket
+from commute.store.receipts import reply_to
 
 if TYPE_CHECKING:
     from commute.runtime.kinds import Bound, Kind
@@ -87,6 +88,7 @@ class Entry:
         "past",
         "place",
         "position",
+        "reply_to",
         "size_bytes",
     )
 
@@ -104,6 +106,7 @@ class Entry:
         self.size_bytes = len(message.data)
         self.event: object = None  # decoded, where it was decoded already
         self.past: Past | None = None
+        self.reply_to = None if message.attributes is None else reply_to(message)  # who wants a receipt
         self.place: Place | None = None  # its place among those whose children leave in log sequence
 
     def remember(self) -> Past:

@@ -23,7 +23,7 @@ from commute.runtime.entry import Entry, Placed
 from commute.runtime.outbox import Place
 from commute.runtime.partition import Partition
 from commute.store.reading import read_handled
-from commute.store.records import Buried, Finished, Paused
+from commute.store.records import Buried, Ended, Finished, Paused
 
 if TYPE_CHECKING:
     from commute.database import Connection
@@ -135,7 +135,11 @@ class Intake:
         kind = engine.kinds.get(message.type)
         if kind is None and engine.kinds.ignored(message.type) and delivery.duplicate_of is None:
             entry = Entry(partition, position, message, None, delivery.handle, 0.0)  # type: ignore[arg-type]
-            engine.post(Finished(number, position, entry))
+            told = entry.reply_to
+            engine.post(
+                Finished(number, position, entry) if told is None
+                else Ended(number, position, entry, reply_to=told, at_s=engine.world.now_s())
+            )  # fmt: skip
             if partition.rejects:
                 partition.accepted()
             return

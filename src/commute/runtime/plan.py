@@ -10,6 +10,7 @@ from typing import Any
 
 from commute.handler import Handler
 from commute.limits import Limits
+from commute.store.receipts import Answers
 from commute.transports.base import part_name
 
 
@@ -36,6 +37,13 @@ class Plan:
     def seat(self) -> str:
         """What an engine owns of the group: one partition, or all."""
         return part_name(self.group, self.partition)
+
+    def answers(self) -> Answers:
+        """What makes the receipts that producers ask for."""
+        return Answers(
+            self.group, self.source,
+            lambda type_: [handler.name for handler in self.handlers if handler.event(type_) is not None],
+        )  # fmt: skip
 
     def fingerprint(self) -> str:
         """A digest of what decides whether an event is rejected: handlers, their code and events, `ignore`."""

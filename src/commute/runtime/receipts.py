@@ -5,6 +5,8 @@ in the log ─ not settled ── waiting
            └ settled ────── processed
 not in the log ──────────── too old (its id says that it has been deleted); waiting, for who published it: the broker
                             confirmed it and no worker has it yet; else unknown
+
+Of what the store knows no more, an app with `receipts=` is told by workers elsewhere (`store.receipts`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 OutcomeStatus = Literal["processed", "skipped", "dropped", "rejected"]
 Status = Literal["waiting", "parked", "held", "processed", "skipped", "dropped", "rejected", "unknown", "too old"]
 
+_UNHEARD = ("waiting", "unknown", "too old")  # of these the app's own store knows no more
 _FINAL: tuple[OutcomeStatus, ...] = ("processed", "skipped", "dropped", "rejected")
 POLL_S = 0.01  # how soon a commit of another process is noticed
 
@@ -58,6 +61,15 @@ class State:
         return None
 
 
+class Inbox(Protocol):
+    """What workers with another store have told of this app's events."""
+
+    @property
+    def due(self) -> bool: ...
+    def look(self) -> None: ...
+    def told(self, event_id: str, group: str) -> State | None: ...
+
+
 class Finder(Protocol):
     """The part of a log that receipts need."""
 
@@ -78,18 +90,37 @@ class Desk:
         *,
         retain_s: float,
         handlers_of: Callable[[str], Sequence[str]],
+        inbox: Inbox | None = None,
     ) -> None:
+        """`inbox`: asked about what the store knows no more of than that it was sent."""
         self._file = file
         self._logs = logs
         self._group = group
         self._retain_s = retain_s
         self._handlers_of = handlers_of
+        self._inbox = inbox
         self._waiting: dict[asyncio.Future[Outcome], tuple[str, int | None, str | None]] = {}
         self._poller: asyncio.Task[None] | None = None
 
     def state(self, event_id: str, position: int | None = None, type_: str | None = None) -> State:
         """Where the event stands; `position` where it is known (a duplicate id has one of its own), `type_` where the
         one who asks has had it confirmed."""
+        state = self._stored(event_id, position, type_)
+        if self._inbox is None or state.status not in _UNHEARD:
+            return state
+        return self._inbox.told(event_id, self._group) or state
+
+    def look(self) -> None:
+        """See to it that what workers elsewhere tell comes in; may block for seconds at the first call."""
+        if self._inbox is not None and self._inbox.due:
+            self._inbox.look()
+
+    async def looked(self) -> None:
+        """`look`, beside the loop."""
+        if self._inbox is not None and self._inbox.due:
+            await asyncio.to_thread(self._inbox.look)
+
+    def _stored(self, event_id: str, position: int | None, type_: str | None) -> State:
         logs = self._logs()
         asked = dict.fromkeys(logs, position)
         if position is None:
@@ -137,6 +168,7 @@ class Desk:
         """The outcome, or None when `timeout_s` has passed. Blocks the calling thread."""
         end_s = time.monotonic() + timeout_s
         while True:
+            self.look()
             outcome = self.state(event_id, position, type_).outcome
             left_s = end_s - time.monotonic()
             if outcome is not None or left_s <= 0:
@@ -145,6 +177,7 @@ class Desk:
 
     async def wait(self, event_id: str, position: int | None, type_: str | None, timeout_s: float) -> Outcome | None:
         """The outcome, or None when `timeout_s` has passed. One poller serves all who wait."""
+        await self.looked()
         outcome = self.state(event_id, position, type_).outcome
         if outcome is not None or timeout_s <= 0:
             return outcome
@@ -165,6 +198,7 @@ class Desk:
         version = -1
         in_memory = self._file.path is None  # its one connection does not see its own commits as changes
         while self._waiting:
+            await self.looked()
             now = self._file.data_version()
             if in_memory or now != version:
                 version = now
@@ -228,6 +262,7 @@ class Receipt:
 
     async def state(self) -> State:
         """Where the event stands now."""
+        await self._desk.looked()
         return self._desk.state(self.event_id, self._position, self._type)
 
     def __repr__(self) -> str:
@@ -256,6 +291,7 @@ class SyncReceipt:
 
     def state(self) -> State:
         """Where the event stands now."""
+        self._desk.look()
         return self._desk.state(self.event_id, self._position, self._type)
 
     def __repr__(self) -> str:

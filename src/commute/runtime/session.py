@@ -99,6 +99,7 @@ class Session:
             check_epoch=None if around.ownership is None else around.ownership.check_epoch,
             blocks_apart=file.blocks_apart,
             copies=around.copies_to is not None,
+            answers=plan.answers() if around.transport.features.settles == "journal" else None,
         )
         engine = self.engine = Engine(
             Wiring(

@@ -13,6 +13,7 @@ from typing import Any
 
 from commute.core.footprint import Access, Footprint
 from commute.database import Connection
+from commute.store.receipts import TYPE as RECEIPT
 from commute.store.records import AttemptRow, Child, DeadRow
 from commute.store.schema import COPIED, DEAD_COLUMNS
 from commute.transports.base import Message
@@ -149,12 +150,17 @@ def read_outbox_parents(connection: Connection, scope: int) -> list[OutboxParent
     return [OutboxParent(partition, position, tuple(json.loads(chain))) for partition, position, chain in rows]
 
 
-def read_outbox(connection: Connection, scope: int, limit: int) -> list[OutboxRow]:
-    """The next children that the relay must send, in the sequence in which they were written."""
+def read_outbox(
+    connection: Connection, scope: int, limit: int, *, receipts: bool = False, without: Sequence[str] = ()
+) -> list[OutboxRow]:
+    """The next children that the relay must send, in the sequence in which they were written; or the next receipts,
+    `without` those for some streams."""
+    marks = ",".join("?" * len(without))
     rows = connection.execute(
         "SELECT n, stream, source, id, type, time_s, data, attributes FROM outbox "
-        "WHERE scope=? AND chain IS NULL ORDER BY n LIMIT ?",
-        (scope, limit),
+        f"WHERE scope=? AND chain IS NULL AND type{'=' if receipts else '<>'}? "
+        f"{f'AND stream NOT IN ({marks}) ' if without else ''}ORDER BY n LIMIT ?",
+        (scope, RECEIPT, *without, limit),
     )
     return [OutboxRow(n, _child(*columns)) for n, *columns in rows]
 
@@ -228,6 +234,9 @@ def forget(connection: Connection, scope: int, now_s: float, *, dedupe_s: float,
         "DELETE FROM letter WHERE scope=? AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.scope=letter.scope "
         f"AND d.partition=letter.partition AND d.position=letter.position AND d.status IN {COPIED})",
         (scope,),
+    )
+    connection.execute(  # of producers whose streams have taken none all the while
+        "DELETE FROM outbox WHERE scope=? AND type=? AND time_s < ?", (scope, RECEIPT, now_s - retain_s)
     )
     connection.execute("DELETE FROM request WHERE scope=? AND answer IS NOT NULL AND at_s < ?", (scope, now_s - 3600))
     return deleted

@@ -24,8 +24,18 @@ class Child(msgspec.Struct, frozen=True, gc=False):
     to: str | None
 
 
+class ReplyTo(msgspec.Struct, frozen=True, gc=False):
+    """A producer that wants a receipt of its event, and where. `group`: only of that one; empty: of any."""
+
+    stream: str
+    group: str
+    id: str
+    source: str
+    type: str
+
+
 class Finished(msgspec.Struct, frozen=True, gc=False):
-    """The plain and frequent end: processed, no children, nothing to forget."""
+    """The plain and frequent end: processed, no children, nothing to forget, nobody to tell."""
 
     partition: int
     position: int
@@ -42,6 +52,8 @@ class Ended(msgspec.Struct, frozen=True):
     chain: Sequence[str] = ()  # not empty: the children wait in the outbox until `Released`
     had_failures: bool = False
     was_dead: bool = False
+    reply_to: ReplyTo | None = None
+    at_s: float = 0.0  # given with `reply_to`
 
 
 class Buried(msgspec.Struct, frozen=True):

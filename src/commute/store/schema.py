@@ -12,6 +12,7 @@ bit, however long an earlier event keeps the watermark back.
             ├─ dead       partition, position → status, bytes, footprint, reason
             ├─ letter     partition, position of a dead letter of which the broker is to have a copy
             └─ request    what a person asked of a running worker
+    commute_receipt  id, group → what a worker with another store has told this producer
     agreement    group, stream → into how many logs the stream is shared out
     commute_store    one row: who this store is (`store.identity`)
 """
@@ -57,6 +58,9 @@ CREATE TABLE IF NOT EXISTS letter(
 CREATE TABLE IF NOT EXISTS request(
   n INTEGER PRIMARY KEY, scope INTEGER NOT NULL, verb TEXT NOT NULL, partition INTEGER NOT NULL,
   position INTEGER NOT NULL, at_s REAL NOT NULL, answer TEXT);
+CREATE TABLE IF NOT EXISTS commute_receipt(
+  n INTEGER PRIMARY KEY, id TEXT NOT NULL, grp TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL,
+  position INTEGER, handlers TEXT NOT NULL, at_s REAL NOT NULL, UNIQUE(id, grp));
 """
 
 COPIED = ("rejected", "skipped")  # dead letters that have ended for good and have their bytes

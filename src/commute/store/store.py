@@ -19,10 +19,12 @@ from commute.errors import OwnershipLostError
 from commute.ids import derived_id
 from commute.store.progress import Progress
 from commute.store.reading import attributes_text, read_children, read_dead
+from commute.store.receipts import Answers, reply_to
 from commute.store.records import (
     Asked,
     Buried,
     Child,
+    DeadRow,
     Ended,
     Failed,
     Finished,
@@ -32,6 +34,7 @@ from commute.store.records import (
     Record,
     Relayed,
     Released,
+    ReplyTo,
 )
 from commute.store.schema import COPIED, DEAD_AGAIN, DEAD_COLUMNS
 from commute.transports.base import Message
@@ -70,14 +73,17 @@ class Store:
         check_epoch: Callable[[Connection], None] | None = None,
         blocks_apart: bool = False,
         copies: bool = False,
+        answers: Answers | None = None,
     ) -> None:
-        """`copies`: what is rejected or skipped is noted, so that the broker gets a copy (`runtime.copies`)."""
+        """`copies`: what is rejected or skipped is noted, so that the broker gets a copy (`runtime.copies`).
+        `answers`: makes the receipts that producers ask for; None: their own store tells them."""
         self._writer = writer
         self.scope = scope
         self._appender = appender
         self._check_epoch = check_epoch
         self._blocks_apart = blocks_apart
         self._copies = copies
+        self._answers = answers
         self._may_append = 0  # queued records so far that may append children, and those of them that are on disk
         self._may_append_synced = 0
         self._queue: deque[Record] = deque()
@@ -287,6 +293,7 @@ class Store:
         else:
             self._progress[record.partition].settle(record.position)
         self._publish(connection, record.partition, record.position, record.children, record.chain)
+        self._answer(connection, record.partition, record.position, record.reply_to, "processed", record.at_s)
 
     def _write_buried(self, connection: Connection, record: Buried) -> None:
         m = record.message
@@ -304,6 +311,9 @@ class Store:
         )
         if record.status in COPIED:
             self._note_letter(connection, record.partition, record.position)
+        if record.slug != "id-twice":  # that id is the first one's, and so is its receipt
+            self._answer(connection, record.partition, record.position, reply_to(m), record.status, record.at_s,
+                         record.reason, record.handlers_done)  # fmt: skip
         progress = self._progress[record.partition]
         progress.sort_out()
         if record.position not in progress.done and record.position >= progress.watermark.position:
@@ -312,14 +322,27 @@ class Store:
     def do_as_asked(self, connection: Connection, record: Asked) -> str:
         """Do one retry, skip or drop in the running transaction; returns what was done, or ``refused: why``."""
         answer = record.refusal or apply_request(
-            connection, self.scope, record.verb, record.partition, record.position, record.at_s, self._append_again
-        )
+            connection, self.scope, record.verb, record.partition, record.position, record.at_s, self._append_again,
+            self._answer_given_up,
+        )  # fmt: skip
         record.answers.append(answer)
         if answer in COPIED:
             self._note_letter(connection, record.partition, record.position)
         if record.number:
             connection.execute("UPDATE request SET answer=? WHERE n=?", (answer, record.number))
         return answer
+
+    def _answer_given_up(self, connection: Connection, row: DeadRow, status: str, at_s: float) -> None:
+        self._answer(connection, row.partition, row.position, reply_to(row.message), status, at_s, row.reason,
+                     row.handlers_done)  # fmt: skip
+
+    def _answer(
+        self, connection: Connection, partition: int, position: int, to: ReplyTo | None, status: str, at_s: float,
+        reason: str = "", done: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        if to is not None and self._answers is not None:
+            child = self._answers.child(to, status, position, at_s, reason, done)
+            self._publish(connection, partition, position, [] if child is None else [child], ())
 
     def _note_letter(self, connection: Connection, partition: int, position: int) -> None:
         if self._copies:
@@ -413,6 +436,7 @@ def apply_request(
     position: int,
     at_s: float,
     append: Callable[[Connection, Message], None],
+    given_up: Callable[[Connection, DeadRow, str, float], None],
 ) -> str:
     """Do one retry, skip or drop inside the running transaction; returns what was done, or ``refused: why``.
 
@@ -444,6 +468,8 @@ def apply_request(
         connection.execute("DELETE FROM attempt WHERE scope=? AND partition=? AND position=?", where)
     elif verb == "skip":
         return f"refused: it is {row.status} already"
+    if row.status == "parked":  # others have had their outcome
+        given_up(connection, row, "skipped" if verb == "skip" else "dropped", at_s)
     if verb == "skip":
         connection.execute(
             "UPDATE dead SET status='skipped', stopped=0, asked='', at_s=? "

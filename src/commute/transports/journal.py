@@ -37,8 +37,8 @@ AHEAD_MAX = 2_000  # arrivals that may be unacknowledged: some commits' worth
 _STAND_BY_S = 0.25
 
 
-class JournalLog(Transport, Protocol):
-    """What holds the journal: the embedded store's own transport."""
+class Fed(Protocol):
+    """What a `Feeder` writes into: `publish_offered` in a commit, `offer` behind the sync."""
 
     stream: str
 
@@ -48,6 +48,13 @@ class JournalLog(Transport, Protocol):
     def unsettled(self) -> int: ...
     def publish_offered(self, connection: Connection, messages: Sequence[Message]) -> list[Sent]: ...
     def offer(self, messages: Sequence[Message], sent: Sequence[Sent]) -> None: ...
+
+
+class JournalLog(Fed, Transport, Protocol):
+    """What holds the journal: the embedded store's own transport."""
+
+    stream: str
+
     def find(self, event_id: str, source: str | None = None) -> list[int]: ...
     def read(self, position: int) -> Delivery | None: ...
     def range(self, first: int, last: int) -> list[Delivery]: ...
@@ -105,7 +112,7 @@ class Journal:
         self._journal_events_max = journal_events_max
         self._to = to
         self._claim = claim
-        self._feeders: list[_Feeder] = []
+        self._feeders: list[Feeder] = []
         self._standing_by: list[asyncio.Task[None]] = []
 
     # -- the contract of base.Transport
@@ -120,13 +127,13 @@ class Journal:
         await asyncio.to_thread(self._claim)
         await self.log.open(group, from_end=from_end)
         for number, make_wire in enumerate(self._feeds):
-            feeder = _Feeder(self.log, make_wire, self._reader, self._journal_events_max, number)
+            feeder = Feeder(self.log, make_wire, self._reader, self._journal_events_max, number)
             self._feeders.append(feeder)
             if not await asyncio.to_thread(feeder.try_start, from_end):
                 LOGGER.info("the journal of %s is fed by another worker; this one takes over when it ends", self.stream)
                 self._standing_by.append(asyncio.create_task(self._stand_by(feeder), name="commute journal"))
 
-    async def _stand_by(self, feeder: _Feeder) -> None:
+    async def _stand_by(self, feeder: Feeder) -> None:
         while True:
             await asyncio.sleep(_STAND_BY_S)
             try:
@@ -200,11 +207,12 @@ class Journal:
         return await self.log.retain(now_s)
 
 
-class _Feeder:
-    """From the wire into the journal. `_arrived` is called by the wire's thread, `_stored` by the writer's."""
+class Feeder:
+    """From the wire into the journal, or into what else keeps it. `_arrived` is called by the wire's thread, `_stored`
+    by the writer's."""
 
     def __init__(
-        self, log: JournalLog, make_wire: Callable[[], Wire], reader: str, journal_events_max: int, number: int
+        self, log: Fed, make_wire: Callable[[], Wire], reader: str, journal_events_max: int, number: int
     ) -> None:
         self._log = log
         self._make_wire = make_wire

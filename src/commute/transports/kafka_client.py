@@ -67,6 +67,9 @@ class KafkaOptions(StreamOptions):
         """One partition, as a stream of its own."""
         return replace(self, partition=partition)
 
+    def aside(self, stream: str) -> KafkaOptions:
+        return replace(self, stream=stream, partitions=1, partition=None, instance_id="")
+
     def client(self, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
         """The part of the configuration that is the same for reading, sending and making topics."""
         configuration: dict[str, Any] = {

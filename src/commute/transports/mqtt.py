@@ -82,6 +82,9 @@ class MqttOptions(StreamOptions):
     retry_s_min: float = 0.1
     retry_s_max: float = 5.0
 
+    def aside(self, stream: str) -> MqttOptions:
+        return replace(self, stream=topic_to_send(stream), client_id="")  # a session of its own
+
     @property
     def shown(self) -> str:
         """The URL without the password."""

@@ -35,7 +35,7 @@ from commute.limits import MIB
 from commute.transports import rabbitmq_claim
 from commute.transports.base import Message
 from commute.transports.mailbox import Mailbox
-from commute.transports.rabbitmq_channels import PREFETCH_MAX, Intake, Outlets, Sending, text, texts
+from commute.transports.rabbitmq_channels import PREFETCH_MAX, Intake, Outlets, Sending
 from commute.transports.rabbitmq_connection import (
     connection_class,
     delete_queue,
@@ -44,6 +44,7 @@ from commute.transports.rabbitmq_connection import (
     root,
     why_refused,
 )
+from commute.transports.rabbitmq_frames import Properties
 from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, death, encoded
 from commute.transports.rabbitmq_partitions import dealt, joined
 from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session
@@ -91,6 +92,9 @@ class RabbitmqOptions(StreamOptions):
     def of_partition(self, partition: int) -> RabbitmqOptions:
         """The queue of one partition, as a stream of its own."""
         return replace(self, stream=f"{self.stream}.{partition}", partitions=1)
+
+    def aside(self, stream: str) -> RabbitmqOptions:
+        return replace(self, stream=_checked_queue(stream), partitions=1, dead_letter_exchange="")
 
     def readers(self) -> list[RabbitmqOptions]:
         return [self] if self.partitions == 1 else [self.of_partition(n) for n in range(self.partitions)]
@@ -437,22 +441,22 @@ class RabbitmqWire:
 
     # -- from AMQP to messages
 
-    def _read(self, routing_key: str, properties: Any, body: bytes) -> Message:
+    def _read(self, routing_key: str, properties: Properties, body: bytes) -> Message:
         stamp_s = properties.timestamp
-        headers = texts(properties.headers) if properties.headers else {}
+        headers = properties.headers
         if self._plain is not None and properties.type:  # AMQP's own field for it, where no header says otherwise
-            headers.setdefault("type", text(properties.type))
+            headers.setdefault("type", properties.type)
         return cloudevents.read(
             body,
             headers,
             _PREFIXES,
-            text(properties.content_type or ""),
-            name=text(routing_key) or self._options.stream,
+            properties.content_type,
+            name=routing_key or self._options.stream,
             source=self._source,
             now_s=self._clock() if stamp_s is None or stamp_s > _TIME_S_MAX else float(stamp_s),
             new_id=self._new_id,
             plain=self._plain,
-            identity=text(properties.message_id) if properties.message_id else None,
+            identity=properties.message_id or None,
         )
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from commute import cloudevents
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.transports.base import Message
-from commute.transports.rabbitmq_frames import Delivered
+from commute.transports.rabbitmq_frames import Delivered, Properties
 from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session, jittered
 from commute.transports.wire import Arrival
 
@@ -50,7 +50,7 @@ class Intake:
         consumer_tag: str,
         arrived: Callable[[Sequence[Arrival]], None],
         prefetch: int,
-        read: Callable[[str, Any, bytes], Message],
+        read: Callable[[str, Properties, bytes], Message],
     ) -> None:
         self._options = options
         self._consumer_tag = consumer_tag
@@ -140,8 +140,16 @@ class Intake:
         self._backoff.began()
 
     def _delivered(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        """What `rabbitmq_frames` leaves to pika."""
         if channel is self._channel:
-            self._taken([Delivered(method.delivery_tag, method.routing_key, properties, body)])
+            read = Properties(
+                text(properties.content_type or ""),
+                texts(properties.headers or {}),
+                text(properties.message_id or ""),
+                properties.timestamp,
+                text(properties.type or ""),
+            )
+            self._taken([Delivered(method.delivery_tag, text(method.routing_key), read, body)])
 
     def _taken(self, found: Sequence[Delivered]) -> None:
         if self._session is None:

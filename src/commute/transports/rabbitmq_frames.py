@@ -32,18 +32,19 @@ _TAG_BYTES = 9  # a delivery's, and whether it is not the first
 _CONTENT_TYPE, _CONTENT_ENCODING, _HEADERS, _DELIVERY_MODE, _PRIORITY, _CORRELATION_ID, _REPLY_TO, _EXPIRATION = (
     1 << n for n in range(15, 7, -1)
 )  # fmt: skip
-_MESSAGE_ID, _TIMESTAMP, _MORE_FLAGS = 1 << 7, 1 << 6, 1
+_MESSAGE_ID, _TIMESTAMP, _TYPE, _MORE_FLAGS = 1 << 7, 1 << 6, 1 << 5, 1
 _OCTETS = _DELIVERY_MODE | _PRIORITY
 _TEXTS = _CORRELATION_ID | _REPLY_TO | _EXPIRATION
 
 
 class Properties(msgspec.Struct, frozen=True, gc=False):
-    """Those that we read, under pika's names."""
+    """Those that we read, under pika's names; empty where there is none."""
 
-    content_type: str | None
+    content_type: str
     headers: dict[str, str]
-    message_id: str | None
+    message_id: str
     timestamp: int | None
+    type: str
 
 
 class Delivered(msgspec.Struct, frozen=True, gc=False):
@@ -101,8 +102,9 @@ def _last_text(buffer: bytes, at: int, end: int) -> str:
 
 def _properties(buffer: bytes, at: int, end: int, flags: int) -> Properties:
     """What lies from `at` to `end`. Raises ValueError, IndexError or struct.error where only pika can tell."""
-    content_type = message_id = timestamp = None
+    content_type = message_id = type_ = ""
     headers: dict[str, str] = {}
+    timestamp = None
     if flags & _MORE_FLAGS:
         raise ValueError("flags in more than one word")
     if flags & _CONTENT_TYPE:
@@ -126,9 +128,12 @@ def _properties(buffer: bytes, at: int, end: int, flags: int) -> Properties:
     if flags & _TIMESTAMP:
         timestamp = _NUMBER.unpack_from(buffer, at)[0]
         at += _NUMBER.size
+    if flags & _TYPE:
+        start, at = at + 1, at + 1 + buffer[at]
+        type_ = str(buffer[start:at], "utf-8")
     if at > end:
         raise ValueError("the properties go beyond their frame")
-    return Properties(content_type, headers, message_id, timestamp)
+    return Properties(content_type, headers, message_id, timestamp, type_)
 
 
 def _texts(buffer: bytes, at: int, end: int) -> dict[str, str]:

@@ -26,6 +26,7 @@ from typing import Protocol, Self
 
 import msgspec
 
+from commute.errors import UsageError
 from commute.transports.base import Message
 
 
@@ -65,6 +66,14 @@ class StreamOptions:
     def dead_letters_to(self) -> str | None:
         """Where copies of dead letters go, as `Wire.send` takes it; None: nobody has asked for any."""
         return None
+
+    def aside(self, stream: str) -> Self:
+        """Another stream of the same broker, to be read beside this one. Raises UsageError where there is none."""
+        raise UsageError(
+            f"there is no broker here that could keep {stream}: ask where the workers' store lies, or give all one "
+            'that both reach, App(db="postgresql://HOST/DATABASE")',
+            slug="receipts",
+        )
 
     def readers(self) -> list[Self]:
         """What has to be consumed for the whole stream, each by a wire of its own."""
