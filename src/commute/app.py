@@ -462,7 +462,7 @@ class App(Router[S]):
         """An engine for each partition that this process owns, not yet started. Raises UsageError (``crosses``)."""
         plan, found = self.plan(), self.partitioning()
         found.check(plan.stream, partitions)
-        self.connect().agree(plan.group, partitions, found.fingerprint(partitions))
+        self.connect().agree(plan.group, partitions, found.fingerprint(partitions), partitions)
         link = self.connect()
         return Fleet(
             plan, link, partitions, share=share, count=link.partitions, world=self._world, resume=resume,
@@ -472,7 +472,7 @@ class App(Router[S]):
     def own_all(self, partitions: int) -> None:
         """Note that one engine has all partitions of the stream. Blocks. Raises UsageError (``partitions-changed``)."""
         if partitions > 1:
-            self.connect().agree(self.group, 1, "")
+            self.connect().agree(self.group, 1, "", partitions)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

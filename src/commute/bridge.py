@@ -106,6 +106,8 @@ class Bridge:
         self._ending = False
         self._tidied_s = self._world.monotonic_s()
         self._log: Log | None = None
+        self._to: Link | None = None
+        self._labelled = target.server is None or not target.server.labelled  # or nothing more is to be said of it
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until `stop` is set, or all is done (`once`). Raises UsageError (``group-in-use``; what the target
@@ -118,7 +120,7 @@ class Bridge:
                 raise UsageError(f"group {self._group} of {self._source.text} is run by another process "
                                  f"({ownership.holder()}): stop it, or give this bridge a --group of its own",
                                  slug="group-in-use")  # fmt: skip
-            to = await asyncio.to_thread(Link.open, self._target, None, self._limits)
+            to = self._to = await asyncio.to_thread(Link.open, self._target, None, self._limits)
             await self._until(stop, asyncio.create_task(self._forward(link, _sending(to)), name="commute bridge"))
         finally:
             ownership.release()
@@ -158,6 +160,7 @@ class Bridge:
             while not self._ending and (deliveries := await self._next(log)):
                 self._in_hand = deliveries
                 await self._hand_over(send, deliveries)
+                await self._look_at_labels(deliveries)
                 log.settle([delivery.handle for delivery in deliveries])
                 self._at, self._in_hand = deliveries[-1].position, ()
                 self._forwarded += len(deliveries)
@@ -212,6 +215,25 @@ class Bridge:
                         f"{delivery.position}), and nothing may overtake it: {error.message}", slug=error.slug,
                     ) from error  # fmt: skip
 
+    async def _look_at_labels(self, deliveries: Sequence[Delivery]) -> None:
+        """Say once if events without a label go to a stream of several partitions."""
+        bare = None if self._labelled else next(filter(_unlabelled, deliveries), None)
+        if bare is None or self._to is None:
+            return
+        try:
+            partitions = await asyncio.to_thread(self._to.partitions)
+        except CommuteError as error:
+            LOGGER.info("how many partitions %s has is not known now: %s", self._target.text, error)
+            return
+        self._labelled = True
+        if partitions > 1:
+            LOGGER.warning(
+                "warning[no-label] %s has %d partitions, and %s %s (position %d) has no partitionkey: it goes to any "
+                "of them, and events that depend on each other may come to lie on different ones, out of sequence. "
+                "Have its producer set partitionkey, or give the target one partition",
+                self._target.text, partitions, bare.message.type, bare.message.id, bare.position,
+            )  # fmt: skip
+
     async def _send(self, send: Send, messages: Sequence[Message]) -> None:
         """Send until it is confirmed, always the same."""
         attempt = 0
@@ -241,6 +263,10 @@ class Bridge:
         if now_s - self._tidied_s >= TIDY_EVERY_S:
             self._tidied_s = now_s
             await log.retain(self._world.now_s())
+
+
+def _unlabelled(delivery: Delivery) -> bool:
+    return "partitionkey" not in (delivery.message.attributes or ())
 
 
 def runs(deliveries: Sequence[Delivery], size_bytes_max: int | None) -> Iterator[Sequence[Delivery]]:

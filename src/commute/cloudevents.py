@@ -21,11 +21,13 @@ from functools import lru_cache
 
 import msgspec
 
+from commute.errors import UsageError
 from commute.transports.base import Message
 
 STRUCTURED = "application/cloudevents+json"
 JSON = "application/json"
 SPEC_VERSION = "1.0"
+CONTENTS = ("binary", "structured")  # how events are sent: ``?content=`` of a URL, the first where it is not given
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class PlainJson:
     data: str | None = "data"
     id: str | None = None
     header: str | None = None
+
+
+def is_structured(content: str, accepted: str) -> bool:
+    """What ``?content=`` asks for. Raises UsageError (``broker-url``), with what is `accepted`."""
+    if content not in CONTENTS:
+        raise UsageError(f"content is {' or '.join(CONTENTS)}, and not {content!r}: {accepted}", slug="broker-url")
+    return content == CONTENTS[1]
 
 
 @lru_cache(maxsize=16)

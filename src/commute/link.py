@@ -35,7 +35,7 @@ from commute.errors import NotReachableError, UsageError
 from commute.limits import Limits
 from commute.postgres.address import SCHEMES as POSTGRES_SCHEMES
 from commute.postgres.address import parse as parse_address
-from commute.store.agreement import agree, agreed, kept
+from commute.store.agreement import ONE_LOG, agree, agreed, changed, kept
 from commute.store.identity import identify, identity, new_identity, shown
 from commute.store.schema import SCHEMA
 from commute.transports.base import Delivery, Features, Transport, part_name
@@ -195,6 +195,11 @@ def features(url: BrokerUrl) -> Features:
     return journal_features(promises_of(url))
 
 
+def partitions(url: BrokerUrl) -> int:
+    """How many logs the stream has. Blocks: a broker server may be asked. Raises NotReachableError, UsageError."""
+    return 1 if url.server is None else _wire(url).partitions()
+
+
 def claimed(url: BrokerUrl, reader: str) -> str | None:
     """The store that serves the workers whom a broker server knows as `reader`, in words; None: none is known. Blocks.
     Raises NotReachableError, UsageError."""
@@ -343,28 +348,19 @@ class Link:
         """How many logs the stream has. May ask the broker, and block. Raises NotReachableError, UsageError."""
         return 1 if self._outbound is None else self._outbound().partitions()
 
-    def agree(self, group: str, logs: int, fingerprint: str) -> None:
-        """Have all workers of the group use as many logs of the stream, by the same labels. Blocks.
+    def agree(self, group: str, logs: int, fingerprint: str, there: int) -> None:
+        """Have all workers of the group use as many logs of the stream, by the same labels, of the partitions that are
+        `there`. Blocks.
 
         Raises UsageError (``partitions-changed``) where that would change while events are not finished.
         """
-        stream, file, journal = self.url.stream, self.file, self._broker_file
+        stream, file = self.url.stream, self.file
         before = file.read(lambda c: agreed(c, group, stream))
-        if before == (logs, fingerprint) or journal is None:
+        if before == (logs, fingerprint) or self._broker_file is None:
             return
-        if before is not None:
-            names = journal.read(lambda c: [stream, *partition_logs(c, stream)])
-            undone = journal.read(lambda c: sum(open_events(c, name, group) for name in names))
-            undone += file.read(lambda c: sum(kept(c, group, name) for name in names))
-            if undone:
-                raise UsageError(
-                    f"group {group} has shared {stream} out into {_logs(before[0])}, and at most {undone:,} of its "
-                    f"events are not finished; now it would be {_logs(logs)}"
-                    f"{'' if before[0] != logs else ' by other labels'}. Events that depend on each other would lie in "
-                    "two logs. Start it as it was, let it drain (commute status; dead retry, skip or drop what is "
-                    "parked), then change it",
-                    slug="partitions-changed",
-                )
+        undone = unfinished(self._broker_file, file, stream, group)
+        if undone and (before or ONE_LOG) != (logs, fingerprint):
+            raise changed(group, stream, before or ONE_LOG, logs, there, undone)
         file.writer.submit(lambda c: agree(c, group, stream, logs, fingerprint)).result()
 
     def definitions(self) -> Sequence[str]:
@@ -483,8 +479,11 @@ class Link:
         self.file.close()
 
 
-def _logs(count: int) -> str:
-    return "one log (--single-owner)" if count == 1 else f"{count} partitions"
+def unfinished(journal: Database, store: Database, stream: str, group: str) -> int:
+    """At most so many events of the stream are not finished for the group, in all of its logs. Blocks."""
+    names = journal.read(lambda c: [stream, *partition_logs(c, stream)])
+    undone = journal.read(lambda c: sum(open_events(c, name, group) for name in names))
+    return undone + store.read(lambda c: sum(kept(c, group, name) for name in names))
 
 
 def open_file(path: str | None, limits: Limits, *, busy_s_max: float = 30.0) -> Database:

@@ -51,11 +51,12 @@ Progress = Callable[[str, int], None]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay found. Times in seconds; `bound` and `speedup` are ratios; `dead` counts dead letters."""
+    """What a replay found. Times in seconds; `bound` and `speedup` are ratios; `dead` counts dead letters. None where
+    nothing is known of what the events touch: that no event of a log without keys waits says nothing."""
 
     events: int
-    chain_events: int
-    bound: float
+    chain_events: int | None
+    bound: float | None
     lower_bound_s: float
     makespan_s: float
     efficiency: float
@@ -207,6 +208,7 @@ def replay(
     with tempfile.TemporaryDirectory(prefix="commute-replay-") as folder:
         broker = "memory://" if memory else f"sqlite:///{Path(folder) / 'replay.db'}"
         refused: list[tuple[LogEvent, str]] = []
+        declared = app is not None
         if app is None:
             app, messages = _plain_app(events, frozenset(read), frozenset(add), service_s, refused)
         else:
@@ -219,8 +221,9 @@ def replay(
     unsent = {id(event) for event, _ in refused}
     named = [(event.id, event.type) for event in events if id(event) not in unsent]
     bounds = recording.bounds()
+    known = declared or any(recording.history.footprints.values())
     quantiles = recording.quantiles([kind for _, kind in named])
-    report = _report(recording, bounds, verdict, dead, concurrency, quantiles)
+    report = _report(recording, bounds, verdict, dead, concurrency, quantiles, known=known)
     spans = recording.spans(named)
     return Replayed(report, verdict, bounds, refused, recording.left, recording.pause, spans)
 
@@ -363,7 +366,7 @@ async def _until_done(worker: Worker, recording: Recording, count: int, progress
 
 def _report(
     recording: Recording, bounds: Bounds, verdict: Verdict, dead: int, concurrency: int,
-    service_s: dict[str, list[float]],
+    service_s: dict[str, list[float]], *, known: bool,
 ) -> Report:  # fmt: skip
     total_s = bounds.total_s
     lower_s = bounds.lower_bound_s(concurrency)
@@ -371,8 +374,8 @@ def _report(
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Report(
         events=bounds.events,
-        chain_events=bounds.chain_events,
-        bound=round(bounds.bound, 3),
+        chain_events=bounds.chain_events if known else None,
+        bound=round(bounds.bound, 3) if known else None,
         lower_bound_s=round(lower_s, 6),
         makespan_s=round(makespan_s, 6),
         efficiency=round(lower_s / makespan_s, 4) if makespan_s else 0.0,

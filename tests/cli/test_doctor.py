@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -103,14 +104,15 @@ def test_a_missing_queue_is_not_made(channel: Any) -> None:
         channel.queue_declare(queue, passive=True)
 
 
-def test_a_wrong_password_is_a_problem() -> None:
-    url = broker_url("rabbitmq").replace("guest:guest@", "guest:wrong-one@")
+@pytest.mark.parametrize(("name", "said"), [("rabbitmq", "refuses the user"), ("postgresql", "refuses the connection")])
+def test_a_wrong_password_is_a_problem_and_no_matter_of_reach(name: str, said: str) -> None:
+    url = re.sub(r":[^:/@]*@", ":wrong-one@", broker_url(name))
     (part,) = look_at_all(url, status=1)
-    assert "refuses the user" in part["findings"][0]["text"]
+    assert part["reachable"] and said in part["findings"][0]["text"]
     assert "wrong-one" not in json.dumps(part)
 
 
-@pytest.mark.parametrize("scheme", ["amqp", "kafka", "mqtt"])
+@pytest.mark.parametrize("scheme", ["amqp", "kafka", "mqtt", "postgresql"])
 def test_a_port_where_nobody_listens(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -168,6 +168,14 @@ def test_it_says_what_the_objects_were_taken_as(tmp_path: Path) -> None:
     assert taken_as().startswith("objects as the log says")
 
 
+def test_without_keys_no_bound_is_known(tmp_path: Path) -> None:
+    path = lines(tmp_path, [{"id": str(n), "type": "t", "ts": f"{n:04}", "amount": n} for n in range(3)])
+    found = json.loads(run(path, "--service-ms", 0, "--json").stdout)
+    assert (found["events"], found["chain_events"], found["bound"]) == (3, None, None)
+    text = run(path, "--service-ms", 0).stdout
+    assert "bound               not known: no field is known to be a key" in text and "longest chain" not in text
+
+
 def own_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "steps.py").write_text(
         "from commute import App\n"

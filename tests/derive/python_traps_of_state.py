@@ -4,7 +4,7 @@
 """Pairs of handlers that meet in the state of the program alone: the first changes what the second one looks at."""
 
 from __future__ import annotations
-import asyncio, collections, queue, sqlite3, sys, types
+import asyncio, collections, copy, queue, sqlite3, sys, types
 from typing import Any
 from commute import Event
 conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -26,6 +26,37 @@ def w(x): conn.execute("UPDATE t SET n = 5 WHERE id = ?", (x,))
 LIMIT = 3; NAMES = ['t']; DEQUE = collections.deque(); COUNTS = collections.Counter(); FOUND: list = []; SEEN: set = set(); TABLE: dict = {}
 ORDERED = collections.OrderedDict(); GROUPS = collections.defaultdict(list); QUEUE = asyncio.Queue(); PLAIN = queue.Queue()
 PUSH = FOUND.append; NS = types.SimpleNamespace(n=0); LAST = 0; COUNT = 0
+@pair
+def element_by_another_index():
+    def a(event: A): FOUND[-1] = event.k
+    def b(event: B): w(FOUND[0])
+    return a, b
+@pair
+def element_by_its_value():
+    def a(event: A): FOUND[0] = event.k
+    def b(event: B):
+        if "k1" in FOUND: w("some")
+    return a, b
+@pair
+def group_that_is_made_where_it_is_looked_at():
+    def a(event: A): w(str(GROUPS[event.k]))
+    def b(event: B): w(str(len(GROUPS)))
+    return a, b
+@pair
+def copy_of_a_dict():
+    def a(event: A): TABLE[event.k] = event.n
+    def b(event: B): w(str(copy.copy(TABLE)))
+    return a, b
+@pair
+def deep_copy_of_a_dict():
+    def a(event: A): TABLE[event.k] = event.n
+    def b(event: B): w(str(copy.deepcopy([TABLE])))
+    return a, b
+@apart
+def two_entries_of_a_dict():
+    def a(event: A): TABLE[event.k] = event.n
+    def b(event: B): w(str(TABLE.get(event.k)))
+    return a, b
 @pair
 def deque_of_the_program():
     def a(event: A): DEQUE.append(event.k)

@@ -324,3 +324,17 @@ async def test_an_event_that_the_target_refuses_ends_it_with_its_name(
     assert "too-large" in error
     assert "huge" in error
     assert await received(url, 3, tmp_path) == sent
+
+
+async def test_events_without_a_label_for_several_partitions_are_said_once(
+    centre: Callable[[str], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bare = [Message(f"b{n}", "/edge", "reading", 1.0, b"{}") for n in range(3)]
+    from_ = fill(tmp_path / "edge.db", [*messages(2), *bare])
+    for partitions, said in ((1, 0), (2, 1)):
+        to = f"{centre('kafka')}?partitions={partitions}"
+        bridge = Bridge(parse_url(from_), parse_url(to), group=f"to{partitions}", once=True)
+        await bridge.run(asyncio.Event())
+        assert bridge.progress().forwarded == 5
+        assert caplog.text.count("warning[no-label]") == said
+    assert "has 2 partitions, and reading b0 (position 3) has no partitionkey" in caplog.text

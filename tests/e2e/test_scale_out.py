@@ -298,8 +298,61 @@ def test_sharing_out_in_another_way_needs_a_drain(shop: Shop) -> None:
     refused = shop.start()
     assert refused.wait(WAIT_S_MAX) == 2
     assert "error[partitions-changed]" in shop.said(1) and "2 of its events are not finished" in shop.said(1)
+    assert "Start it with --single-owner, let it drain" in shop.said(1)
     assert shop.command("dead", "drop", "shop:app", "--all", "--yes").count("): dropped") == 2
     shop.start()
     wait_for(lambda: "ready in" in shop.said(2), "nothing is left to do, so several engines may begin")
     shop.publish(CUSTOMERS)
     wait_for(lambda: shop.done() == 100 + CUSTOMERS, "they go on")
+
+
+def test_partitions_that_are_added_while_work_is_open_wait_until_it_is_finished(tmp_path: Path) -> None:
+    base = with_stream(broker_url("kafka"), f"test-{secrets.token_hex(4)}")
+    shop = Shop(f"{base}?partitions=4", tmp_path)
+    try:
+        worker = shop.start()
+        wait_for(lambda: "ready in" in shop.said(0), "one has all four")
+        shop.publish(100, poison=50)
+        parked = "SELECT count(*) FROM dead WHERE status = 'parked'"
+        wait_for(lambda: shop.done() == 100 and shop.rows(parked) == [(2,)], "all are done or parked")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(WAIT_S_MAX) == 0
+        add_partitions(base, 6)
+        shop.environment["BROKER"] = base
+        for options in ((), ("--single-owner",)):
+            assert shop.start(*options).wait(WAIT_S_MAX) == 2
+        way = "Start it with ?partitions=4 in the broker's URL, so that no others are read"
+        assert f"{way}, let it drain" in shop.said(1)
+        assert f"{way}, without --single-owner, let it drain" in shop.said(2)
+        said = shop.command("doctor", "shop:app")
+        assert (
+            "has shared it out into 4 partitions" in said
+            and "has 6 partitions now; at most 2 events" in said
+            and "?partitions=4" in said
+        ), said
+
+        shop.environment["BROKER"] = f"{base}?partitions=4"
+        shop.publish(10 * CUSTOMERS)  # some of them go to the new partitions
+        worker = shop.start()
+        wait_for(lambda: "warning[partitions-capped]" in shop.said(3) and "ready in" in shop.said(3), "it may begin")
+        for number in range(4):
+            shop.command("dead", "drop", "shop:app", "--all", "--yes", "--partition", str(number))
+        # Parked events and what is below the watermark: when all of both is gone, another number may be agreed on.
+        shop.environment["BROKER"] = base
+        wait_for(lambda: "at most 0 events not finished" in shop.command("doctor", "shop:app"), "nothing is left to do")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(WAIT_S_MAX) == 0
+        assert shop.done() < 100 + 10 * CUSTOMERS, "what is above waits"
+        shop.start()
+        wait_for(lambda: shop.done() == 100 + 10 * CUSTOMERS, "all six are read")
+        assert "4 partitions" not in shop.command("doctor", "shop:app")
+    finally:
+        shop.close()
+
+
+def add_partitions(url: str, count: int) -> None:
+    from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
+
+    host, _, topic = url.removeprefix("kafka://").partition("/")
+    admin = AdminClient({"bootstrap.servers": host, "log_level": 0})
+    admin.create_partitions([NewPartitions(topic, count)])[topic].result(WAIT_S_MAX)

@@ -82,9 +82,23 @@ def test_a_format_of_times_that_is_named_is_the_only_one(tmp_path: Path) -> None
     text = "type,time\na,03/04/2024\nb,2024-01-01\n"
     log = _read(tmp_path, text, LogOptions(time_format="%m/%d/%Y"))
     assert [(e.type, e.time_s) for e in log.events] == [("b", None), ("a", 1709510400.0)]
-    assert any("1 of 2 events have no readable time" in note for note in log.notes)
+    assert any("1 of 2 events have no readable time as --time-format '%m/%d/%Y' says" in note for note in log.notes)
     doubtful = _read(tmp_path, "type,time\na,03/04/2024\n")
     assert any("%m/%d/%Y would read them too" in note for note in doubtful.notes)
+
+
+@pytest.mark.parametrize(("time", "shown"), [('"2024-01-01"', "'2024-01-01'"), ("1700000000", "'1700000000'")])
+def test_a_format_that_fits_nothing_is_named_for_numbers_too(tmp_path: Path, time: str, shown: str) -> None:
+    text = f'{{"type": "a", "time": {time}}}\n'
+    log = _read(tmp_path, text, LogOptions(time_format="%d.%m.%Y"))
+    assert [event.time_s for event in log.events] == [None]
+    (note,) = [note for note in log.notes if "readable" in note]
+    assert note.startswith(f"no readable time as --time-format '%d.%m.%Y' says (such as {shown})")
+
+
+def test_numbers_are_read_by_the_format_that_is_named(tmp_path: Path) -> None:
+    log = _read(tmp_path, '{"type": "a", "time": 20240304}\n', LogOptions(time_format="%Y%m%d"))
+    assert [event.time_s for event in log.events] == [1709510400.0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])

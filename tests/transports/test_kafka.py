@@ -24,7 +24,7 @@ from commute.transports.kafka import KafkaWire, parse
 from commute.transports.kafka_places import Place
 from tests.brokers import broker_url, kill, killable, restart
 from tests.transports.kafka_rig import Load, Rig
-from tests.transports.wires import DEADLINE_S, messages, names, until
+from tests.transports.wires import DEADLINE_S, assert_structured, messages, names, until
 
 
 @pytest.fixture
@@ -66,6 +66,20 @@ def test_the_binding_is_that_of_cloudevents(rig: Rig) -> None:
         "ce_specversion": b"1.0", "ce_id": b"1", "ce_source": b"/s", "ce_type": b"t",
         "ce_time": b"1970-01-01T00:00:01.500000Z", "ce_partitionkey": b"k", "content-type": b"application/json",
     }  # fmt: skip
+
+
+def test_structured_events_are_documents_that_others_read_and_we_too(rig: Rig) -> None:
+    worker = rig.worker()
+    sent = [
+        Message("1", "/s", "t", 1.5, b'{"n": 1}', {"partitionkey": "k", "subject": "Grüße"}),
+        Message("2", "/s", "t", 1.5, b"\xff no json"),
+    ]
+    rig.sender(parse(f"{rig.base}/{rig.topic}?content=structured")).send(sent).result(DEADLINE_S)
+    worker.has(2)
+    assert [arrival.message for arrival in worker.arrivals] == sent
+    first, second = rig.records(rig.topic, 1, 2)
+    assert (first.key(), first.headers()) == (b"k", [("content-type", b"application/cloudevents+json")])
+    assert_structured(first.value(), second.value())
 
 
 def test_many_messages_keep_their_sequence(rig: Rig) -> None:

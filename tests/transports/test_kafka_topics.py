@@ -44,7 +44,7 @@ def test_who_subscribes_before_there_is_a_topic_reads_it_when_it_is_made(
 
 
 def test_partitions_that_are_added_are_read(rig: Rig) -> None:
-    options = replace(rig.options(), metadata_every_s=1.0)
+    options = replace(rig.options(), partitions_max=None, metadata_every_s=1.0)
     worker = rig.worker(options)
     worker.wire.send(messages(1)).result(DEADLINE_S)
     worker.has(1)
@@ -54,6 +54,25 @@ def test_partitions_that_are_added_are_read(rig: Rig) -> None:
     assert foreign.flush(DEADLINE_S) == 0
     worker.has(2)
     assert worker.arrivals[1].message.id == f"{rig.topic}/1/0"
+
+
+def test_those_above_the_number_in_the_url_wait(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.admin.create_topics([NewTopic(rig.topic, 3, 1)])[rig.topic].result(DEADLINE_S)
+    foreign = rig.foreign()
+    for partition in range(3):
+        foreign.produce(rig.topic, b"{}", partition=partition)
+    assert foreign.flush(DEADLINE_S) == 0
+    capped = rig.worker(rig.options(partitions=2))
+    capped.has(2)
+    assert {arrival.message.id for arrival in capped.arrivals} == {f"{rig.topic}/{n}/0" for n in range(2)}
+    assert caplog.text.count("warning[partitions-capped]") == 1 and "has 3 partitions" in caplog.text
+    assert [capped.wire.partitions() for _ in range(2)] == [2, 2]
+    assert caplog.text.count("warning[partitions-capped]") == 2, "once more, for those who ask"
+    until(lambda: [rig.committed("g", n) for n in range(3)] == [1, 1, -1001], "only what is read is committed")
+    capped.wire.close()
+    full = rig.worker(replace(rig.options(), partitions_max=None))
+    full.has(1)
+    assert full.arrivals[0].message.id == f"{rig.topic}/2/0" and full.wire.partitions() == 3
 
 
 def test_a_coordinator_that_does_not_know_the_topic_yet_is_asked_again() -> None:

@@ -22,7 +22,7 @@ from commute.transports.mqtt import MqttWire, parse
 from commute.transports.mqtt_roles import Receiver, topic_filter, with_levels
 from commute.transports.wire import Arrival
 from tests.brokers import broker_url, kill, restart
-from tests.transports.wires import DEADLINE_S, Worker, messages, until
+from tests.transports.wires import DEADLINE_S, Worker, assert_structured, messages, until
 
 VERSIONS = ("5", "3.1.1")
 
@@ -148,6 +148,24 @@ def test_documents_on_the_wire_of_3_1_1(rig: Rig) -> None:
     document = msgspec.json.decode(got[0].payload)
     assert (document["id"], document["specversion"], document["data"]) == ("e0", "1.0", {"n": 0})
     assert worker.arrivals[0].message == event
+
+
+def test_structured_events_are_documents_that_others_read_and_we_too(rig: Rig) -> None:
+    client, got = rig.raw()
+    worker = rig.worker("5")
+    sent = [
+        Message("1", "/s", "t", 1.5, b'{"n": 1}', {"partitionkey": "k", "subject": "Grüße"}),
+        Message("2", "/s", "t", 1.5, b"\xff no json"),
+    ]
+    rig.producer("5", structured=True).send(sent).result(DEADLINE_S)
+    until(lambda: len(got) == len(worker.arrivals) == 2, "arrivals")
+    client.disconnect()
+    client.loop_stop()
+    assert [arrival.message for arrival in worker.arrivals] == sent
+    assert {getattr(each.properties, "ContentType", "") for each in got} == {"application/cloudevents+json"}
+    assert not any(hasattr(each.properties, "UserProperty") for each in got)
+    assert_structured(bytes(got[0].payload), bytes(got[1].payload))
+    assert parse("mqtt://h/a?content=structured").structured and not parse("mqtt://h/a?content=binary").structured
 
 
 def test_to_is_a_topic_and_a_filter_is_none(rig: Rig) -> None:

@@ -20,10 +20,10 @@ import pytest
 from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.transports.base import Message
-from commute.transports.rabbitmq import RabbitmqWire
+from commute.transports.rabbitmq import RabbitmqWire, parse
 from tests.brokers import broker_url, kill, killable, restart
 from tests.transports.rabbitmq_rig import Rig
-from tests.transports.wires import DEADLINE_S, messages, names, until
+from tests.transports.wires import DEADLINE_S, assert_structured, messages, names, until
 
 both_kinds = pytest.mark.parametrize("kind", ["quorum", "classic"])
 
@@ -433,3 +433,27 @@ def test_a_broker_that_is_not_there_or_refuses_the_user_is_said(rig: Rig) -> Non
         with pytest.raises(UsageError, match="refuses the user or the virtual host") as refused:
             RabbitmqWire(replace(rig.options(), **wrong)).connect()  # type: ignore[arg-type]
         assert "s3cret" not in str(refused.value)
+
+
+def test_structured_events_are_documents_that_others_read_and_we_too(rig: Rig) -> None:
+    sent = [
+        Message("1", "/s", "t", 1.5, b'{"n": 1}', {"partitionkey": "k", "subject": "Grüße"}),
+        Message("2", "/s", "t", 1.5, b"\xff no json"),
+    ]
+    channel = rig.channel()
+    sender = rig.sender(parse(f"{rig.base}/?queue={rig.queue}&content=structured"))
+    sender.send(sent).result(DEADLINE_S)
+    found = list(itertools.islice(channel.consume(rig.queue, auto_ack=True, inactivity_timeout=DEADLINE_S), 2))
+    channel.cancel()
+    sender.send(sent).result(DEADLINE_S)
+    assert {(each[1].content_type, *(each[1].headers or {})) for each in found} == {("application/cloudevents+json",)}
+    assert [each[1].message_id for each in found] == ["1", "2"]
+    assert_structured(*(each[2] for each in found))
+    worker = rig.worker()
+    until(lambda: len(worker.arrivals) == 2, "arrivals")
+    assert [arrival.message for arrival in worker.arrivals] == sent
+
+
+def test_another_content_is_refused() -> None:
+    with pytest.raises(UsageError, match="content is binary or structured"):
+        parse("amqp://127.0.0.1/?content=json")

@@ -18,7 +18,7 @@ from commute.cli.changes import changes_of
 from commute.cli.output import clean, plural, say, say_json, table
 from commute.cli.picture import draw_asked, picture_option
 from commute.cli.place import app_options, json_option, open_place
-from commute.cli.reading import Bar, assumption_options, log_options, taken_as
+from commute.cli.reading import NOT_KNOWN, Bar, assumption_options, log_options, taken_as
 from commute.cli.target import is_target, is_url, load
 from commute.cli.workloads import Source, measured, of_app_log, of_broker, of_log
 from commute.errors import UsageError
@@ -188,7 +188,7 @@ def _say(found: Advice, source: Source, app: App[Any] | None, assumed: str, top:
     if found.known:
         _say_figures(found, app, top)
     else:
-        say("  speed-up   not known: no field is known to be a key")
+        say(f"  speed-up   {NOT_KNOWN}")
         say()
     say("In short")
     for text in found.verdict:

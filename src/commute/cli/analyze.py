@@ -18,7 +18,7 @@ from commute.analysis.workload import family_name
 from commute.cli.output import clean, note, plural, say, say_json, table
 from commute.cli.picture import draw_asked, picture_option
 from commute.cli.place import json_option
-from commute.cli.reading import Bar, assumption_options, log_name, log_options, taken_as
+from commute.cli.reading import NOT_KNOWN, Bar, assumption_options, log_name, log_options, taken_as
 from commute.cli.workloads import of_log
 from commute.errors import UsageError
 from commute.logs import Log, LogOptions
@@ -114,7 +114,7 @@ def _say(log: str, known: Log, found: Analysis, assumed: str) -> None:
     if found.known:
         _say_figures(found)
     else:
-        say("  bound               not known: no field is known to be a key")
+        say(f"  bound               {NOT_KNOWN}")
         say()
     if fields := [key for key in found.keys if key.candidate][:KEYS_SHOWN_MAX]:
         body = [

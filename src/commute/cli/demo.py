@@ -141,11 +141,9 @@ def _say(found: Comparison, concurrency: int) -> None:
         say(f"  {plural(found.dead, 'dead letter')}")
     chain = found.bounds.chain_key()
     through = "" if chain is None else f": {clean(chain[0])}"
-    most = min(report.bound, concurrency)
-    why = "bound" if report.bound <= concurrency else f"{concurrency} at once; the bound is {report.bound:.1f}"
     say(
-        f"{'speed-up':{MARGIN}}{report.speedup:.1f} x of at most {most:.1f} x ({why}; the longest chain has "
-        f"{plural(found.bounds.chain_events, 'event')}{through}); efficiency {report.efficiency:.2f}"
+        f"{'speed-up':{MARGIN}}{report.speedup:.1f} x of at most {report.bound:.1f} x ({concurrency} at once; the "
+        f"longest chain has {plural(found.bounds.chain_events, 'event')}{through}); efficiency {report.efficiency:.2f}"
     )
     _say_relations()
     apart, together = independent_pairs(one_order=False), independent_pairs(one_order=True)

@@ -11,6 +11,7 @@ import click
 from commute.cli.commands import NO, UNREACHABLE, YES
 from commute.cli.output import clean, paint, plural, say, say_json
 from commute.cli.place import app_options, json_option
+from commute.cli.sharing import sharing
 from commute.cli.target import is_url, load
 from commute.errors import NotReachableError, UsageError
 from commute.link import BrokerUrl, examine, examine_store, is_postgres, parse_db, parse_url
@@ -70,10 +71,10 @@ def doctor(
     else:
         app, _ = load(target, app_dir)
         app.override(broker=broker, db=db, group=group)
-        url, store, reader = app.url, app.db, app.name
+        url, store, reader, group = app.url, app.db, app.name, app.group
     if create and not _created(store, sql=sql):
         return
-    parts = list(_parts(url, store, reader))
+    parts = list(_parts(url, store, reader, group))
     findings = [finding for part in parts for finding in part.findings]
     problems = sum(finding.level == "problem" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
@@ -104,7 +105,7 @@ def _created(store: BrokerUrl | None, *, sql: bool) -> bool:
     return True
 
 
-def _parts(url: BrokerUrl | None, store: BrokerUrl | None, reader: str | None) -> Iterator[_Part]:
+def _parts(url: BrokerUrl | None, store: BrokerUrl | None, reader: str | None, group: str | None) -> Iterator[_Part]:
     """The broker, and the store where that is another place; each looked at when it is asked for."""
     path = None if store is None else store.path
     if url is None:
@@ -119,6 +120,8 @@ def _parts(url: BrokerUrl | None, store: BrokerUrl | None, reader: str | None) -
         return
     beside = _Part("store", store.text)
     beside.look(lambda: examine_store(path, url.stream))
+    if group is not None and broker.reachable and not any(each.level == "problem" for each in beside.findings):
+        beside.look(lambda: [*beside.findings, *sharing(url, path, group)])
     yield beside
 
 

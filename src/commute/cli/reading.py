@@ -14,6 +14,7 @@ from commute.errors import UsageError
 from commute.logs import Log, LogOptions, read_log
 
 PROBLEMS_SHOWN_MAX = 5
+NOT_KNOWN = "not known: no field is known to be a key"  # a bound, of a log in which no event names one
 
 _OPTIONS = (
     ("key", "FIELD", "This field of each event is a key; repeatable."),

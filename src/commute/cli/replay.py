@@ -17,6 +17,7 @@ from commute.cli.dependence import related
 from commute.cli.output import clean, note, paint, plural, say, say_json
 from commute.cli.picture import cell, draw_asked, picture_option
 from commute.cli.reading import (
+    NOT_KNOWN,
     PROBLEMS_SHOWN_MAX,
     Bar,
     assumption_options,
@@ -174,9 +175,12 @@ def _say(name: str, log: Log, replayed: Replayed, assumed: str) -> None:
     at_once = plural(report.concurrency, "handler")
     say(f"{log_name(name)}: {log.format}, {plural(report.events, 'event')}, {at_once} at once")
     say(f"  taken as            {assumed}")
-    say(f"  longest chain       {plural(report.chain_events, 'dependent event')}{through}")
-    bound = _ratio(report.bound)
-    say(f"  bound               {bound}: no number of workers can do better where all events take equally long")
+    if report.chain_events is None or report.bound is None:
+        say(f"  bound               {NOT_KNOWN}")
+    else:
+        say(f"  longest chain       {plural(report.chain_events, 'dependent event')}{through}")
+        bound = _ratio(report.bound)
+        say(f"  bound               {bound}: no number of workers can do better where all events take equally long")
     say(f"  lower bound         {report.lower_bound_s:.3f} s at {report.concurrency} at once")
     say(f"  makespan            {report.makespan_s:.3f} s    efficiency {report.efficiency:.2f}")
     say(f"  speed-up            {_ratio(report.speedup)} over one at a time, by the service times measured")

@@ -23,6 +23,7 @@ from commute.derive.knowledge import Declaration, Knowledge
 from commute.derive.rawsql import DDL
 from commute.derive.routing import Route, choose, keys
 from commute.derive.run import Effect, Everything, KeyAccess, Plugin, Run, TableAccess
+from commute.derive.state import is_container
 from commute.derive.values import Const, Handle, Items, Live, Value
 from commute.footprints.vocabulary import family
 from commute.handler import Handler, HandlerEvent
@@ -33,11 +34,22 @@ PASSES = 4  # until what changes is known
 
 
 @dataclass(frozen=True, slots=True)
+class Container:
+    """A dict, a list, a set or a deque of the program, and what keys call it below ``state``."""
+
+    name: str
+    thing: object
+
+
+@dataclass(frozen=True, slots=True)
 class Derived:
-    """What was derived of an app: by handler and event type, and the route of each table."""
+    """What was derived of an app: by handler and event type, the route of each table, and the containers of the program
+    that its handlers meet; `changing` are the paths of the program's state that some handler writes."""
 
     found: dict[tuple[str, str], Derivation]
     routes: dict[str, Route]
+    containers: tuple[Container, ...] = ()
+    changing: frozenset[tuple[str, ...]] = frozenset()
 
     def declared(self, handler: Handler, event: HandlerEvent) -> HandlerEvent:
         """The event of a handler with its derived footprint."""
@@ -94,7 +106,12 @@ def derive(
     code = "".join(f"{handler.name}{handler.function.__code__.co_code!r}" for handler in handlers)
     stamp = hashlib.blake2b(f"{code}{knowledge.schema.version}".encode(), digest_size=8).hexdigest()
     derived = {place: _derivation(found, routes, knowledge, stamp) for place, found in effects.items()}
-    return Derived(derived, routes)
+    return Derived(derived, routes, _containers(knowledge), frozenset(knowledge.changing))
+
+
+def _containers(knowledge: Knowledge) -> tuple[Container, ...]:
+    named = {knowledge.names[id(one)]: one for one in knowledge.kept if id(one) in knowledge.names}
+    return tuple(Container(name, thing) for name, thing in named.items() if is_container(thing))
 
 
 def _effects(knowledge: Knowledge, plugins: Sequence[Plugin], handler: Handler, event: HandlerEvent) -> list[Effect]:

@@ -43,6 +43,9 @@ _PLAIN = (str, int, float, bool, bytes, type(None), complex, type(Ellipsis))
 
 def wrap(run: Run, thing: object) -> Value:
     """A live object as a value: constants as such, what a plug-in knows as its handle, all else as it is."""
+    from commute.derive.state import unwatched
+
+    thing = unwatched(thing)
     if isinstance(thing, _PLAIN) and not isinstance(thing, enum.Enum):
         return Const(thing)
     if isinstance(thing, enum.Enum):

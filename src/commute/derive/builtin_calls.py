@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from commute.derive import expressions, library
-from commute.derive.asked import HASH, SORT, ask
+from commute.derive.asked import HASH, SORT, ask, read_as_whole
 from commute.derive.attributes import class_attribute, get, has_method, wrap
 from commute.derive.comprehensions import EACH_MAX
 from commute.derive.conditions import is_instance
@@ -249,6 +249,22 @@ def _same(index: int) -> Answer:
     return same
 
 
+def _copied(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
+    """What is copied is looked at, with all that is in it; the copy is taken for the thing itself."""
+    seen: set[int] = set()
+    left = list(options(_of(0, arguments)))
+    while left:
+        one = left.pop()
+        if isinstance(one, Live) and isinstance(one.value, dict | list | set) and id(one.value) not in seen:
+            seen.add(id(one.value))
+            live_read(run, one, None, where)
+            inside = one.value.values() if isinstance(one.value, dict) else one.value
+            left += [Live(inner) for inner in inside if isinstance(inner, dict | list | set)]
+        elif isinstance(one, Live):
+            read_as_whole(run, one, where)
+    return _of(0, arguments)
+
+
 def _gather(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
     known = [value for value in arguments if not (isinstance(value, Handle) and value.kind == "spread")]
     loose = [value.about["of"] for value in arguments if isinstance(value, Handle) and value.kind == "spread"]
@@ -345,7 +361,7 @@ _TABLE: dict[Any, Answer] = {
     asyncio.create_task: _same(0), asyncio.ensure_future: _same(0), asyncio.run: _same(0),
     asyncio.TaskGroup: lambda *_: Handle("context", {"value": Handle("loop")}),
     asyncio.get_running_loop: lambda *_: Handle("loop"), asyncio.get_event_loop: lambda *_: Handle("loop"),
-    copy.copy: _same(0), copy.deepcopy: _same(0), typing.cast: _same(1), dataclasses.replace: _replaced,
+    copy.copy: _copied, copy.deepcopy: _copied, typing.cast: _same(1), dataclasses.replace: _replaced,
     itertools.chain: _chained, itertools.chain.from_iterable: _flat, itertools.islice: _collect("iterator"),
     itertools.cycle: _collect("iterator"), itertools.starmap: _starred,
     heapq.heappush: _pushed, heapq.heappop: _one_of, bisect.insort: _pushed,

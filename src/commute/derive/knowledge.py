@@ -39,16 +39,23 @@ class Knowledge:
     setting_up: dict[object, int] = field(default_factory=dict)  # functions that it is running now
     schema_for: Callable[[object], Schema | None] = lambda thing: None
 
-    def name_of(self, thing: object) -> str:
-        """One name for each object that outlives a handler: of its class, numbered."""
+    def name_of(self, thing: object, place: str | None = None) -> str:
+        """One name for each object that outlives a handler: of the `place` where it was met first, if that is said,
+        else of its class, numbered."""
         known = self.names.get(id(thing))
         if known is None:
             kind = type(thing)
             base = f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__
-            if isinstance(thing, type):
+            if place is not None:
+                base = place
+            elif isinstance(thing, type):
                 base = f"{thing.__module__}.{thing.__qualname__}"
-            used = sum(name.partition("#")[0] == base for name in self.names.values())
-            known = self.names[id(thing)] = base if not used else f"{base}#{used + 1}"
+            taken, number = set(self.names.values()), 1
+            known = base
+            while known in taken:
+                number += 1
+                known = f"{base}#{number}"
+            self.names[id(thing)] = known
             self.kept.append(thing)
         return known
 

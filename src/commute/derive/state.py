@@ -2,6 +2,10 @@
 
 Such an object is a key, ``state/NAME``, with the item or attribute below it. Reading what no handler of the app
 writes is no access; that is known when all handlers have been run (`application`).
+
+A container is called by the place where it is met first: ``state/shop.cache`` is what the global ``cache`` of the
+module ``shop`` holds. That the global is set to another one is an access to ``state/shop/cache``, so that who looks at
+one entry does not wait for who sets another one. `observe.shared` sees the same names while handlers run.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import ast
 import builtins
 import inspect
 import types
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -21,6 +26,19 @@ from commute.derive.writers import attribute_later, fill, global_later
 STATE = "state"
 VALUES_MAX = 16  # of a live container, any of which may be meant
 MUTABLE = (dict, list, set, bytearray)
+_NAMED = (dict, list, set, deque)  # by their place
+
+
+class Watched:
+    """A container that somebody watches (`observe.shared`) in the place of `commute_original`."""
+
+    __slots__ = ()
+    commute_original: Any
+
+
+def unwatched(thing: Any) -> Any:
+    """The container that is read in the code."""
+    return thing.commute_original if isinstance(thing, Watched) else thing
 
 
 def global_value(run: Run, frame: Frame, name: str, where: str) -> Value:
@@ -45,8 +63,10 @@ def global_of(run: Run, names: dict[str, Any], name: str, where: str) -> Value |
         if name not in rebound(str(names.get("__name__", ""))):
             return either(own)
         return either([*own, later if later is not None else Unknown(f"{name} has no value yet")])
-    thing = names[name]
-    path = (Const(STATE), Const(f"{names.get('__name__')}.{name}"))
+    thing = unwatched(names[name])
+    path = _binding(names, name)
+    if isinstance(thing, _NAMED):
+        run.knowledge.name_of(thing, f"{names.get('__name__')}.{name}")
     if not isinstance(thing, types.ModuleType | types.FunctionType | type):
         run.add(KeyAccess("read", path, where))
         if isinstance(thing, _PLAIN) and run.knowledge.changes(path):
@@ -83,6 +103,18 @@ def rebound(module: str) -> frozenset[str]:
     return frozenset(name for node in nodes if isinstance(node, ast.Global) for name in node.names)
 
 
+def _binding(names: Mapping[str, Any], name: str) -> tuple[Value, ...]:
+    """The key of a global itself: what it is set to, not what is inside of that."""
+    if isinstance(names.get(name), _NAMED):
+        return Const(STATE), Const(names.get("__name__")), Const(name)
+    return Const(STATE), Const(f"{names.get('__name__')}.{name}")
+
+
+def is_container(thing: object) -> bool:
+    """Whether a live object is one that is called by its place, of a class of Python's own."""
+    return isinstance(thing, _NAMED) and type(thing).__module__ in ("builtins", "collections")
+
+
 def set_global(run: Run, frame: Frame, name: str, value: Value, where: str) -> None:
     """A global is set. What is put there is found again by `writers`; a function or class in the place of another one
     is not followed."""
@@ -91,7 +123,7 @@ def set_global(run: Run, frame: Frame, name: str, value: Value, where: str) -> N
     if isinstance(frame.globals.get(name), type | types.FunctionType):
         run.widen(f"{name} is put in the place of another one while the program runs", where)
     if not first_made(run, frame.globals.get(name), value):
-        run.add(KeyAccess("write", (Const(STATE), Const(f"{frame.globals.get('__name__')}.{name}")), where))
+        run.add(KeyAccess("write", _binding(frame.globals, name), where))
 
 
 def first_made(run: Run, now: object, value: Value) -> bool:
@@ -116,7 +148,7 @@ def live_read(run: Run, value: Live, key: Value | None, where: str) -> Value | N
 
     thing = value.value
     if isinstance(thing, MUTABLE):
-        run.add(KeyAccess("read", _below(path_of(run, thing), key), where))
+        run.add(KeyAccess("read", _inside(run, thing, key), where))
     elif isinstance(thing, tuple | frozenset | range | types.MappingProxyType):
         pass
     elif isinstance(thing, type):
@@ -198,10 +230,12 @@ def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
     method = has_method(type(thing), "__getitem__")
     if method is not None:
         return run.call(Live(method), [value, key], {}, where)
+    if isinstance(thing, defaultdict) and thing.default_factory is not None:  # what is not there is made, and put there
+        run.add(KeyAccess("write", _inside(run, thing, key), where))
     if isinstance(thing, Mapping) and isinstance(key, Const | Live):
         run_key = key.value
         if isinstance(thing, MUTABLE):
-            path = _below(path_of(run, thing), key)
+            path = _inside(run, thing, key)
             run.add(KeyAccess("read", path, where))
             if run.knowledge.changes(path):
                 return changing(run, thing, _values(thing))
@@ -227,6 +261,9 @@ def live_attribute(run: Run, value: Live, name: str, thing: Any, where: str) -> 
     if isinstance(thing, types.FunctionType) and isinstance(value.value, type):
         return Live(thing)
     path = (*path_of(run, value.value), Const(name))
+    thing = unwatched(thing)
+    if isinstance(thing, _NAMED):
+        run.knowledge.name_of(thing, f"{run.knowledge.name_of(value.value)}.{name}")
     run.add(KeyAccess("read", path, where))
     own, certain = run.own_at((id(value.value), name))
     if certain:
@@ -260,7 +297,7 @@ def set_live(run: Run, value: Live, key: Value | str | None, where: str) -> None
         name = key if isinstance(key, str) else ""
         held = thing.__dict__.get(name)
         if name in thing.__dict__ and not callable(held) and not hasattr(type(held), "__get__"):
-            path = path_of(run, thing) if isinstance(thing, type) else (Const(STATE), Const(f"{thing.__name__}.{name}"))
+            path = path_of(run, thing) if isinstance(thing, type) else _binding(thing.__dict__, name)
             run.add(KeyAccess("write", (*path, Const(name)) if isinstance(thing, type) else path, where))
             return
         run.widen(f"{getattr(thing, '__name__', thing)} is changed while the program runs", where)
@@ -273,7 +310,13 @@ def set_live(run: Run, value: Live, key: Value | str | None, where: str) -> None
     if method is not None:
         run.call(Live(method), [value, at or Data(), Data()], {}, where)
         return
-    run.add(KeyAccess("write", _below(path_of(run, thing), at), where))
+    run.add(KeyAccess("write", _inside(run, thing, at), where))
+
+
+def _inside(run: Run, thing: object, key: Value | None) -> tuple[Value, ...]:
+    """The key of an item or an attribute. Of a list there is the whole alone: an element has several indexes, and is
+    looked for by its value too."""
+    return _below(path_of(run, thing), None if isinstance(thing, list | bytearray) else key)
 
 
 def _below(path: tuple[Value, ...], key: Value | None) -> tuple[Value, ...]:

@@ -122,6 +122,8 @@ class Builder:
         self.unit = unit
         self._events: list[LogEvent] = []
         self._clock = Clock(time_format)
+        # What no time could be read under, for the notes.
+        self._asked = "" if time_format is None else f" as --time-format {time_format!r} says"
         # The same few types and objects occur over and over: one copy of each.
         self._types: dict[str, str] = {}
         self._touched: dict[Touched, Touched] = {}
@@ -189,11 +191,12 @@ class Builder:
             self.note(f"times are written {shape}")
         if missing and len(missing) == len(events):
             given = next((time for _, time in missing if time is not None), None)
-            why = "no times" if given is None else f"no readable time (such as {excerpt(given)!r})"
+            why = "no times" if given is None else f"no readable time{self._asked} (such as {excerpt(given)!r})"
             self.note(f"{why}: events keep the sequence of the file")
         elif missing:
             shown = examples((f"{self.unit} {n}: {excerpt(t)!r}" for n, t in missing), len(missing))
-            self.note(f"{len(missing)} of {len(events)} events have no readable time and come first ({shown})")
+            self.note(f"{len(missing)} of {len(events)} events have no readable time{self._asked} and come "
+                      f"first ({shown})")  # fmt: skip
         late, latest = 0, float("-inf")
         for event in events:
             if event.time_s is not None:

@@ -38,7 +38,7 @@ _SAMPLE_TEXTS = 200
 class Clock:
     """Reads the times of one log. `read` each in turn, then take `scaled`; `shape` is what it found, "" for none.
 
-    `time_format`: how times are written, as of strptime; then only these are read.
+    `time_format`: how times are written, as of strptime; then only these are read, numbers (20240131) too.
     """
 
     def __init__(self, time_format: str | None = None) -> None:
@@ -51,10 +51,11 @@ class Clock:
         """The time in seconds, or None if it cannot be read. A number, or a text of another shape, is remembered under
         `index`: what it means is known only at the end. Cost: about a microsecond."""
         given: str | int | float
+        if self._format is not None:
+            readable = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+            return _formatted_s(str(value).strip(), self._format) if readable else None
         if isinstance(value, str):
             given = value.strip()
-            if self._format is not None:
-                return _formatted_s(given, self._format)
             if not _NUMBER.fullmatch(given):
                 found_s = _iso_s(given)
                 if found_s is None and _HAS_DATE.search(given):

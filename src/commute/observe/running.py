@@ -27,6 +27,11 @@ _LIBRARIES = (
     "asyncio",
     "threading",
     "concurrent",
+    "copy",
+    "json",
+    "pickle",
+    "collections",
+    "heapq",
 )
 
 _FOREIGN: dict[str, bool] = {}  # files that are not the application's

@@ -9,7 +9,7 @@ Nothing is changed in the runtime but while somebody watches. What runs in other
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from commute.observe.cover import covers
 from commute.observe.declaration import declaration, leaves
 from commute.observe.naming import Spelling, normal_or_none, path
 from commute.observe.running import Attempts, Place, Running, here
+from commute.observe.state import State
 from commute.observe.tables import Ask, Catalogue, Names
 from commute.sql.parse import summarize
 from commute.sql.statement import Touch
@@ -103,6 +104,7 @@ class Watch:
         self._spellings: dict[str, dict[str, Spelling]] = {}  # by what the tables are, and text
         self._refuse = refuse
         self._keep = keep
+        self._state = State(app)
 
     @property
     def observed(self) -> list[Observation]:
@@ -113,6 +115,10 @@ class Watch:
     def undeclared(self) -> list[Undeclared]:
         """In the sequence in which they were met, the first `UNDECLARED_MAX`."""
         return list(self._undeclared.values())
+
+    def containers(self) -> AbstractContextManager[None]:
+        """Until the end, the dicts and lists of the program are such as can be watched."""
+        return self._state.seen()
 
     def forget(self) -> None:
         """Nothing has been seen until now."""
@@ -183,6 +189,17 @@ class Watch:
         if not covers(now.modes, *access):
             self._miss(access, now)
 
+    def shared(self, container: object, mode: str, key: object) -> None:
+        """A container of the program is about to be touched. Raises UndeclaredAccessError."""
+        now = self._running.now() if self._state.knows(container) else None
+        access = None if now is None else self._state.access(container, mode, key)
+        if now is None or access is None:
+            return
+        if self._keep and access not in now.seen:
+            self._note(access, now, here())
+        if not covers(now.modes, *access):
+            self._miss(access, now)
+
     def anything(self) -> None:
         """Something is about to be done that may touch anything. Raises UndeclaredAccessError."""
         self.key(EVERYTHING[0])
@@ -225,11 +242,12 @@ def watching(app: App[Any], *, refuse: bool = False, keep: bool = False, share: 
     """Watch the handlers of `app` until the end: a `share` of their attempts, None for all; `refuse` undeclared
     accesses, `keep` all that is observed."""
     watch = Watch(app, refuse=refuse, keep=keep, share=share)
-    watches.enter(watch, TRACERS)
-    try:
-        yield watch
-    finally:
-        watches.leave(watch)
+    with watch.containers():
+        watches.enter(watch, TRACERS)
+        try:
+            yield watch
+        finally:
+            watches.leave(watch)
 
 
 @contextmanager

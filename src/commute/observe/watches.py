@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from commute.observe.tables import Ask, Catalogue
 
@@ -27,6 +27,8 @@ Undo = Callable[[], None]
 Tracer = Callable[[], Undo | None]  # changes its places, None where their library is not loaded
 
 ASKING: ContextVar[bool] = ContextVar("commute_asking", default=False)  # a watch asks the database itself
+
+WHOLE: Final = object()  # in the place of a key
 
 _lock = threading.Lock()
 _open: tuple[Watch, ...] = ()
@@ -93,6 +95,12 @@ def key(access: Access) -> None:
     """Something that is no table is about to be touched. Raises UndeclaredAccessError."""
     for watch in () if ASKING.get() else _open:
         watch.key(access)
+
+
+def shared(container: object, mode: str, key: object = WHOLE) -> None:
+    """A container of the program is about to be touched, at one key or as a whole. Raises UndeclaredAccessError."""
+    for watch in () if ASKING.get() else _open:
+        watch.shared(container, mode, key)
 
 
 def all_of(undone: Sequence[Undo]) -> Undo:

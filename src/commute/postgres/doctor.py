@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from commute.errors import NotReachableError, UsageError
 from commute.postgres.address import Address, parse
 from commute.postgres.connection import Settings, client
 from commute.postgres.store import VERSION
@@ -12,13 +13,23 @@ from commute.transports.finding import Finding, good, problem, warning
 
 _OLDEST = 130_000  # PostgreSQL 13
 _CLOCK_S_MAX = 2.0
+_REFUSED = "FATAL:"
 _CONNECTIONS_MIN = 20  # that should be free: each worker takes some for blocks and reading
 
 
 def examine(url: str) -> list[Finding]:
-    """Blocks for a moment. Raises UsageError (``db-url``, ``no-extra``), NotReachableError."""
+    """Blocks for a moment. Raises UsageError (``db-url``: also of a user, password or database that is refused,
+    ``no-extra``), NotReachableError."""
     address = parse(url)
-    connection = Settings(address, transaction_s_max=5.0, vanished_s=15.0).connect()
+    try:
+        connection = Settings(address, transaction_s_max=5.0, vanished_s=15.0).connect()
+    except NotReachableError as error:
+        # The client library gives no code of what the server said, and whoever is refused has reached it.
+        _, _, said = str(error).partition(_REFUSED)
+        if not said:
+            raise
+        raise UsageError(f"{address.shown} refuses the connection ({said.strip()}): look at user, password, database "
+                         "and the server's pg_hba.conf", slug="db-url") from error  # fmt: skip
     try:
         raw = connection.raw
         return [*_server(raw), *_tables(raw, address), *_clock(raw)]

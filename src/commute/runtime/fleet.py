@@ -68,8 +68,8 @@ class Fleet:
         self.workers = [
             Worker(
                 replace(
-                    plan, partition=n, stream=part_name(plan.stream, n), concurrency=self._each(len(self._share)),
-                    lifespan=None,
+                    plan, partition=n, partitions=partitions, stream=part_name(plan.stream, n),
+                    concurrency=self._each(len(self._share)), lifespan=None,
                 ),
                 link, may_take=partial(self._may_take, n), **how,
             )

@@ -28,6 +28,7 @@ from commute.store.records import Buried, Ended, Finished, Paused
 if TYPE_CHECKING:
     from commute.database import Connection
     from commute.runtime.engine import Engine
+    from commute.runtime.misplaced import Misplaced
     from commute.transports.base import Delivery, Message
 
 LOGGER = logging.getLogger("commute")
@@ -40,10 +41,13 @@ YIELD_EVENTS = 100  # deliveries taken in between two turns given to the handler
 class Intake:
     """The one coroutine that takes deliveries in."""
 
-    def __init__(self, engine: Engine, reader: Connection, fingerprint: str) -> None:
+    def __init__(
+        self, engine: Engine, reader: Connection, fingerprint: str, misplaced: Misplaced | None = None
+    ) -> None:
         self._engine = engine
         self._reader = reader
         self._fingerprint = fingerprint
+        self._misplaced = misplaced
         self._rereads = engine.transport.features.rereads
         self.handled: dict[tuple[int, int], list[str]] | None = None  # what earlier lives have done; None: ask for it
         self.taken = 0
@@ -152,6 +156,8 @@ class Intake:
         except RejectedError as error:
             self._reject(partition, delivery, error)
             return
+        if self._misplaced is not None:
+            self._misplaced.look(message, position)
         if partition.rejects:
             partition.accepted()
         entry = Entry(partition, position, message, kind, delivery.handle, self._now_s)

@@ -17,8 +17,8 @@ from commute.transports.base import part_name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One app as its worker sees it. `source` is the CloudEvents source of what it publishes; `partition` the one that
-    this engine owns, None: all of the stream; `label` tells the partition label of an event by type and data, None:
-    nobody asks for it."""
+    this engine owns of `partitions`, None: all of the stream; `label` tells the partition label of an event by type and
+    data, None: nobody asks for it."""
 
     name: str
     group: str
@@ -31,6 +31,7 @@ class Plan:
     encode: Callable[[object], tuple[str, bytes]]
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
     partition: int | None = None
+    partitions: int = 1
     label: Callable[[str, bytes], str | None] | None = None
 
     @property

@@ -22,6 +22,7 @@ from commute.runtime.entry import Failures
 from commute.runtime.failing import Failing
 from commute.runtime.intake import Intake
 from commute.runtime.kinds import Kinds
+from commute.runtime.misplaced import looks
 from commute.runtime.outbox import Place
 from commute.runtime.partition import Partition
 from commute.runtime.plan import Plan
@@ -110,7 +111,7 @@ class Session:
                 blocks_apart=file.blocks_apart, inline_threads=around.inline_threads,
             )
         )  # fmt: skip
-        self.intake = Intake(engine, self._reader, plan.fingerprint())
+        self.intake = Intake(engine, self._reader, plan.fingerprint(), looks(plan))
         engine.failing = Failing(engine)
         engine.dead = Dead(engine, self.intake, self._reader)
         self.sweep = Sweep(engine)

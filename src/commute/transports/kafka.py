@@ -1,6 +1,7 @@
 """Apache Kafka, by confluent-kafka (librdkafka): a wire on one topic, with the broker's own consumer groups.
 
-    kafka://host:9092,other:9092/orders?partitions=4       made with 4 partitions where it is missing
+    kafka://host:9092,other:9092/orders?partitions=4       made with 4 partitions where it is missing; of one that has
+                                                           more, these 4 are read
     kafka://user:password@host:9093/orders                 SASL PLAIN over TLS, unless security=... and mechanism=...
                                                            say otherwise
 
@@ -31,7 +32,7 @@ from commute.cloudevents import PlainJson
 from commute.errors import NotReachableError, UsageError
 from commute.transports import kafka_claim
 from commute.transports.base import Message
-from commute.transports.kafka_client import PLAINTEXT, Health, KafkaOptions, Topics, why
+from commute.transports.kafka_client import PLAINTEXT, Health, KafkaOptions, Topics, say_capped, why
 from commute.transports.kafka_headers import PREFIX, check, whole
 from commute.transports.kafka_reading import Reading
 from commute.transports.kafka_sending import Outgoing, Sending
@@ -48,13 +49,14 @@ _PORT = 9092
 _PARTITIONS_MAX = 10_000
 _SECURITY = (PLAINTEXT, "ssl", "sasl_plaintext", "sasl_ssl")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-_GIVEN = frozenset({"partitions", "security", "mechanism", "ca_file", "instance_id"})
+_GIVEN = frozenset({"content", "partitions", "security", "mechanism", "ca_file", "instance_id"})
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _URL = re.compile(r"kafka://(?:(?P<login>[^/?#]*)@)?(?P<hosts>[^/?#@]+)(?:/(?P<topic>[^?#]*))?(?:\?(?P<query>[^#]*))?")
 _HOST = re.compile(r"(?P<name>[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _ACCEPTED = (
     "write kafka://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]/TOPIC, and of partitions=N, "
-    f"security={'|'.join(_SECURITY)}, mechanism={'|'.join(_MECHANISMS)}, ca_file and instance_id what is needed"
+    f"security={'|'.join(_SECURITY)}, mechanism={'|'.join(_MECHANISMS)}, ca_file, content=structured and "
+    "instance_id what is needed"
 )
 
 
@@ -83,11 +85,13 @@ def parse(url: str) -> KafkaOptions:
         hosts=tuple(_host(each) for each in found["hosts"].split(",")),
         stream=_checked_topic(unquote(found["topic"] or "") or "events"),
         partitions=int(count),
+        partitions_max=int(count) if "partitions" in given else None,
         security=security,
         mechanism=mechanism,
         user=unquote(user),
         password=unquote(password),
         ca_file=given.get("ca_file", ""),
+        structured=cloudevents.is_structured(given.get("content", cloudevents.CONTENTS[0]), _ACCEPTED),
         instance_id=given.get("instance_id", ""),
     )
 
@@ -155,6 +159,7 @@ class KafkaWire:
         self._clock = clock
         self._source = f"kafka:///{options.stream}"
         self._health = Health(options.shown)
+        self._capped = False  # whether it was said that not all partitions are read
         self._topics: Topics | None = None
         self._reading: Reading | None = None
         self._lock = threading.Lock()  # guards the rest
@@ -180,7 +185,13 @@ class KafkaWire:
         self._topics = topics
 
     def partitions(self) -> int:
-        return len(Topics(self._options).partitions(self._options.stream) or (0,))
+        """Those that are read; that others wait is said once."""
+        found = Topics(self._options).partitions(self._options.stream) or [0]
+        read = [number for number in found if self._options.is_read(number)]
+        if len(read) < len(found) and not self._capped:
+            self._capped = True
+            say_capped(self._options, len(found))
+        return len(read)
 
     def consume(
         self, group: str, arrived: Callable[[Sequence[Arrival]], None], *, ahead_max: int, from_end: bool = False

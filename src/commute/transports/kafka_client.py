@@ -33,12 +33,14 @@ class KafkaOptions(StreamOptions):
     hosts: tuple[str, ...]  # HOST:PORT each
     stream: str = "events"
     partitions: int = 1  # of topics that are made here
+    partitions_max: int | None = None  # that are read; those above it wait. None: all
     partition: int | None = None  # read this one alone, whoever else reads; None: those that the group is given
     security: str = PLAINTEXT
     user: str = ""
     password: str = field(default="", repr=False)
     mechanism: str = "PLAIN"  # of SASL: how the user is proved
     ca_file: str = ""  # of the authority that signed the brokers' certificates; empty: the system's
+    structured: bool = False  # events are sent as one JSON document each, not with their attributes in headers
     instance_id: str = ""  # static membership: a restart within the session changes no assignment
     session_s: float = 10.0
     metadata_every_s: float = 10.0  # how soon a reader sees partitions that are added, or its topic made anew
@@ -58,6 +60,10 @@ class KafkaOptions(StreamOptions):
         """The URL without the password."""
         user = f"{self.user}:***@" if self.user else ""
         return f"kafka://{user}{','.join(self.hosts)}/{self.stream}"
+
+    def is_read(self, partition: int) -> bool:
+        """Whether it is one of those that are read."""
+        return self.partitions_max is None or partition < self.partitions_max
 
     @property
     def labelled(self) -> bool:
@@ -90,6 +96,15 @@ class KafkaOptions(StreamOptions):
         if self.ca_file:
             configuration["ssl.ca.location"] = self.ca_file
         return configuration
+
+
+def say_capped(options: KafkaOptions, there: int) -> None:
+    """Say in the log that the topic has partitions that are not read."""
+    LOGGER.warning(
+        "warning[partitions-capped] %s has %d partitions, and ?partitions=%s in its URL says how many are read: what "
+        "is sent to the others waits there. When nothing is left to do (commute status), start without it",
+        options.shown, there, options.partitions_max,
+    )  # fmt: skip
 
 
 class Health:

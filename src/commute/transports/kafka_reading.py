@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from commute.transports.base import Message
-from commute.transports.kafka_client import Health, KafkaOptions
+from commute.transports.kafka_client import Health, KafkaOptions, say_capped
 from commute.transports.kafka_places import UNKNOWN, Place
 from commute.transports.wire import Arrival
 
@@ -319,7 +319,10 @@ class Reading:
 
     # -- partitions come and go; these are called while polling
 
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_assign(self, consumer: Consumer, given: list[TopicPartition]) -> None:
+        partitions = self._capped(given)
+        if len(partitions) < len(given):
+            say_capped(self._options, max(each.partition for each in given) + 1)
         for each in partitions:
             if each.partition in self._places:
                 self._unacked -= self._places[each.partition].drop()
@@ -362,7 +365,12 @@ class Reading:
             self._commit_and_wait([each.partition for each in partitions])
         self._on_lost(consumer, partitions)
 
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _capped(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Those that are read. The group's leader gives out the others too: they are assigned to nobody."""
+        return [each for each in partitions if self._options.is_read(each.partition)]
+
+    def _on_lost(self, consumer: Consumer, given: list[TopicPartition]) -> None:
+        partitions = self._capped(given)
         for each in partitions:
             place = self._places.pop(each.partition, None)
             self._astray.pop(each.partition, None)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from commute.errors import CommuteError, NotReachableError, UsageError
 from commute.transports.base import Message
 from commute.transports.kafka_client import Health, KafkaOptions, Topics, why
-from commute.transports.kafka_headers import row_of
+from commute.transports.kafka_headers import document_of, row_of
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, KafkaException, Producer
@@ -184,6 +184,7 @@ class Outgoing:
         if self._failed is not None:
             self._failed, self._producer = None, self._new_producer()
         producer = self._producer
+        made = document_of if self._options.structured else row_of
 
         def reported(error: KafkaError | None, _record: Record) -> None:
             if error is not None:
@@ -196,7 +197,7 @@ class Outgoing:
         try:
             self._topics.have(topic)
             for message in sending.messages:
-                key, value, headers = row_of(message)
+                key, value, headers = made(message)
                 while True:
                     try:
                         # No timestamp: Kafka's retention would delete what is imported with an old one at once.

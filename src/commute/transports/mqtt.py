@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _VERSIONS = ("5", "3.1.1")
 _ACCEPTED = (
-    "write mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC (mqtts:// for TLS), and of version=3.1.1, client_id, ca_file, "
-    "session_expiry_s and in_flight_max what is needed"
+    "write mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC (mqtts:// for TLS), and of version=3.1.1, content=structured, "
+    "client_id, ca_file, session_expiry_s and in_flight_max what is needed"
 )
 
 
@@ -72,6 +72,7 @@ class MqttOptions(StreamOptions):
     tls: bool = False
     ca_file: str = ""  # of the authority that signed the broker's certificate; empty: the system's
     version: str = "5"
+    structured: bool = False  # events are sent as one JSON document each; with 3.1.1 always
     client_id: str = ""  # of the receiving connection; empty: made of group and filter
     session_expiry_s: float = 7 * DAY_S  # how long the broker keeps messages for a worker that is away (MQTT 5)
     in_flight_max: int = 1_000  # published and not confirmed
@@ -106,7 +107,7 @@ def parse(url: str) -> MqttOptions:
         host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:
         raise UsageError(f"the port of {shown} is no number: {_ACCEPTED}", slug="broker-url") from None
-    alien = given.keys() - {"version", "client_id", "ca_file", "session_expiry_s", "in_flight_max"}
+    alien = given.keys() - {"version", "content", "client_id", "ca_file", "session_expiry_s", "in_flight_max"}
     if parts.scheme not in _PORTS or not host or not parts.path.strip("/") or alien:
         more = f" (there is no option {', '.join(sorted(alien))})" if alien else ""
         raise UsageError(f"{shown} is no MQTT URL{more}: {_ACCEPTED}", slug="broker-url")
@@ -115,6 +116,7 @@ def parse(url: str) -> MqttOptions:
         user=unquote(parts.username or ""), password=unquote(parts.password or ""),
         version=given.get("version", "5"), client_id=given.get("client_id", ""),
         ca_file=checked_ca(given.get("ca_file", "")),
+        structured=cloudevents.is_structured(given.get("content", cloudevents.CONTENTS[0]), _ACCEPTED),
     )  # fmt: skip
     topic_filter(options.stream)
     try:
@@ -254,7 +256,7 @@ class MqttWire:
         return NotReachableError(f"the connection to {self._options.shown} was closed", slug="not-reachable")
 
     def _outgoing_of(self, message: Message, topic: str, sending: Sending) -> Outgoing:
-        properties = properties_of(message) if self._options.version == "5" else None
+        properties = properties_of(message) if self._options.version == "5" and not self._options.structured else None
         payload = message.data if properties is not None else document(message)
         return Outgoing(topic, payload, properties, sending)
 

@@ -45,7 +45,7 @@ from commute.transports.rabbitmq_connection import (
     why_refused,
 )
 from commute.transports.rabbitmq_frames import Properties
-from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, death, encoded
+from commute.transports.rabbitmq_headers import PREFIX, SHORT_BYTES_MAX, death, document, encoded
 from commute.transports.rabbitmq_partitions import dealt, joined
 from commute.transports.rabbitmq_queues import EXCHANGE, Backoff, Session
 from commute.transports.trust import checked_ca
@@ -57,9 +57,9 @@ LOGGER = logging.getLogger("commute")
 _PREFIXES = (PREFIX, "cloudEvents:")
 _TIME_S_MAX = 253_402_300_799  # the last second that has a date of four digits
 _NUMBERS = ("heartbeat_s", "in_flight_max", "nack_retries_max", "partitions")
-_WORDS = ("queue", "kind", "dead_letter_exchange", "ca_file")
+_WORDS = ("queue", "kind", "content", "dead_letter_exchange", "ca_file")
 _ACCEPTED = "write amqp://USER:PASSWORD@HOST:PORT/VHOST?queue=QUEUE (or amqps://), and of kind=quorum|classic, \
-dead_letter_exchange=NAME, ca_file=FILE, {} what is needed".format(", ".join(_NUMBERS))
+content=structured, dead_letter_exchange=NAME, ca_file=FILE, {} what is needed".format(", ".join(_NUMBERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,7 @@ class RabbitmqOptions(StreamOptions):
     ca_file: str = ""  # of the authority that is trusted, PEM; empty: those of the system
     stream: str = "events"
     partitions: int = 1  # more: the stream is the queues STREAM.0, STREAM.1, ...
+    structured: bool = False  # events are sent as one JSON document each, not with their attributes in headers
     kind: str = "quorum"  # of queues that are declared here; or "classic"
     dead_letter_exchange: str = ""  # gets a copy of each event that is rejected or skipped; empty: no copies
     heartbeat_s: int = 10
@@ -150,6 +151,7 @@ def parse(url: str) -> RabbitmqOptions:
         ca_file=checked_ca(given.get("ca_file", "")),
         stream=_checked_queue(given.get("queue", "events")),
         kind=kind,
+        structured=cloudevents.is_structured(given.get("content", cloudevents.CONTENTS[0]), _ACCEPTED),
         dead_letter_exchange=_checked_exchange(given.get("dead_letter_exchange", "")),
         **numbers,
     )
@@ -287,7 +289,10 @@ class RabbitmqWire:
     ) -> Future[None]:
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()  # nobody can cancel what may be on its way
-        rows = [(encoded(message, more(message)), message.data) for message in messages]
+        if self._options.structured:
+            rows = [(encoded(each, more(each), structured=True), document(each)) for each in messages]
+        else:
+            rows = [(encoded(message, more(message)), message.data) for message in messages]
         if not rows:
             future.set_result(None)
             return future

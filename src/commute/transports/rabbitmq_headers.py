@@ -20,6 +20,7 @@ _HEADERS_BYTES_MAX = 131_072 - 64  # they go in one frame
 _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE, _MESSAGE_ID, _TIMESTAMP, _TYPE = (1 << n for n in (15, 13, 12, 7, 6, 5))
 _ALWAYS = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _TIMESTAMP
 _JSON = bytes((len(cloudevents.JSON),)) + cloudevents.JSON.encode()
+_DOCUMENT = bytes((len(cloudevents.STRUCTURED),)) + cloudevents.STRUCTURED.encode()
 _PERSISTENT = b"\x02"
 _flags = struct.Struct(">H").pack
 _long = struct.Struct(">L").pack
@@ -44,12 +45,12 @@ class Encoded:
         return [self._encoded]
 
 
-def encoded(message: Message, more: bytes = b"") -> Encoded:
-    """The properties of `message`, persistent; `more`: further entries of its headers' table. Raises UsageError
-    (``too-large``, ``invalid-text``)."""
+def encoded(message: Message, more: bytes = b"", *, structured: bool = False) -> Encoded:
+    """The properties of `message`, persistent; `more`: further entries of its headers' table; `structured`: its
+    attributes are in its body. Raises UsageError (``too-large``, ``invalid-text``)."""
     flags, size_bytes = _ALWAYS, len(more)
     table: list[bytes] = [more]
-    headers = cloudevents.headers_of(message, PREFIX)
+    headers = {} if structured else cloudevents.headers_of(message, PREFIX)
     try:
         for name, value in headers.items():
             start, text = _header(name), value.encode()
@@ -68,12 +69,21 @@ def encoded(message: Message, more: bytes = b"") -> Encoded:
     if len(type_) <= SHORT_BYTES_MAX:
         flags |= _TYPE
         table += (bytes((len(type_),)), type_)
-    made = Encoded(b"".join((_flags(flags), _JSON, _long(size_bytes), *table)))
+    made = Encoded(b"".join((_flags(flags), _DOCUMENT if structured else _JSON, _long(size_bytes), *table)))
     if made.size_bytes > _HEADERS_BYTES_MAX:
         raise UsageError(f"the attributes of the event {message.id!r} have {made.size_bytes} bytes, and "
                          f"RabbitMQ takes {_HEADERS_BYTES_MAX}: move some into its data",
                          slug="too-large")  # fmt: skip
     return made
+
+
+def document(message: Message) -> bytes:
+    """The message as one JSON document. Raises UsageError (``invalid-text``)."""
+    try:
+        return cloudevents.structured(message)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the event {message.id!r} cannot be sent to RabbitMQ: {error!r}; repair its text",
+                         slug="invalid-text") from None  # fmt: skip
 
 
 def death(message: Message, queue: str) -> bytes:
