@@ -11,6 +11,7 @@ from commute.testing.conformance import Check, Harness, checks
 from commute.transports.base import Features, Transport
 from commute.transports.memory import MemoryBroker, MemoryTransport
 from commute.transports.sqlite import SqliteTransport
+from tests.transports.measured import measured
 
 
 class Memory:
@@ -60,13 +61,14 @@ def sqlite(tmp_path: Path) -> Iterator[Harness]:
 
 @pytest.mark.parametrize("check", checks(MemoryTransport.features), ids=lambda check: check.__name__)
 def test_memory(check: Check, memory: Harness) -> None:
-    asyncio.run(_run(check, memory))
+    asyncio.run(_run(check, "memory", memory))
 
 
 @pytest.mark.parametrize("check", checks(SqliteTransport.features), ids=lambda check: check.__name__)
 def test_sqlite(check: Check, sqlite: Harness) -> None:
-    asyncio.run(_run(check, sqlite))
+    asyncio.run(_run(check, "sqlite", sqlite))
 
 
-async def _run(check: Check, harness: Harness) -> None:
-    await check(harness)
+async def _run(check: Check, name: str, harness: Harness) -> None:
+    with measured(name, check.__name__):
+        await check(harness)

@@ -14,6 +14,7 @@ from commute.link import Link, discard, features, parse_url, with_stream
 from commute.testing.conformance import Check, checks
 from commute.transports.base import Features, Transport
 from tests.brokers import broker_url
+from tests.transports.measured import measured
 
 READER = "conformance"
 SAMPLES = {  # a URL of each kind; what the transport promises is known without a server
@@ -89,6 +90,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 )
 def test_server(server: Server, check: Check) -> None:
     async def run() -> None:
-        await check(server)
+        with measured(server.name, check.__name__):
+            await check(server)
 
     asyncio.run(run())

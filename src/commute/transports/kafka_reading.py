@@ -100,6 +100,8 @@ class Reading:
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(options.session_s * 1_000),
             "heartbeat.interval.ms": int(options.session_s * 1_000 / 4),
+            # By then the partitions are another's: a connection that nobody hears is not worth librdkafka's minute.
+            "socket.timeout.ms": int(options.session_s * 1_000),
             "topic.metadata.refresh.interval.ms": int(options.metadata_every_s * 1_000),
             # Pausing throws away what was fetched ahead, so that is kept small.
             "queued.max.messages.kbytes": max(1, options.fetched_bytes_max // 1_024),
