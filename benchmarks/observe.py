@@ -60,7 +60,7 @@ def measured(work: Work, *, keep: bool) -> float:
     found: list[float] = []
     app: App[Any] = App("bench", "memory://")
 
-    @app.on(Paid, writes=["order", "goods"])
+    @app.on(Paid, writes=["order", "goods", "state/list"])
     async def pay(event: Paid, ctx: Context) -> None:
         catalogue = Catalogue(lambda ask: schema_of(DDL))
         for text, given in ((TEXT, ("paid", 7)), (BY_TEXT, (7, "tea"))):
@@ -97,6 +97,31 @@ def new(round_: int) -> Work:
         return (time.thread_time() - start) / count * 1e6
 
     return work
+
+
+ENTRIES: dict[int, int] = {}
+
+
+def entry(count: int, *, keep: bool | None) -> float:
+    """Microseconds to set one entry of a dict of the program in a handler, by who watches; None: nobody."""
+    app: App[Any] = App("bench", "memory://")
+    found: list[float] = []
+
+    @app.on(Paid, writes=[f"state/{__name__}.ENTRIES", "state/list"])  # where the figure goes, too
+    def note(event: Paid) -> None:
+        start = time.thread_time()
+        for number in range(count):
+            ENTRIES[number] = event.order_id
+        found.append((time.thread_time() - start) / count * 1e6)
+
+    if keep is None:
+        run(app, [Paid(order_id=7)])
+    else:
+        with watching(app, keep=keep) as watch:
+            run(app, [Paid(order_id=7)])
+            assert not watch.undeclared
+            assert bool(watch.observed) == keep
+    return found[0]
 
 
 def listed(keys: int, count: int) -> Work:
@@ -153,7 +178,7 @@ def handler(url: str, units: int, repeats: int) -> dict[str, tuple[float, float]
     app: App[Any] = App("bench", "memory://")
     took: list[tuple[float, float]] = []
 
-    @app.on(Paid, writes=["bench_order", "bench_stock", "bench_note"], reads="bench_customer")
+    @app.on(Paid, writes=["bench_order", "bench_stock", "bench_note", "state/list"], reads="bench_customer")
     def pay(event: Paid) -> None:
         five(engine, -1)
         processor, clock = time.thread_time(), time.perf_counter()
@@ -208,12 +233,14 @@ def main() -> None:
         ("noted, the key a text", 3.0, min(measured(known(BY_TEXT, by_text), keep=True) for _ in rounds)),
         ("held to the footprint", 5.0, min(measured(known(TEXT, rows), keep=False) for _ in rounds)),
         ("held, the key a text", 5.0, min(measured(known(BY_TEXT, by_text), keep=False) for _ in rounds)),
+        ("an entry of a dict, noted", 5.0, min(entry(given.statements, keep=True) for _ in rounds)),
+        ("an entry of a dict, held", 5.0, min(entry(given.statements, keep=False) for _ in rounds)),
         ("text that is new", 2_000.0, min(measured(new(round_), keep=False) for round_ in rounds)),
         (f"a list of {LISTS[1]:,} keys", lists[LISTS[0]], lists[LISTS[1]]),
     ]
     missed = False
     for name, most, us in costs:
-        print(f"{name:24} {us:10.2f} µs a statement, at most {most:.5g}")
+        print(f"{name:26} {us:10.2f} µs a statement, at most {most:.5g}")
         missed |= us > most
     with tempfile.TemporaryDirectory() as folder:
         urls = [f"sqlite:///{folder}/bench.db"]
