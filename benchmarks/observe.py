@@ -60,7 +60,7 @@ def measured(work: Work, *, keep: bool) -> float:
     found: list[float] = []
     app: App[Any] = App("bench", "memory://")
 
-    @app.on(Paid, writes=["order", "goods", "state/list"])
+    @app.on(Paid, writes=["order", "goods"])
     async def pay(event: Paid, ctx: Context) -> None:
         catalogue = Catalogue(lambda ask: schema_of(DDL))
         for text, given in ((TEXT, ("paid", 7)), (BY_TEXT, (7, "tea"))):
@@ -117,7 +117,7 @@ def entry(count: int, *, keep: bool | None) -> float:
     if keep is None:
         run(app, [Paid(order_id=7)])
     else:
-        with watching(app, keep=keep) as watch:
+        with watching(app, keep=keep, state=True) as watch:
             run(app, [Paid(order_id=7)])
             assert not watch.undeclared
             assert bool(watch.observed) == keep
@@ -178,7 +178,7 @@ def handler(url: str, units: int, repeats: int) -> dict[str, tuple[float, float]
     app: App[Any] = App("bench", "memory://")
     took: list[tuple[float, float]] = []
 
-    @app.on(Paid, writes=["bench_order", "bench_stock", "bench_note", "state/list"], reads="bench_customer")
+    @app.on(Paid, writes=["bench_order", "bench_stock", "bench_note"], reads="bench_customer")
     def pay(event: Paid) -> None:
         five(engine, -1)
         processor, clock = time.thread_time(), time.perf_counter()

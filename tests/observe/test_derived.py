@@ -25,7 +25,7 @@ def test_what_is_observed_lies_inside_of_what_was_derived(case: Case, monkeypatc
     app = case.make({"derive": True})
     before = [Numbered(f"before-{number}", event) for number, event in enumerate(case.before)]
     scene = Scene(Ground(tables=case.tables), case.clear, case.look)
-    with watching(app, keep=True) as watch:
+    with watching(app, keep=True, state=True) as watch:
         for a, b in (*case.dependent, *case.independent):
             trial(app, [*before, Numbered("event-a", a), Numbered("event-b", b)], scene)
     assert not watch.undeclared, [(one.access, one.event) for one in watch.undeclared]
@@ -47,7 +47,7 @@ def test_the_same_handlers_are_caught_where_they_declare_nothing(monkeypatch: py
         pair = (*case.dependent, *case.independent)[0]
         before = [Numbered(f"before-{number}", event) for number, event in enumerate(case.before)]
         scene = Scene(Ground(tables=case.tables), case.clear, case.look)
-        with watching(narrow) as watch:
+        with watching(narrow, state=True) as watch:
             trial(narrow, [*before, Numbered("event-a", pair[0]), Numbered("event-b", pair[1])], scene)
         caught += bool(watch.undeclared)
     assert tried >= 12

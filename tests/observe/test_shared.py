@@ -13,7 +13,7 @@ import pytest
 from commute import App, Event
 from commute.errors import UndeclaredAccessError
 from commute.observe.watch import watching
-from commute.testing import run
+from commute.testing import Result, run, sanitizing
 from tests.observe import planted_state as state
 from tests.observe.planted_state import PLANTED, PREFIX, Row, Seen
 
@@ -42,6 +42,12 @@ def app_of(does: Callable[[Seen], object], declared: dict[str, Any]) -> App[None
     return app
 
 
+def held(app: App[None]) -> Result:
+    """The app ran one event, its handlers held to what they declare of the program's state."""
+    with sanitizing(app, state=True):
+        return run(app, [Seen()])
+
+
 def test_there_are_enough() -> None:
     assert len(PLANTED) >= 20
     assert len({row.name for row in PLANTED}) == len(PLANTED)
@@ -52,7 +58,7 @@ def test_a_planted_lack_is_caught_before_it_happens(row: Row) -> None:
     before = copy.deepcopy(state.contents())
     mode, key = next(iter(row.modes.items()))
     with pytest.raises(UndeclaredAccessError) as caught:
-        run(app_of(row.does, {"writes": "state/other"}), [Seen()], sanitize=True)
+        held(app_of(row.does, {"writes": "state/other"}))
     assert caught.value.message.startswith(f"handle {mode} {PREFIX}")
     assert caught.value.message.endswith(f'declare {mode}="{key}"')
     assert (caught.value.where or "").startswith("tests/observe/planted_state.py:")
@@ -61,7 +67,7 @@ def test_a_planted_lack_is_caught_before_it_happens(row: Row) -> None:
 
 @pytest.mark.parametrize("row", PLANTED, ids=str)
 def test_a_right_declaration_is_left_in_peace(row: Row) -> None:
-    assert not run(app_of(row.does, row.modes), [Seen()], sanitize=True).dead
+    assert not held(app_of(row.does, row.modes)).dead
 
 
 @pytest.mark.parametrize("row", PLANTED, ids=str)
@@ -69,14 +75,14 @@ def test_it_does_what_it_does_unwatched(row: Row) -> None:
     run(app_of(row.does, row.modes), [Seen()])
     alone = copy.deepcopy(state.contents())
     state.fill()
-    run(app_of(row.does, row.modes), [Seen()], sanitize=True)
+    held(app_of(row.does, row.modes))
     assert state.contents() == alone
 
 
 @pytest.mark.parametrize("row", PLANTED, ids=str)
 def test_what_is_observed_lies_inside_of_what_was_derived(row: Row) -> None:
     app = app_of(row.does, {"derive": True})
-    with watching(app, keep=True) as watch:
+    with watching(app, keep=True, state=True) as watch:
         assert not run(app, [Seen(), Seen(user="eve")]).dead
     assert not watch.undeclared, [one.access for one in watch.undeclared]
     assert watch.observed
@@ -93,8 +99,8 @@ def identities() -> list[int]:
 def test_all_is_as_it_was_afterwards() -> None:
     before = identities()
     app = app_of(ADDED.does, ADDED.modes)
-    with watching(app):
-        with watching(app):
+    with watching(app, state=True):
+        with watching(app, state=True):
             watched = identities()
             assert not {*before} & {*watched}
             assert not run(app, [Seen()]).dead
@@ -106,7 +112,7 @@ def test_all_is_as_it_was_afterwards() -> None:
 
 def test_copies_of_a_watched_one_are_not_watched() -> None:
     app = app_of(ADDED.does, ADDED.modes)
-    with watching(app):
+    with watching(app, state=True):
         for name in NAMES:
             now: Any = getattr(state, name)
             kind = type(now).__mro__[1]
@@ -131,7 +137,7 @@ def test_one_that_is_held_where_nothing_can_be_put_stays_and_is_said(caplog: pyt
     KEPT.clear()
     before = id(KEPT)
     caplog.set_level(logging.WARNING, "commute")
-    with watching(app_of(keep_by_default, {"writes": "state/other"}), keep=True) as watch:
+    with watching(app_of(keep_by_default, {"writes": "state/other"}), keep=True, state=True) as watch:
         assert id(KEPT) == before
         run(app_of(keep_by_default, {"writes": "state/other"}), [Seen()])
     assert not watch.observed
@@ -141,7 +147,7 @@ def test_one_that_is_held_where_nothing_can_be_put_stays_and_is_said(caplog: pyt
 
 def test_what_nobody_writes_may_be_read() -> None:
     app = app_of(lambda event: SETTINGS["limit"], {"writes": ()})
-    with watching(app, keep=True) as watch:
+    with watching(app, keep=True, state=True) as watch:
         assert type(SETTINGS) is not dict
         assert not run(app, [Seen()]).dead
     assert not watch.observed
@@ -153,7 +159,7 @@ def test_one_inside_of_another_is_watched() -> None:
 
     app = app_of(count, {"writes": ()})
     with pytest.raises(UndeclaredAccessError, match="writes state/dict/ann"):
-        run(app, [Seen()], sanitize=True)
+        held(app)
     assert INSIDE == {"all": {"ann": 1}}
     assert type(INSIDE["all"]) is dict
 
@@ -165,7 +171,7 @@ def test_a_local_of_the_function_around_is_watched() -> None:
         counts[event.user] += 1
 
     app = app_of(count, {"derive": True})
-    with watching(app, keep=True) as watch:
+    with watching(app, keep=True, state=True) as watch:
         assert not run(app, [Seen(), Seen()]).dead
     assert [(one.mode, one.key) for one in watch.observed] == [
         ("read", "state/dict/ann"),
@@ -177,7 +183,7 @@ def test_a_local_of_the_function_around_is_watched() -> None:
 
 def test_inference_says_the_same_while_somebody_watches() -> None:
     alone = {row.name: app_of(row.does, {"derive": True}).derived() for row in PLANTED}
-    with watching(app_of(ADDED.does, ADDED.modes)):
+    with watching(app_of(ADDED.does, ADDED.modes), state=True):
         for row in PLANTED:
             found = app_of(row.does, {"derive": True}).derived()
             assert found.changing == alone[row.name].changing
@@ -188,7 +194,7 @@ def test_inference_says_the_same_while_somebody_watches() -> None:
 
 
 def test_what_the_program_does_outside_of_handlers_is_not_held_to_anything() -> None:
-    with watching(app_of(ADDED.does, {"writes": ()}), refuse=True) as watch:
+    with watching(app_of(ADDED.does, {"writes": ()}), refuse=True, state=True) as watch:
         state.CACHE["ann"] = 7
         state.CACHE.clear()
     assert not watch.undeclared

@@ -89,7 +89,9 @@ def check_command(
     )
     bar = Trials()
     with quiet():
-        found = check(app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, progress=bar)
+        found = check(
+            app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, state=True, progress=bar
+        )
     bar.wipe()
     if not found.watched:
         note('not tried: what handlers touch, against their footprints. That needs pip install "commute[derive]"')

@@ -72,7 +72,7 @@ def observe(
     scene = Scene(Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear))
     bar = Trials()
     with quiet():
-        found = sample(app, given, scene, events_max=events, seed=seed, progress=bar)
+        found = sample(app, given, scene, events_max=events, seed=seed, state=True, progress=bar)
     bar.wipe()
     if as_json:
         say_json(document(found))

@@ -95,7 +95,9 @@ def observation(access: Access, now: Running, place: Place | None) -> Observatio
 class Watch:
     """What was seen. `undeclared` has each access of a handler that it lacks once, `attempts` all if they are kept."""
 
-    def __init__(self, app: App[Any], *, refuse: bool, keep: bool, share: float | None = None) -> None:
+    def __init__(
+        self, app: App[Any], *, refuse: bool, keep: bool, share: float | None = None, state: bool = False
+    ) -> None:
         self.attempts: list[Running] = []  # those that touch anything, with what they touch
         self._count = 0
         self._undeclared: dict[tuple[str, str, str], Undeclared] = {}
@@ -104,7 +106,7 @@ class Watch:
         self._spellings: dict[str, dict[str, Spelling]] = {}  # by what the tables are, and text
         self._refuse = refuse
         self._keep = keep
-        self._state = State(app)
+        self._state = State(app) if state else None
 
     @property
     def observed(self) -> list[Observation]:
@@ -118,7 +120,7 @@ class Watch:
 
     def containers(self) -> AbstractContextManager[None]:
         """Until the end, the dicts and lists of the program are such as can be watched."""
-        return self._state.seen()
+        return nullcontext() if self._state is None else self._state.seen()
 
     def forget(self) -> None:
         """Nothing has been seen until now."""
@@ -197,7 +199,9 @@ class Watch:
 
     def shared(self, container: object, mode: str, key: object) -> None:
         """A container of the program is about to be touched. Raises UndeclaredAccessError."""
-        now = self._running.now() if self._state.knows(container) else None
+        if self._state is None or not self._state.knows(container):
+            return
+        now = self._running.now()
         access = None if now is None else self._state.access(container, mode, key)
         if now is None or access is None:
             return
@@ -270,12 +274,14 @@ class Watch:
 
 
 @contextmanager
-def watching(app: App[Any], *, refuse: bool = False, keep: bool = False, share: float | None = None) -> Iterator[Watch]:
+def watching(
+    app: App[Any], *, refuse: bool = False, keep: bool = False, share: float | None = None, state: bool = False
+) -> Iterator[Watch]:
     """Watch the handlers of `app` until the end: a `share` of their attempts, None for all; `refuse` undeclared
-    accesses, `keep` all that is observed. With a share the program's own dicts and lists are as they are: nothing of a
-    worker in production is replaced."""
-    watch = Watch(app, refuse=refuse, keep=keep, share=share)
-    with watch.containers() if share is None else nullcontext():
+    accesses, `keep` all that is observed. With `state` the program's own dicts and lists are seen too: each is replaced
+    meanwhile, in every place of the process that holds it. Cost: twice a look at all of its objects."""
+    watch = Watch(app, refuse=refuse, keep=keep, share=share, state=state)
+    with watch.containers():
         watches.enter(watch, TRACERS)
         try:
             yield watch
@@ -284,11 +290,11 @@ def watching(app: App[Any], *, refuse: bool = False, keep: bool = False, share: 
 
 
 @contextmanager
-def sanitizing(app: App[Any]) -> Iterator[Watch]:
+def sanitizing(app: App[Any], *, state: bool = False) -> Iterator[Watch]:
     """Handlers of `app` touch only what they declare, else UndeclaredAccessError is raised before they do, and again at
     the end. Costs microseconds a statement.
     """
-    with watching(app, refuse=True) as watch:
+    with watching(app, refuse=True, state=state) as watch:
         yield watch
     if watch.undeclared:
         raise watch.undeclared[0].error()

@@ -78,14 +78,16 @@ def check(
     *,
     budget: Budget = Budget(),
     seed: int = 0,
+    state: bool = False,
     progress: Progress = lambda stage, done, of: None,
 ) -> Checked:
     """Try to refute what the app's footprints say. `events` in log sequence; None: made up from their classes. What
-    their handlers touch is held to the footprints in every run, where sqlglot is installed.
+    their handlers touch is held to the footprints in every run, where sqlglot is installed; with `state` what they do
+    to the program's own dicts and lists too (`watching`).
 
     The cost is that of the runs: for each pair that is tried, 2 serial ones and those of `budget.effort`.
     """
-    with _watched(app) as undeclared:
+    with _watched(app, state) as undeclared:
         found = _check(app, events, scene, budget, seed, progress)
         if undeclared is None:
             return found
@@ -93,14 +95,14 @@ def check(
 
 
 @contextmanager
-def _watched(app: App[Any]) -> Iterator[Callable[[], list[Undeclared]] | None]:
+def _watched(app: App[Any], state: bool) -> Iterator[Callable[[], list[Undeclared]] | None]:
     """What was undeclared until now; None where statements cannot be read."""
     try:
         from commute.observe.watch import watching
     except ImportError:
         yield None
         return
-    with watching(app) as watch:
+    with watching(app, state=state) as watch:
         yield lambda: watch.undeclared
 
 

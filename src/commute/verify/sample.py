@@ -68,9 +68,11 @@ def sample(
     *,
     events_max: int,
     seed: int = 0,
+    state: bool = False,
     progress: Progress = lambda stage, done, of: None,
 ) -> Sample:
-    """Run `events` in log sequence, None: made up from their classes, one after the other, and watch their handlers.
+    """Run `events` in log sequence, None: made up from their classes, one after the other, and watch their handlers;
+    with `state` what they do to the program's own dicts and lists too (`watching`).
 
     Raises UsageError (``no-extra``) without sqlglot.
     """
@@ -81,7 +83,7 @@ def sample(
     numbered = [Numbered(f"event-{number}", event) for number, event in enumerate(given[:events_max], 1)]
     types, rejected = _types(app, numbered)
     begun = _Begun(len(numbered), progress)
-    with watching(app, keep=True) as watch:
+    with watching(app, keep=True, state=state) as watch:
         end = trial(app, numbered, scene, each=begun.counted)
         handlers = tuple(
             _observed(handler, event, types[event.type], watch.attempts, watch.undeclared)
