@@ -182,6 +182,10 @@ def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
         return False if all(one in _NO_DICTS or fields_of_class(one) is not None for one in classes) else None
     if isinstance(value, Const):
         return isinstance(value.value, classes)
+    if isinstance(value, Handle) and value.kind in ("entity", "new"):  # a row may be of a class below
+        mappers = value.about["mapper"].self_and_descendants if value.kind == "entity" else [value.about["mapper"]]
+        answers = {issubclass(mapper.class_, classes) for mapper in mappers}
+        return answers.pop() if len(answers) == 1 else None
     return None
 
 
