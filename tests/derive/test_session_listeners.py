@@ -44,7 +44,7 @@ class Touched(Event):
 
 def note_deleted(session: Session, gone: object) -> None:
     """Tells the relations of what is deleted, as applications do that keep both sides of them fresh."""
-    for relation in inspect(gone).mapper.relationships:  # type: ignore[union-attr]
+    for relation in inspect(gone).mapper.relationships:
         if relation.back_populates:
             there = getattr(gone, relation.key)
             for one in there if relation.uselist else [there]:
