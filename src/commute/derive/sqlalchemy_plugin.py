@@ -17,7 +17,7 @@ from commute.derive.run import Arguments, Named, Run
 from commute.derive.sqlalchemy_loading import as_asked, escape
 from commute.derive.sqlalchemy_making import new_object, new_row
 from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, variants, wrapped
-from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, query_property, session_of
+from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
 from commute.derive.sqlalchemy_session import (
     ALL,
     ONE,
@@ -253,7 +253,7 @@ class SqlAlchemy:
             return self._mappings(run, owner, name, first, arguments[1], where)
         if name in (*_QUIET, "__exit__", "__aexit__"):
             listeners(run, owner, where)
-            return Const(None)
+            return owner if name == "get_bind" else Const(None)
         return run.widen(f"{name} of a session is not followed", where)
 
     def _options(self, run: Run, given: Value | None, where: str) -> list[Any]:
@@ -409,6 +409,8 @@ class SqlAlchemy:
             return None
         if value.kind in ("entity", "new"):
             return objects.get(run, value, name, where)
+        if value.kind in ("sa", "session") and (known := of_engine(value, name)) is not None:
+            return known
         if value.kind == "sa":
             found = getattr(value.about["real"], name, None)
             if found is not None and not callable(found):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Query
 from commute.derive.attributes import class_attribute, wrap
 from commute.derive.run import Run
 from commute.derive.sqlalchemy_session import session
-from commute.derive.values import Const, Either, Handle, Items, Live, Value, either
+from commute.derive.values import Certain, Const, Either, Handle, Items, Live, Value, either
 
 
 def mapped(thing: object) -> bool:
@@ -37,6 +37,17 @@ def session_of(value: Value) -> Value | None:
         return None
     known: Value | None = value.about.get("session")
     return Const(None) if known is None else known
+
+
+def of_engine(value: Handle, name: str) -> Value | None:
+    """What an engine, a connection or a session says of the database that it is of, and what a dialect says of itself;
+    None for another attribute, or where the engine is not known."""
+    bind = value.about["real"] if value.kind == "sa" else getattr(value.about["bind"], "dialect", None)
+    if not isinstance(bind, sa.engine.Dialect):
+        return None
+    if name == "dialect" and value.kind == "session":
+        return Handle("sa", {"real": bind})
+    return Certain(getattr(bind, name)) if name in ("name", "driver") else None
 
 
 def _of_each(value: Either, of: Callable[[Value], Value | None]) -> Value | None:
