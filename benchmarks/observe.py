@@ -233,8 +233,8 @@ def main() -> None:
         ("noted, the key a text", 3.0, min(measured(known(BY_TEXT, by_text), keep=True) for _ in rounds)),
         ("held to the footprint", 5.0, min(measured(known(TEXT, rows), keep=False) for _ in rounds)),
         ("held, the key a text", 5.0, min(measured(known(BY_TEXT, by_text), keep=False) for _ in rounds)),
-        ("an entry of a dict, noted", 5.0, min(entry(given.statements, keep=True) for _ in rounds)),
-        ("an entry of a dict, held", 5.0, min(entry(given.statements, keep=False) for _ in rounds)),
+        ("an entry of a dict, noted", 15.0, min(entry(given.statements, keep=True) for _ in rounds)),
+        ("an entry of a dict, held", 10.0, min(entry(given.statements, keep=False) for _ in rounds)),
         ("text that is new", 2_000.0, min(measured(new(round_), keep=False) for round_ in rounds)),
         (f"a list of {LISTS[1]:,} keys", lists[LISTS[0]], lists[LISTS[1]]),
     ]

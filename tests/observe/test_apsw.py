@@ -60,7 +60,8 @@ def test_a_trace_of_the_applications_own_is_called_too_and_is_back_afterwards() 
     connection.exec_trace = own
     with watching(taking(connection, writes="goods"), keep=True) as watch:
         run(taking(connection, writes="goods"), [Changed()])
-    assert [text.split()[0] for text in traced] == ["SELECT", "UPDATE", "DELETE"]
+    ours = [text for text in traced if "sqlite_schema" in text]  # inference has looked which tables there are
+    assert [text.split()[0] for text in traced if text not in ours] == ["SELECT", "UPDATE", "DELETE"]
     assert {one.key for one in watch.observed} == {"goods/tea", "goods/mug"}
     assert connection.exec_trace is own
 

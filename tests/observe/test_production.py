@@ -109,6 +109,22 @@ def test_nothing_is_changed_or_loaded_where_it_is_off(shared: sqlite3.Connection
     assert said.stdout.split() == ["False", "False"]
 
 
+CACHE: dict[int, int] = {}
+
+
+def test_state_of_the_program_stays_as_it_is() -> None:
+    app: App[Any] = App("caching", "memory://", sanitize=1)
+    kinds: list[type] = []
+
+    @app.on(Paid, writes="order/{order_id}")
+    async def keep(event: Paid) -> None:
+        CACHE[event.order_id] = 1
+        kinds.append(type(CACHE))
+
+    assert ran(app) == ["processed"]
+    assert kinds == [dict]
+
+
 @pytest.mark.parametrize("wrong", [-0.1, 1.5, "much", "nan"])
 def test_a_share_is_from_0_to_1(wrong: Any) -> None:
     with pytest.raises(UsageError, match="give a share of all attempts, from 0 to 1"):

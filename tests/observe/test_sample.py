@@ -54,6 +54,13 @@ def attempt(event: Event, *seen: tuple[str, str]) -> Running:
             ],
             [("write", "order/{order_id}")],
         ),
+        (  # each container of the program is a family by itself
+            [
+                (Ordered(order_id=1, customer_id=5), [("state/m.open/1", "write"), ("state/m.seen/5", "write")]),
+                (Ordered(order_id=2, customer_id=7), [("state/m.open/2", "write"), ("state/m.seen/7", "write")]),
+            ],
+            [("write", "state/m.open/{order_id}"), ("write", "state/m.seen/{customer_id}")],
+        ),
         (  # one value is that of a field by chance, the other is not
             [
                 (Ordered(order_id=1, customer_id=5), [("account/1", "add")]),

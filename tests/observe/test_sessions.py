@@ -173,7 +173,7 @@ def test_threads_that_a_handler_begins_are_its_own() -> None:
         pool.submit(take, event.other).result()
         await asyncio.get_running_loop().run_in_executor(pool, take, "in-a-loop")
 
-    app.on(Changed, writes="order/{order_id}")(many)
+    app.on(Changed, writes=["order/{order_id}", "state/list"])(many)  # `failed` is one
 
     async def real() -> None:
         async with app.running():

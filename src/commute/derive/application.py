@@ -25,6 +25,7 @@ from commute.derive.routing import Route, choose, keys
 from commute.derive.run import Effect, Everything, KeyAccess, Plugin, Run, TableAccess
 from commute.derive.state import is_container
 from commute.derive.values import Const, Handle, Items, Live, Value
+from commute.derive.writers import is_application
 from commute.footprints.vocabulary import family
 from commute.handler import Handler, HandlerEvent
 from commute.sql.ddl import schema_of
@@ -111,7 +112,13 @@ def derive(
 
 def _containers(knowledge: Knowledge) -> tuple[Container, ...]:
     named = {knowledge.names[id(one)]: one for one in knowledge.kept if id(one) in knowledge.names}
-    return tuple(Container(name, thing) for name, thing in named.items() if is_container(thing))
+    return tuple(Container(name, thing) for name, thing in named.items() if is_container(thing) and _is_own(name))
+
+
+def _is_own(name: str) -> bool:
+    """Whether a container is no library's, by its place."""
+    top = sys.modules.get(name.partition(".")[0].partition("#")[0])
+    return top is None or is_application(str(getattr(top, "__file__", None) or "namespace"))
 
 
 def _effects(knowledge: Knowledge, plugins: Sequence[Plugin], handler: Handler, event: HandlerEvent) -> list[Effect]:

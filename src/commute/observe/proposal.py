@@ -14,6 +14,7 @@ from itertools import product
 
 from commute.core.footprint import ADD, READ, WRITE
 from commute.derive.routing import NEW
+from commute.derive.state import STATE
 from commute.errors import CommuteError
 from commute.footprints.template import Site, Template, check, keys, parse
 from commute.footprints.vocabulary import family
@@ -33,7 +34,7 @@ def proposed(attempts: Sequence[Running], cls: type | None) -> list[Proposal] | 
 
     O(accesses * fields that fit).
     """
-    groups: dict[tuple[str, str, int], list[Seen]] = {}
+    groups: dict[tuple[str, tuple[str, ...], int], list[Seen]] = {}
     for number, attempt in enumerate(attempts):
         for access in attempt.seen:
             segments = tuple(access.key.split("/"))
@@ -41,7 +42,8 @@ def proposed(attempts: Sequence[Running], cls: type | None) -> list[Proposal] | 
                 return None
             segments = segments[:-1] if segments[-1] == NEW else segments
             mode = ADD if access.mode == "insert" else access.mode
-            groups.setdefault((mode, segments[0], len(segments)), []).append((number, segments))
+            place = segments[: 2 if segments[0] == STATE else 1]  # a container of the program is a family by itself
+            groups.setdefault((mode, place, len(segments)), []).append((number, segments))
     fields = [_by_text(attempt.event) for attempt in attempts]
     found: list[Proposal] = []
     for (mode, _, _), seen in groups.items():

@@ -9,7 +9,7 @@ Nothing is changed in the runtime but while somebody watches. What runs in other
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -272,9 +272,10 @@ class Watch:
 @contextmanager
 def watching(app: App[Any], *, refuse: bool = False, keep: bool = False, share: float | None = None) -> Iterator[Watch]:
     """Watch the handlers of `app` until the end: a `share` of their attempts, None for all; `refuse` undeclared
-    accesses, `keep` all that is observed."""
+    accesses, `keep` all that is observed. With a share the program's own dicts and lists are as they are: nothing of a
+    worker in production is replaced."""
     watch = Watch(app, refuse=refuse, keep=keep, share=share)
-    with watch.containers():
+    with watch.containers() if share is None else nullcontext():
         watches.enter(watch, TRACERS)
         try:
             yield watch
