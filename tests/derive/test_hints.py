@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -49,7 +49,7 @@ def of_a_context(_event: Seen) -> str:
 
 
 @contextmanager
-def opened() -> Iterator[object]:
+def opened() -> Generator[object]:
     yield open
 
 
