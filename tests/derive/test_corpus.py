@@ -16,12 +16,11 @@ from tests.corpus.test_truth import MODULES
 
 assert MODULES
 
-# What cannot be told from the code at all: there is no source, or the name is computed, or a listener does it.
+# What cannot be told from the code at all: there is no source, the name is computed, a listener is called by name.
 FAR = {
     "function-without-source",
     "unknown-function-that-gets-an-id",
     "computed-attribute",
-    "session-listener",
     "listener-that-is-called-by-name",
     "what-a-subclass-fills-in",
     "object-that-writes-when-it-goes",

@@ -141,6 +141,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_loading",
         "derive.sqlalchemy_making",
         "derive.sqlalchemy_reflection",
+        "derive.sqlalchemy_telling",
     ),
     "psycopg": ("postgres",),
     "pydantic": ("codec",),

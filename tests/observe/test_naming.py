@@ -17,10 +17,12 @@ DDL = (
     "CREATE TABLE goods(sku TEXT PRIMARY KEY, stock INTEGER)",
     "CREATE TABLE customer(email TEXT COLLATE NOCASE PRIMARY KEY)",
     "CREATE TABLE audit(id INTEGER PRIMARY KEY, word TEXT)",
+    "CREATE TABLE parcel(id INTEGER PRIMARY KEY, orders_id INTEGER REFERENCES orders(id), "
+    "stock INTEGER REFERENCES goods(stock))",
 )
 ROUTES = {
     table: Route(table, (column,), table)
-    for table, column in (("orders", "id"), ("goods", "sku"), ("customer", "email"), ("audit", "id"))
+    for table, column in (("orders", "id"), ("goods", "sku"), ("customer", "email"), ("audit", "id"), ("parcel", "id"))
 }
 
 
@@ -60,3 +62,15 @@ def test_a_long_list_is_the_table(count: int, keys: int) -> None:
     found = [access.key for access, _, _ in one.accesses(tuple(range(count)))]
     assert len(found) == keys
     assert found == (["orders"] if keys == 1 else [f"orders/{number}" for number in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("orders_id", "stock", "parents"),
+    [(7, None, ["orders/7"]), (None, 3, ["goods"]), (None, None, []), (7, 3, ["orders/7", "goods"])],
+)
+def test_a_foreign_key_that_is_null_has_no_parent(orders_id: int | None, stock: int | None, parents: list[str]) -> None:
+    one = spelling("INSERT INTO parcel(orders_id, stock) VALUES(?, ?)")
+    given = (orders_id, stock)
+    assert [access.key for access, _, _ in one.accesses(given) if access.mode == "read"] == parents
+    quick = one.quickly(given)
+    assert quick is None or [access.key for access in quick if access.mode == "read"] == parents

@@ -122,6 +122,8 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     if method is not None:
         return call(run, Live(method), [Live(thing), *arguments], named, where)
     name = names_of(thing)[0]
+    if name.startswith("_contextvars."):  # to trust it says nothing of what is in it, which is called or used then
+        return run.widen(f"{name} is not followed: what is in it, the context of a run decides", where)
     return run.widen(
         f"{name} is not followed: it has no source that can be read", where,
         f'app.trust("{name}") if it touches nothing, else @app.accesses(...) on a function around it',

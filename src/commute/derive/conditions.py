@@ -14,6 +14,7 @@ from commute.derive.run import Arguments, Frame, Named, Run
 from commute.derive.state import live_read
 from commute.derive.values import (
     Bound,
+    Certain,
     Closure,
     Const,
     Data,
@@ -105,6 +106,9 @@ def compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
     if len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.IsNot):
         same = _identical(values[0], values[1])
         return Data("a condition") if same is None else Const(same == isinstance(node.ops[0], ast.Is))
+    decided = _decided(node, values)
+    if decided is not None:
+        return Const(decided)
     for left, op, right in zip(values, node.ops, values[1:], strict=False):
         name = _COMPARED.get(type(op), "")
         for plugin in run.plugins:
@@ -127,6 +131,26 @@ def compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
             for one in pair:
                 ask(run, one, where, SORT)
     return Data("a condition")
+
+
+def _decided(node: ast.Compare, values: list[Value]) -> bool | None:
+    """Whether something that never changes is the one that is written there, or one of those; None: not asked so."""
+    if len(node.ops) != 1:
+        return None
+    for one, other in ((values[0], node.comparators[0]), (values[1], node.left)):
+        if isinstance(one, Certain):
+            try:
+                written = ast.literal_eval(other)
+            except ValueError:
+                continue
+            if isinstance(node.ops[0], ast.Eq | ast.NotEq):
+                return bool(one.value == written) == isinstance(node.ops[0], ast.Eq)
+            if isinstance(node.ops[0], ast.In | ast.NotIn) and one is values[0] and isinstance(written, _SEVERAL):
+                return (one.value in written) == isinstance(node.ops[0], ast.In)
+    return None
+
+
+_SEVERAL = (tuple, list, set)
 
 
 def _never_in(key: Value, inside: Value) -> bool:
@@ -182,6 +206,10 @@ def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
         return False if all(one in _NO_DICTS or fields_of_class(one) is not None for one in classes) else None
     if isinstance(value, Const):
         return isinstance(value.value, classes)
+    if isinstance(value, Handle) and value.kind in ("entity", "new"):  # a row may be of a class below
+        mappers = value.about["mapper"].self_and_descendants if value.kind == "entity" else [value.about["mapper"]]
+        answers = {issubclass(mapper.class_, classes) for mapper in mappers}
+        return answers.pop() if len(answers) == 1 else None
     return None
 
 

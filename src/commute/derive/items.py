@@ -217,6 +217,8 @@ def element(run: Run, value: Value, where: str) -> Value | None:
         return Data("an element of what is not known")
     if isinstance(value, Handle) and value.kind == "method" and is_plain(value.about["of"]):
         return Data(f"a part of .{value.about['name']}")
+    if isinstance(value, Handle) and value.kind in ("entity", "new") and not hasattr(value.about["class"], "__iter__"):
+        return None  # it fails: another one of several is there
     return run.widen("a loop over what is not known", where)
 
 

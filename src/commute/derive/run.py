@@ -9,6 +9,7 @@ Invariant: an effect is added once and never taken back; what is not followed ad
 from __future__ import annotations
 
 import ast
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,28 @@ def signature(value: Value) -> str:
     if isinstance(value, Either):
         return " or ".join(sorted(map(signature, value.options)))
     return type(value).__name__
+
+
+def _has(code: types.CodeType, file: str, line: str) -> bool:
+    """Whether a line is one of a function, or of one inside of it."""
+    if not file or not code.co_filename.endswith(file):
+        return False
+    inner = any(isinstance(one, types.CodeType) and _has(one, file, line) for one in code.co_consts)
+    return inner or any(str(number) == line for _, _, number in code.co_lines())
+
+
+def _dotted(code: types.CodeType) -> str | None:
+    """The name by which a function is trusted; None for one inside of another function."""
+    if "<" in code.co_qualname:
+        return None
+    return next(
+        (
+            f"{name}.{code.co_qualname}"
+            for name, module in list(sys.modules.items())
+            if getattr(module, "__file__", None) == code.co_filename
+        ),
+        None,
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -211,9 +234,22 @@ class Run:
         return found, certain
 
     def widen(self, why: str, where: str, remedy: str = "") -> Unknown:
-        """Note that anything may be touched here; the value is not known either."""
-        self.add(Everything(why, where, remedy))
+        """Note that anything may be touched here; the value is not known either. To say what the function does in which
+        it is helps too, and is all that can be done where that is a library's."""
+        around = "" if "app." in remedy else self._declare_around(where)
+        self.add(Everything(why, where, " or ".join(one for one in (remedy, around) if one)))
         return Unknown(why)
+
+    def _declare_around(self, where: str) -> str:
+        """The line that says what the innermost named function around a place does; none in the handler itself. What
+        is active inside of it is a context manager, whose ``with`` has the place in its body."""
+        file, _, line = where.rpartition(":")
+        for code in reversed(self.active[1:]):
+            if isinstance(code, types.CodeType) and code is not self.active[0] and _has(code, file, line):
+                name = _dotted(code)
+                if name is not None:
+                    return f'app.trust("{name}") if it touches nothing, else app.accesses(writes=...)({name})'
+        return ""
 
     def step(self, where: str) -> bool:
         """Whether the run may go on: it is bounded."""

@@ -41,6 +41,7 @@ _POSTCOMPILE = re.compile(r"\(__\[POSTCOMPILE_(\w+)(?:~~[^\]]*)?\]\)")
 _LITERAL = re.compile(r"__\[POSTCOMPILE_(\w+)(?:~~[^\]]*)?\]")
 CLAUSES = (
     sa.sql.ClauseElement, QueryableAttribute, InstrumentedAttribute, Query, Mapper, sa.sql.elements.ClauseList,
+    sa.util.ReadOnlyProperties,
 )  # fmt: skip
 
 

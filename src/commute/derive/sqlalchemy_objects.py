@@ -30,16 +30,8 @@ from commute.derive.sqlalchemy_shapes import (
     touch,
     validated,
 )
-from commute.derive.values import (
-    Data,
-    Entries,
-    Handle,
-    Items,
-    Live,
-    Value,
-    either,
-    options,
-)
+from commute.derive.sqlalchemy_telling import told
+from commute.derive.values import Data, Entries, Handle, Items, Live, Value, either, options
 from commute.sql.change import delete as delete_touches
 from commute.sql.schema import Table
 
@@ -411,6 +403,8 @@ def _drag(run: Run, handle: Handle, relation: RelationshipProperty[Any], access:
         run.kept[target, "deleting"] = True
         delete(run, handle, inner, where)
         del run.kept[target, "deleting"]
+    else:  # and so on: any of them
+        heard(run, handle, Handle("entity", {**inner.about, "access": None}), DELETED, where)
 
 
 def _parents(run: Run, value: Handle, mapper: Any, row: Row, where: str) -> None:
@@ -430,7 +424,8 @@ def _parents(run: Run, value: Handle, mapper: Any, row: Row, where: str) -> None
 
 def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
     """An object is deleted at the next flush, with what its relations and the database drag along."""
-    if value.kind != "entity":
+    if value.kind != "entity":  # of this run: its row was written, and nobody else has it
+        told(run, handle, value, DELETED, where)
         return
     mapper = value.about["mapper"]
     heard(run, handle, value, DELETED, where)

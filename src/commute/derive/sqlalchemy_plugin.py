@@ -17,7 +17,7 @@ from commute.derive.run import Arguments, Named, Run
 from commute.derive.sqlalchemy_loading import as_asked, escape
 from commute.derive.sqlalchemy_making import new_object, new_row
 from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, variants, wrapped
-from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, query_property
+from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
 from commute.derive.sqlalchemy_session import (
     ALL,
     ONE,
@@ -25,13 +25,13 @@ from commute.derive.sqlalchemy_session import (
     execute,
     fetched,
     learn,
-    listeners,
     metadata_of,
     row_as_dict,
     row_of,
     session,
     width,
 )
+from commute.derive.sqlalchemy_telling import listeners, objects_of
 from commute.derive.trusted import module_of
 from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Value, either, options
 
@@ -97,7 +97,7 @@ class SqlAlchemy:
         if function.kind in ("item", "iterate", "set-item"):
             return self._inside(run, function.kind, arguments, where)
         if function.kind == "each":
-            return columns(arguments[0])
+            return columns(run, arguments[0])
         if function.kind == "session":
             return function  # of a scoped one
         if function.kind == "session-maker":
@@ -112,6 +112,8 @@ class SqlAlchemy:
     def _live(self, run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value | None:
         if thing in (sa.inspect, sa.orm.class_mapper, sa.orm.object_mapper) and len(arguments) == 1:
             return mapper_of(arguments[0])
+        if thing is sa.orm.object_session and len(arguments) == 1:
+            return session_of(arguments[0])
         if mapped(thing):
             return new_object(run, thing, dict(named), arguments, where)
         if (isinstance(thing, type) and issubclass(thing, Session)) or getattr(thing, "__name__", "") == "AsyncSession":
@@ -251,7 +253,7 @@ class SqlAlchemy:
             return self._mappings(run, owner, name, first, arguments[1], where)
         if name in (*_QUIET, "__exit__", "__aexit__"):
             listeners(run, owner, where)
-            return Const(None)
+            return owner if name == "get_bind" else Const(None)
         return run.widen(f"{name} of a session is not followed", where)
 
     def _options(self, run: Run, given: Value | None, where: str) -> list[Any]:
@@ -407,6 +409,8 @@ class SqlAlchemy:
             return None
         if value.kind in ("entity", "new"):
             return objects.get(run, value, name, where)
+        if value.kind in ("sa", "session") and (known := of_engine(value, name)) is not None:
+            return known
         if value.kind == "sa":
             found = getattr(value.about["real"], name, None)
             if found is not None and not callable(found):
@@ -418,7 +422,9 @@ class SqlAlchemy:
             return fetched(run, value, name, where)
         if value.kind == "session" and name == "no_autoflush":
             return Handle("context", {"value": value})
-        if value.kind == "session" and name in ("bind", "dialect", "info", "new", "dirty", "deleted", "is_active"):
+        if value.kind == "session" and name in ("new", "dirty", "deleted"):
+            return objects_of(run, value, where)
+        if value.kind == "session" and name in ("bind", "dialect", "info", "is_active"):
             return value if name == "bind" else Data(name)
         return Handle("sa-method", {"of": value, "name": name})
 

@@ -9,15 +9,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper, Query
 from sqlalchemy.orm.attributes import QueryableAttribute
-from sqlalchemy.orm.events import AttributeEvents, SessionEvents
+from sqlalchemy.orm.events import AttributeEvents
 
 from commute.derive.expressions import element
 from commute.derive.rawsql import access_of, cell, statement, used
 from commute.derive.run import Run
-from commute.derive.sqlalchemy_listeners import is_foreign, loaded
+from commute.derive.sqlalchemy_behind import is_foreign
+from commute.derive.sqlalchemy_listeners import loaded
 from commute.derive.sqlalchemy_marshal import BINDS, CannotBuildError, compiled, real
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_schema import schema_of_metadata
+from commute.derive.sqlalchemy_telling import listeners, rows_deleted
 from commute.derive.sqlalchemy_types import binding
 from commute.derive.values import Const, Data, Entries, Handle, Items, Value, either, options
 from commute.sql.ddl import schema_of
@@ -102,18 +104,6 @@ def metadata_of(thing: Any) -> Any:
     return None
 
 
-def listeners(run: Run, handle: Handle, where: str) -> None:
-    """Whether somebody listens to what sessions do: then more happens than the statements say."""
-    if handle.about.get("listened"):
-        return
-    handle.about["listened"] = True
-    from sqlalchemy.orm import Session
-
-    for target in (Session, handle.about["class"]):
-        if target is not None and listened(target, SessionEvents):
-            run.widen("a listener of the session is not followed", where, "do its work in the handler")
-
-
 def listened(target: Any, events: Any, known: Iterable[Any] = ()) -> bool:
     """Whether any event of a class, or of an object with events, has a listener that is not SQLAlchemy's own, and not
     `known`."""
@@ -190,6 +180,9 @@ def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, w
     if isinstance(parameters, Entries):
         values.known.update({key: value for key, value in parameters.known.items() if key in values.known})
     rows = statement(run, handle, Const(text), values, where, bound=binding(sent, handle.about["dialect"]))
+    mapper = built.entity_description.get("entity") if isinstance(built, sa.Delete) else None
+    if mapper is not None:
+        rows_deleted(run, handle, sa.inspect(mapper), where)
     if not isinstance(rows, Handle):
         return rows
     made = Handle("result", {"rows": rows, "entities": _entities(built), "session": handle})

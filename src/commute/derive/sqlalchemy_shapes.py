@@ -14,7 +14,8 @@ from commute.derive.attributes import class_attribute
 from commute.derive.rawsql import spelled_alike
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_schema import name as table_name
-from commute.derive.sqlalchemy_session import listeners, look_up
+from commute.derive.sqlalchemy_session import look_up
+from commute.derive.sqlalchemy_telling import listeners
 from commute.derive.sqlalchemy_types import bound
 from commute.derive.values import Const, Data, Handle, Live, Value, either, is_known, is_stored, options
 from commute.sql.parse import triggered

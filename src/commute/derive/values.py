@@ -35,6 +35,18 @@ class Const:
         return hash(type(self.value).__name__)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Certain(Const):
+    """A Const that is this one in every run, so that it decides conditions: which database an engine is of. It is not
+    equal to a Const that looks like it, which may be another one when the handler runs."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certain) and bool(self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """Data of the event at `path`; ``*`` stands for each element of a list. `hint` is its annotation.

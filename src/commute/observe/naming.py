@@ -91,6 +91,8 @@ class Spelling:
                 for column, operands in alternative.items()
                 if (values := _values(operands, self._layout, given)) is not None
             }
+            if touch.kind == "parent" and any(value == [None] for value in row.values()):
+                continue  # a foreign key that is NULL has no parent
             for access in _keys(touch, alternative, row, route, self._schema):
                 yield access, touch, row
 
@@ -104,6 +106,8 @@ def _quick(
     if route.parent is not None:
         return None
     if not route.columns or route.columns[0] not in alternative:
+        if touch.kind == "parent" and alternative:
+            return None  # whether there is one the values say
         always = _keys(touch, alternative, {}, route, schema)
         return always[0] if len(always) == 1 else None
     if len(route.columns) != 1 or table is None or touch.kind == "insert":

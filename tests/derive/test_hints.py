@@ -1,0 +1,85 @@
+"""What could not be followed names a line that helps: with it in the application, the handler is followed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from commute import App, Event
+
+
+class Seen(Event):
+    id: int
+
+
+class Shop:
+    """Its methods ask things by names that nobody knows before they run."""
+
+    word = "id"
+
+    def asks(self, event: Seen) -> object:
+        return getattr(event, input())
+
+    def through_another(self, event: Seen) -> object:
+        return self.asks(event)
+
+    def inside(self, event: Seen) -> object:
+        def inner() -> object:
+            for one in globals()[input()]:
+                one.run(event)
+            return None
+
+        return inner()
+
+
+def loops(event: Seen) -> object:
+    return [one.run(event) for one in globals()[input()]]
+
+
+WAYS: ContextVar[Callable[[], str]] = ContextVar("WAYS", default=lambda: "x")
+
+
+def of_a_context(_event: Seen) -> str:
+    return WAYS.get()()
+
+
+@contextmanager
+def opened() -> Generator[object]:
+    yield open
+
+
+def in_a_with(event: Seen) -> object:
+    with opened():
+        return getattr(event, input())
+
+
+shop = Shop()
+TRUST = re.compile(r'app\.trust\("([\w.]+)"\)')
+
+
+def reasons(body: Any, trusted: list[str]) -> list[Any]:
+    app: App[Any] = App("shop", "memory://", derive=True)
+    app.trust(*trusted)
+
+    @app.on(Seen)
+    def see(event: Seen) -> None:
+        body(event)
+
+    found = app.derived()
+    assert found is not None
+    return list(found.found[app.handlers[0].name, app.handlers[0].events[0].type].everything)
+
+
+@pytest.mark.parametrize("body", [shop.through_another, shop.inside, loops, of_a_context, in_a_with])
+def test_the_lines_that_are_named_help(body: Any) -> None:
+    found = reasons(body, [])
+    assert found
+    names = [match for one in found for match in TRUST.findall(one.remedy)]
+    assert names, found
+    assert not any(name.endswith(".opened") for name in names), "it does not touch what is done in its body"
+    assert reasons(body, names[:1]) == []
