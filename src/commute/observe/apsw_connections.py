@@ -7,7 +7,6 @@ that must not find them busy.
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import Any
 
@@ -26,8 +25,7 @@ def trace() -> watches.Undo | None:
         if not sys._getframe(1).f_globals.get("__name__", "").startswith("commute."):
             _set_trace(connection)
 
-    open_ = [one for one in gc.get_objects() if isinstance(one, library.Connection) and not is_of_store(one)]
-    undone = [_set_trace(one) for one in open_]
+    undone = [_set_trace(one) for one in library.connections() if not is_of_store(one)]
     library.connection_hooks.append(begun)
     return watches.all_of([*undone, lambda: library.connection_hooks.remove(begun)])
 

@@ -64,7 +64,11 @@ def _modules() -> list[dict[str, Any]]:
 
 
 def _connections(library: Any) -> list[Any]:
-    return [one for one in gc.get_objects() if isinstance(one, library.Connection)]
+    """Those that are open. An object refers to its class, so they are found without a look at each object in Python."""
+    classes = [library.Connection]
+    for cls in classes:
+        classes += cls.__subclasses__()
+    return [one for one in gc.get_referrers(*classes) if isinstance(one, library.Connection)]
 
 
 def _set_trace(connection: Any) -> None:
