@@ -48,8 +48,8 @@ def _seen(connection: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     name = getattr(function, "__name__", "")
     if name not in (*_ONE, "executemany", "executescript"):
         return function
-    if watches.is_seen(sqlalchemy_events.trace) and watches.caller(_PASSING).startswith("sqlalchemy"):
-        return function  # it was seen above
+    if sqlalchemy_events.has_seen(watches.caller(_PASSING)):
+        return function
 
     def look_and_run(text: str, *given: Any) -> Any:
         if name == "executemany":

@@ -38,7 +38,7 @@ def _set_trace(connection: Any) -> watches.Undo:
         return _nothing
 
     def seen(cursor: Any, text: str, given: Any) -> Any:
-        if watches.anybody() and not _is_seen_elsewhere(sys._getframe(1).f_globals.get("__name__", "")):
+        if watches.anybody() and not sqlalchemy_events.has_seen(sys._getframe(1).f_globals.get("__name__", "")):
             watches.statement(text, () if given is None else given, catalogue, lambda *asked: _ask(cursor, *asked))
         return True if before is None else before(cursor, text, given)
 
@@ -67,10 +67,6 @@ def _as_it_is(_cursor: Any, row: Any) -> Any:
 
 def _nothing() -> None:
     pass
-
-
-def _is_seen_elsewhere(caller: str) -> bool:
-    return caller.startswith("sqlalchemy") and watches.is_seen(sqlalchemy_events.trace)
 
 
 def _set(connection: Any, new: Any, old: Any) -> None:

@@ -9,18 +9,16 @@ what its transaction has done, and the telling begins again with the answer:
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from commute.core.footprint import EVERYTHING
 from commute.observe import sqlalchemy_events, watches
-from commute.observe.postgres_catalogue import DATABASES_MAX, read
-from commute.observe.tables import Catalogue, Unanswered
+from commute.observe.postgres_catalogue import of_database
+from commute.observe.tables import Catalogue, Unanswered, numbered
 
 ANSWER_S_MAX = 5.0
 _PASSING = ("asyncpg.", "commute.observe")
@@ -30,7 +28,6 @@ _COPIES = ("copy_from_table", "copy_to_table", "copy_records_to_table")
 _BINDS = ("_bind", "_bind_exec")  # of a cursor, at the first rows that are asked for
 
 _catalogues: WeakKeyDictionary[Any, Catalogue] = WeakKeyDictionary()  # by connection
-_by_database: dict[str, Catalogue] = {}
 
 Look = Callable[..., Awaitable[None]]
 
@@ -78,7 +75,7 @@ def _is_ours(*, inner: bool) -> bool:
     nearest = sys._getframe(2).f_globals.get("__name__", "")
     if not inner and nearest.startswith("asyncpg.") and nearest != "asyncpg.pool":
         return False
-    return not (watches.is_seen(sqlalchemy_events.trace) and watches.caller(_PASSING).startswith("sqlalchemy"))
+    return not sqlalchemy_events.has_seen(watches.caller(_PASSING))
 
 
 async def _statement(connection: Any, query: str, *given: Any, **_options: Any) -> None:
@@ -135,8 +132,7 @@ async def _see(connection: Any, text: str, rows: Sequence[Any]) -> None:
 
 
 async def _answer(connection: Any, sql: str, given: Sequence[object]) -> list[tuple[Any, ...]] | Exception:
-    number = count(1)
-    text = re.sub(r"\?", lambda _: f"${next(number)}", sql)
+    text = numbered(sql)
     with watches.asking():
         try:
             if not connection.is_in_transaction():
@@ -154,8 +150,6 @@ def _catalogue_of(connection: Any) -> Catalogue:
     found = _catalogues.get(connection)
     if found is None:
         of = connection._params
-        database = repr((connection._addr, of.database, of.user, of.server_settings))
-        if len(_by_database) >= DATABASES_MAX:
-            _by_database.clear()
-        found = _catalogues[connection] = _by_database.setdefault(database, Catalogue(read))
+        found = of_database(repr((connection._addr, of.database, of.user, of.server_settings)))
+        _catalogues[connection] = found
     return found

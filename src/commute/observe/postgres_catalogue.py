@@ -60,12 +60,16 @@ def catalogue_of(raw: Any) -> Catalogue:
     """One for all connections to a database by one user."""
     found = _catalogues.get(raw)
     if found is None:
-        with _lock:
-            if len(_by_database) >= DATABASES_MAX:
-                _by_database.clear()
-            found = _by_database.setdefault(raw.info.dsn, Catalogue(read))
-            _catalogues[raw] = found
+        found = _catalogues[raw] = of_database(raw.info.dsn)
     return found
+
+
+def of_database(name: str) -> Catalogue:
+    """One for all connections that are called so, whatever their driver."""
+    with _lock:
+        if len(_by_database) >= DATABASES_MAX:
+            _by_database.clear()
+        return _by_database.setdefault(name, Catalogue(read))
 
 
 def close_asking() -> None:

@@ -61,9 +61,7 @@ def _is_ours() -> bool:
     if not watches.anybody():
         return False
     caller = watches.caller(_PASSING)
-    if caller.startswith("sqlalchemy"):
-        return not watches.is_seen(sqlalchemy_events.trace)
-    return not caller.startswith("commute.")
+    return not (sqlalchemy_events.has_seen(caller) or caller.startswith("commute."))
 
 
 def _see(cursor: Any, query: Any, rows: Any) -> None:

@@ -5,15 +5,13 @@ What a flush writes comes by the same event, with the columns of its rows: a chi
 
 from __future__ import annotations
 
-import re
 import sys
-from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from commute.observe import postgres_catalogue, watches
 from commute.observe.postgres_catalogue import catalogue_of, is_connection, question
-from commute.observe.tables import Ask, Catalogue
+from commute.observe.tables import Ask, Catalogue, numbered
 from commute.sql.schema import Schema
 
 _DIALECTS = {"mysql": "mysql", "mariadb": "mysql"}
@@ -27,6 +25,11 @@ def trace() -> watches.Undo | None:
         return None
     library.event.listen(library.Engine, "before_cursor_execute", _before)
     return lambda: library.event.remove(library.Engine, "before_cursor_execute", _before)
+
+
+def has_seen(caller: str) -> bool:
+    """Whether what this module sends was seen here already, so that no driver's tracer counts it twice."""
+    return caller.startswith("sqlalchemy") and watches.is_seen(trace)
 
 
 def _before(connection: Any, _cursor: Any, text: str, given: Any, _context: Any, many: bool) -> None:
@@ -79,8 +82,7 @@ def _marked(sql: str, style: str, given: Any) -> str:
     if style == "qmark" or not given:
         return sql
     if style == "numeric_dollar":
-        number = count(1)
-        return re.sub(r"\?", lambda _: f"${next(number)}", sql)
+        return numbered(sql)
     return sql.replace("%", "%%").replace("?", "%s")
 
 

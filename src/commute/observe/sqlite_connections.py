@@ -93,7 +93,7 @@ def _set_trace(connection: Any) -> None:
 def _is_seen_elsewhere(caller: str) -> bool:
     return (
         caller.startswith("commute.observe")
-        or (caller.startswith("sqlalchemy") and watches.is_seen(sqlalchemy_events.trace))
+        or sqlalchemy_events.has_seen(caller)
         or (caller.startswith("aiosqlite") and watches.is_seen(aiosqlite_connections.trace))
     )
 

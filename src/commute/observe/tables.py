@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from commute.derive.application import declared_names, names_of_tables
@@ -31,6 +33,12 @@ def _schema(definitions: tuple[str, ...]) -> Schema:
 
 def _of_sqlite(ask: Ask) -> Schema:
     return _schema(tuple(str(sql) for (sql,) in ask(_SQLITE, ())))
+
+
+def numbered(sql: str) -> str:
+    """A question, which has ``?`` for each value, with PostgreSQL's own marks: ``$1``, ``$2``."""
+    number = count(1)
+    return re.sub(r"\?", lambda _: f"${next(number)}", sql)
 
 
 class Unanswered(BaseException):
@@ -182,4 +190,4 @@ def _child_of(template: Template) -> tuple[str, str] | None:
     return None
 
 
-__all__ = ["Ask", "Catalogue", "Names", "Unanswered"]
+__all__ = ["Ask", "Catalogue", "Names", "Unanswered", "numbered"]

@@ -190,12 +190,8 @@ class Watch:
     def key(self, access: Access) -> None:
         """Something that is no table is about to be touched. Raises UndeclaredAccessError."""
         now = self._running.now()
-        if now is None:
-            return
-        if self._keep and access not in now.seen:
-            self._note(access, now, here())
-        if not covers(now.modes, *access):
-            self._miss(access, now)
+        if now is not None:
+            self._touched(access, now)
 
     def shared(self, container: object, mode: str, key: object) -> None:
         """A container of the program is about to be touched. Raises UndeclaredAccessError."""
@@ -203,8 +199,10 @@ class Watch:
             return
         now = self._running.now()
         access = None if now is None else self._state.access(container, mode, key)
-        if now is None or access is None:
-            return
+        if now is not None and access is not None:
+            self._touched(access, now)
+
+    def _touched(self, access: Access, now: Running) -> None:
         if self._keep and access not in now.seen:
             self._note(access, now, here())
         if not covers(now.modes, *access):
