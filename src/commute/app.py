@@ -23,7 +23,7 @@ from commute.errors import CommuteWarning, UsageError
 from commute.footprints.declared import Labels
 from commute.footprints.partitions import Partitioning, partitioning
 from commute.footprints.vocabulary import check_vocabulary
-from commute.handler import Handler
+from commute.handler import Handler, names_for
 from commute.inference import Inference
 from commute.limits import Limits, seconds, whole_number
 from commute.link import BrokerUrl, Link, Log, is_server, parse_db, parse_url
@@ -338,7 +338,7 @@ class App(Router[S]):
             await asyncio.to_thread(self.close)
 
     def _handlers_of(self, type_: str) -> list[str]:
-        return [handler.name for handler in self._handlers if handler.event(type_) is not None]
+        return names_for(self._handlers, type_)
 
     @property
     def desk(self) -> Desk:

@@ -307,6 +307,11 @@ def _accepts(annotation: object, codec: Codec) -> bool:
     return not is_typeddict(cls) and issubclass(codec.cls, cls)
 
 
+def names_for(handlers: Iterable[Handler], type_: str) -> list[str]:
+    """The names of the handlers that take events of a type, in their sequence."""
+    return [handler.name for handler in handlers if handler.event(type_) is not None]
+
+
 def _hints(function: HandlerFunction) -> dict[str, Any]:
     """The annotations that can be evaluated. Others are left to the type checker: a name imported for
     typing only.

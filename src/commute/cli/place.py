@@ -17,6 +17,7 @@ import click
 from commute.cli.target import is_url, load
 from commute.database import Connection, Database
 from commute.errors import NotReachableError, UsageError
+from commute.handler import names_for
 from commute.limits import Limits
 from commute.link import BrokerUrl, Link, Log, LogView, open_file, parse_db, parse_url
 from commute.runtime.receipts import Desk
@@ -128,7 +129,7 @@ class Place:
         return None if self.url.server is None else Answers(self.group, source, self._handlers_of)
 
     def _handlers_of(self, type_: str) -> list[str]:
-        return [] if self.app is None else [h.name for h in self.app.handlers if h.event(type_) is not None]
+        return [] if self.app is None else names_for(self.app.handlers, type_)
 
     def logs(self) -> list[str]:
         """The names of the stream's logs in the store: its own, or one for each partition."""

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from commute.handler import Handler
+from commute.handler import Handler, names_for
 from commute.limits import Limits
 from commute.store.receipts import Answers
 from commute.transports.base import part_name
@@ -41,10 +42,7 @@ class Plan:
 
     def answers(self) -> Answers:
         """What makes the receipts that producers ask for."""
-        return Answers(
-            self.group, self.source,
-            lambda type_: [handler.name for handler in self.handlers if handler.event(type_) is not None],
-        )  # fmt: skip
+        return Answers(self.group, self.source, partial(names_for, self.handlers))
 
     def fingerprint(self) -> str:
         """A digest of what decides whether an event is rejected: handlers, their code and events, `ignore`."""
