@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from commute.errors import NotReachableError, UsageError
+from commute.errors import NotReachableError
 from commute.transports.base import Message
 from commute.transports.mqtt import MqttOptions, MqttWire, parse
 from tests.brokers import broker_url
@@ -60,11 +60,3 @@ def test_who_is_not_trusted_is_said(port: int, ours: Path, tmp_path: Path) -> No
         with pytest.raises(NotReachableError, match=r"certificate verify failed.*ca_file=FILE.*a host that it is for"):
             wire.connect()
         wire.close()
-
-
-def test_a_file_without_certificates_is_refused_at_once(tmp_path: Path) -> None:
-    empty = tmp_path / "empty.pem"
-    empty.write_text("")
-    for path in (empty, tmp_path / "missing.pem"):
-        with pytest.raises(UsageError, match="has no certificates that can be read"):
-            parse(f"mqtts://127.0.0.1/t?ca_file={path}")

@@ -74,11 +74,3 @@ def test_a_port_without_tls_is_said(rig: Rig, ours: Path) -> None:
     with pytest.raises(NotReachableError, match="no TLS there"):
         wire.connect()
     wire.close()
-
-
-def test_a_file_without_certificates_is_refused_at_once(tmp_path: Path) -> None:
-    empty = tmp_path / "empty.pem"
-    empty.write_text("")
-    for path in (empty, tmp_path / "missing.pem"):
-        with pytest.raises(UsageError, match="has no certificates that can be read"):
-            parse(f"amqps://127.0.0.1/?ca_file={path}")
