@@ -127,7 +127,6 @@ def _decorated(run: Run, frame: Frame, node: ast.FunctionDef | ast.AsyncFunction
 
 
 def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
-
     for alias in node.names:
         module = alias.name if isinstance(node, ast.Import) else "." * node.level + (node.module or "")
         package = str(frame.globals.get("__package__") or "")

@@ -32,15 +32,8 @@ MODULES = frozenset(
         *("datetime", "calendar", "zoneinfo", "time", "uuid", "html", "urllib.parse", "pprint", "reprlib", "warnings"),
         *("logging", "traceback", "contextlib", "inspect", "array", "weakref", "keyword", "_operator", "_functools"),
         *("_collections", "_json", "_random", "_struct", "_datetime", "_decimal", "_heapq", "_bisect", "_abc"),
-        *(
-            "_warnings",
-            "asyncio.tasks",
-            "asyncio.locks",
-            "asyncio.timeouts",
-            "asyncio.coroutines",
-            "asyncio.events",
-            "asyncio",
-        ),
+        *("asyncio.tasks", "asyncio.locks", "asyncio.timeouts", "asyncio.coroutines", "asyncio.events", "asyncio"),
+        "_warnings",
         *("collections.abc", "_collections_abc", "msgspec", "msgspec._core", "pydantic", "pydantic.main", "_uuid"),
         *("json.decoder", "json.encoder", "pydantic_core", "pydantic.type_adapter", "ipaddress", "locale", "gettext"),
         *(
