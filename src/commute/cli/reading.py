@@ -21,6 +21,7 @@ _OPTIONS = (
     ("type-field", "F", "The field that holds the event's type."),
     ("time-field", "F", "The field that holds the event's time."),
     ("id-field", "F", "The field that identifies the event."),
+    ("data-field", "F", "The field that holds the event, where a record is an envelope."),
     ("case-field", "F", "The field that names the case: a key of type case."),
     ("resource-field", "F", "The field that names who did it: a key of type resource."),
     ("mode-field", "F", "The field that says how the keys are touched: r, w, a."),

@@ -134,7 +134,7 @@ def _service_s(path: str, events: Sequence[LogEvent], field: str) -> list[float]
     found: list[float | None] = []
     for event in events:
         try:
-            value = float(str(event.data.get(field)))
+            value = float(str(event.field(field)))
             found.append(value / 1000 if 0 <= value < float("inf") else None)
         except ValueError:
             found.append(None)

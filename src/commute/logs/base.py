@@ -33,6 +33,9 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 # Object type, object id, and the mode that the log itself carries (None: it carries none).
 Touched: TypeAlias = tuple[str, str, str | None]
 
+# With its number in the file.
+Record: TypeAlias = tuple[int, dict[str, object]]
+
 INVALID_UTF8 = "invalid UTF-8; --encoding names another encoding"
 
 _RAW_CHARS = 160
@@ -45,7 +48,8 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
     `number` is its line (JSON lines, CSV) or its ordinal from 1 (OCEL); `id` is distinct within the log.
     `time_s` is seconds since 1970, UTC; None where the log gives none that can be read. `objects` may
     name one object twice. `data` holds every field that is not the id, type, time or list of objects;
-    fields used as keys stay in it.
+    fields used as keys stay in it. `around`: what stands on an envelope beside the data, None where there is no
+    envelope.
     """
 
     number: int
@@ -54,6 +58,12 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
     time_s: float | None
     objects: tuple[Touched, ...]
     data: dict[str, object]
+    around: dict[str, object] | None = None
+
+    def field(self, name: str) -> object:
+        """The value of a field, of the data or around it; None where there is none."""
+        found = self.data.get(name)
+        return found if found is not None or self.around is None else self.around.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,7 @@ class Builder:
         time: object,
         objects: tuple[Touched, ...],
         data: dict[str, object],
+        around: dict[str, object] | None = None,
     ) -> None:
         """Add one event; `time` as it stands in the log, None where it is missing."""
         time_s = self._clock.read(len(self._events), time)
@@ -147,7 +158,7 @@ class Builder:
             self._untimed.append((len(self._events), time))
         kind = self._types.setdefault(kind, kind)
         objects = tuple([self._touched.setdefault(touched, touched) for touched in objects])
-        self._events.append(LogEvent(number, identity, kind, time_s, objects, data))
+        self._events.append(LogEvent(number, identity, kind, time_s, objects, data, around))
 
     def problem(self, where: str, reason: str, raw: object = "") -> None:
         self.problems.append(Problem(where, reason, excerpt(raw)))

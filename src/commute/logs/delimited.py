@@ -11,7 +11,9 @@ import csv
 from collections.abc import Iterator
 from itertools import islice
 
-from commute.logs.base import INVALID_UTF8, Builder, Log, bad_log, note_empty
+from commute.logs.base import INVALID_UTF8, Builder, Log, Record, bad_log, note_empty
+from commute.logs.envelope import may_wrap
+from commute.logs.jsonl import read_records
 from commute.logs.modes import note_classes
 from commute.logs.options import LogOptions
 from commute.logs.raw import LINE_BYTES_MAX, Raw
@@ -32,6 +34,12 @@ def read(raw: Raw, options: LogOptions) -> Log:
     rows = open_rows(raw, builder, options)
     header = header_of(raw, builder, rows)
     sample = [dict(zip(header, row, strict=False)) for row in _sample(raw.head, rows.delimiter)[1:]]
+    if may_wrap(header, sample, options):
+        records: list[Record] = [
+            (number, dict(zip(header, row, strict=True))) for number, row in rows.read(len(header))
+        ]
+        note_end(raw, builder)
+        return read_records(raw, options, builder, records, FORMAT, listed=False)
     roles = assign(raw.name, dict.fromkeys(header, 1), builder, options, paths=False, sample=sample)
     if not roles.has_keys:
         note_no_keys(builder, header)
