@@ -49,7 +49,8 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
     `time_s` is seconds since 1970, UTC; None where the log gives none that can be read. `objects` may
     name one object twice. `data` holds every field that is not the id, type, time or list of objects;
     fields used as keys stay in it. `around`: what stands on an envelope beside the data, None where there is no
-    envelope.
+    envelope. `spare`: the fields of `data` that were taken for the id or the time by their names alone, so that they
+    may be the event's own. `text`: the values are text whatever they mean, as in a table.
     """
 
     number: int
@@ -59,6 +60,8 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
     objects: tuple[Touched, ...]
     data: dict[str, object]
     around: dict[str, object] | None = None
+    spare: tuple[str, ...] = ()
+    text: bool = False
 
     def field(self, name: str) -> object:
         """The value of a field, of the data or around it; None where there is none."""
@@ -130,6 +133,7 @@ class Builder:
 
     def __init__(self, unit: str, time_format: str | None = None) -> None:
         self.unit = unit
+        self.text = False  # set by a reader whose values all are text
         self._events: list[LogEvent] = []
         self._clock = Clock(time_format)
         # What no time could be read under, for the notes.
@@ -151,6 +155,7 @@ class Builder:
         objects: tuple[Touched, ...],
         data: dict[str, object],
         around: dict[str, object] | None = None,
+        spare: tuple[str, ...] = (),
     ) -> None:
         """Add one event; `time` as it stands in the log, None where it is missing."""
         time_s = self._clock.read(len(self._events), time)
@@ -158,7 +163,7 @@ class Builder:
             self._untimed.append((len(self._events), time))
         kind = self._types.setdefault(kind, kind)
         objects = tuple([self._touched.setdefault(touched, touched) for touched in objects])
-        self._events.append(LogEvent(number, identity, kind, time_s, objects, data, around))
+        self._events.append(LogEvent(number, identity, kind, time_s, objects, data, around, spare, self.text))
 
     def problem(self, where: str, reason: str, raw: object = "") -> None:
         self.problems.append(Problem(where, reason, excerpt(raw)))

@@ -31,6 +31,7 @@ def read(raw: Raw, options: LogOptions) -> Log:
     Raises UsageError where there is no header or a named column is missing.
     """
     builder = Builder("line", options.time_format)
+    builder.text = True
     rows = open_rows(raw, builder, options)
     header = header_of(raw, builder, rows)
     sample = [dict(zip(header, row, strict=False)) for row in _sample(raw.head, rows.delimiter)[1:]]
@@ -45,7 +46,7 @@ def read(raw: Raw, options: LogOptions) -> Log:
         note_no_keys(builder, header)
     empty: dict[str, int] = {}
     total = 0
-    taken = [f for f in (roles.type, roles.time) if f is not None]
+    taken = [f for f in (roles.type, roles.time) if f is not None and f not in roles.spare]
     for number, row in rows.read(len(header)):
         total += 1
         record: dict[str, object] = dict(zip(header, row, strict=True))
@@ -58,10 +59,12 @@ def read(raw: Raw, options: LogOptions) -> Log:
             builder.problem(f"line {number}", str(error), ",".join(row))
             continue
         time = None if roles.time is None else record[roles.time]
-        identity = str(record.pop(roles.id)) if roles.id and record[roles.id] else str(number)
+        identity = str(record[roles.id]) if roles.id and record[roles.id] else str(number)
+        if roles.id and record[roles.id] and roles.id not in roles.spare:
+            del record[roles.id]
         for field in taken:
             record.pop(field, None)
-        builder.event(number, identity, kind, time or None, objects, record)
+        builder.event(number, identity, kind, time or None, objects, record, None, roles.spare)
     note_end(raw, builder)
     note_empty(builder, empty, total)
     note_classes(builder, roles.classes)

@@ -69,9 +69,12 @@ def read_records(
         time, identity = _said(record, data, roles.time), _said(record, data, roles.id)
         known_id = isinstance(identity, (str, int)) and identity != ""
         taken = {roles.type, roles.time, roles.id if known_id else None, OBJECTS if listed else None, wrapped}
+        taken.difference_update(roles.spare)
         rest = {field: value for field, value in record.items() if field not in taken}
         held, around = (rest, None) if wrapped is None else (data, rest)
-        builder.event(number, str(identity) if known_id else str(number), kind, time, objects, held, around)
+        builder.event(
+            number, str(identity) if known_id else str(number), kind, time, objects, held, around, roles.spare
+        )
     note_empty(builder, empty, total)
     note_classes(builder, roles.classes)
     return builder.finish(format_name)

@@ -65,6 +65,7 @@ UNTYPED = "event"  # the type of every event of a log that has no such field
 class Roles:
     """The field of each role, None where there is none; `keys` are pairs of field and object type.
 
+    `spare`: those of `id` and `time` that were guessed, where handlers may take them for fields of the event.
     `case` and `resource` give keys of those two types; of `resource` the first field that has a value. `classes` counts
     the commutative classes that `mode` named.
     """
@@ -76,6 +77,7 @@ class Roles:
     case: str | None = None
     resource: tuple[str, ...] = ()
     mode: str | None = None
+    spare: tuple[str, ...] = ()
     classes: Counter[str] = with_default(default_factory=Counter)
 
     @property
@@ -122,7 +124,10 @@ def assign(
         keys = _guess_keys(fields, taken, sample) if inside is None else _guess_keys(inside, set(), sample)
         if keys:
             builder.note(f"keys: {', '.join(keys)} (guessed; --key FIELD, once for each, names others)")
-    return Roles(kind, time, identity, tuple((f, f) for f in keys), case, resource, options.mode_field)
+    # What nobody runs is read as data of the id and the time once only.
+    guessed = ((time, options.time_field), (identity, options.id_field)) if not options.guess else ()
+    spare = tuple(f for f, said in guessed if f is not None and said is None and inside is None)
+    return Roles(kind, time, identity, tuple((f, f) for f in keys), case, resource, options.mode_field, spare)
 
 
 def _note_roles(

@@ -32,6 +32,7 @@ def read(raw: Raw, options: LogOptions) -> Log:
     a time or a named attribute.
     """
     builder = Builder("event", options.time_format)
+    builder.text = True
     collect = _Collect(raw, builder, options)
     broken = collect.xml.run()
     if broken:
