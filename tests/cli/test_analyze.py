@@ -171,7 +171,7 @@ def test_one_is_said_as_one(tmp_path: Path) -> None:
         ("x.xes", b"<log>\n<trace>\n<event></trace></log>", "breaks off at line 3"),
         ("x.json", b'[{"specversion":"1.0","id":"1"}, {"type": "x"', "line 1: the document breaks off"),
         ("x.jsonl.gz", gzip.compress(b'{"type":"a","objects":[]}\n' * 50)[:-8], "gzip data breaks off"),
-        ("x.csv", "type,k_id\nä,1\n".encode("utf-16-le"), "binary data"),
+        ("x.csv", "type,k_id\nä,1\n".encode("utf-32-le"), "binary data"),
         ("x.jsonl", b"", "empty"),
     ],
 )  # fmt: skip

@@ -140,7 +140,7 @@ def test_missing_times_come_first_and_ties_keep_the_sequence_of_the_file(tmp_pat
     log = _log(tmp_path, *({"type": "t", "time": time} for time in times))
     assert [e.number for e in log.events] == [2, 5, 3, 4, 6, 1]
     assert [n for n in log.notes if "readable" in n] == [
-        "2 of 6 events have no readable time and come first (line 2: 'soon', line 5: 'None')"
+        "2 of 6 events have no readable time and come first (line 2: 'soon', line 5: none)"
     ]
     assert any("3 of 6 events stand after a later one" in note for note in log.notes)
 

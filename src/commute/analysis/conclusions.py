@@ -47,14 +47,14 @@ def sentences(found: Analysis) -> list[str]:
         return ["There is no event."]
     if not found.known:
         return [NO_KEYS]
-    said = [_bound(found), _partitions(found)]
+    said = [_bound(found), *([_partitions(found)] if found.events > 1 else [])]
     said += [text for text in (_hub(found), _lookahead(found.curves)) if text]
     return [*said[: SENTENCES_MAX - 1], PROVES]
 
 
 def remedies(found: Analysis) -> list[Remedy]:
     """At most `REMEDIES_MAX`, the one that changes fewest things to reach enough first; none where none is needed."""
-    if found.bound >= ENOUGH or not found.known:
+    if needless(found) or not found.known:
         return []
     hubs = found.hubs
     # With the only family read nothing would be written, so there it is single objects that may be.
@@ -70,6 +70,11 @@ def remedies(found: Analysis) -> list[Remedy]:
         if hub.bound_if_read >= WORTH * found.bound and not _idle(hub, hubs.families):
             chosen.setdefault(names, Remedy(hub.names, hub.bound_if_read))
     return list(chosen.values())[:REMEDIES_MAX]
+
+
+def needless(found: Analysis) -> bool:
+    """Whether no remedy is needed: no number of workers that was looked at is held up."""
+    return found.bound >= ENOUGH or found.chain.length <= 1
 
 
 def ratio(value: float) -> str:

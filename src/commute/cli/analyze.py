@@ -12,7 +12,7 @@ import click
 from commute.analysis import document as rows
 from commute.analysis.analysis import LOOKAHEADS, Analysis
 from commute.analysis.analysis import analyze as analyse
-from commute.analysis.conclusions import hang_together, ratio, remedies, sentences
+from commute.analysis.conclusions import hang_together, needless, ratio, remedies, sentences
 from commute.analysis.relation import Related
 from commute.analysis.speedup import Curve
 from commute.analysis.workload import family_name
@@ -131,7 +131,7 @@ def _say(log: str, known: Log, found: Analysis, assumed: str) -> None:
     if not found.known:
         return
     best = remedies(found)
-    say("Remedies, if that is true of the handlers" if best else "Remedies: none is needed" if found.bound >= 64 else
+    say("Remedies, if that is true of the handlers" if best else "Remedies: none is needed" if needless(found) else
         "Remedies: none among the objects of this log; look for what events touch needlessly")  # fmt: skip
     for number, remedy in enumerate(best, 1):
         say(f"  {number}. {clean(remedy)}")

@@ -210,7 +210,9 @@ class Builder:
             why = "no times" if given is None else f"no readable time{self._asked} (such as {excerpt(given)!r})"
             self.note(f"{why}: events keep the sequence of the file")
         elif missing:
-            shown = examples((f"{self.unit} {n}: {excerpt(t)!r}" for n, t in missing), len(missing))
+            shown = examples(
+                (f"{self.unit} {n}: {'none' if t is None else repr(excerpt(t))}" for n, t in missing), len(missing)
+            )
             self.note(f"{len(missing)} of {len(events)} events have no readable time{self._asked} and come "
                       f"first ({shown})")  # fmt: skip
         late, latest = 0, float("-inf")
@@ -223,13 +225,15 @@ class Builder:
 
 
 def object_id(value: object, what: str) -> str:
-    """The text of an id: text, integers and booleans have one. Raises ValueError for anything else."""
+    """The text of an id: text, whole numbers and booleans have one. Raises ValueError for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, float) and value.is_integer():  # JSON knows no difference; tables of numbers write 7 as 7.0
+        return str(int(value))
     raise ValueError(f"{what}: {type(value).__name__} is no id; it must be text or an integer")
 
 

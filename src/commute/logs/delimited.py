@@ -8,6 +8,7 @@ each by itself.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from itertools import islice
 
@@ -23,6 +24,7 @@ FORMAT = "CSV"
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 20
+_NAMED = re.compile(rb"(?:\xef\xbb\xbf)?sep=([ -~\t])\r?\n", re.IGNORECASE)
 
 
 def read(raw: Raw, options: LogOptions) -> Log:
@@ -90,9 +92,11 @@ def note_end(raw: Raw, builder: Builder) -> None:
 def delimiter(head: bytes) -> str | None:
     """The delimiter of the table that begins with `head`; None if no delimiter makes more than one column.
 
-    The one under which the most sample rows have as many columns as the first; the one with more columns
-    if equal.
+    The one that the first line names, as spreadsheets write it (``sep=;``), else the one under which the most sample
+    rows have as many columns as the first; the one with more columns if equal.
     """
+    if named := _NAMED.match(head):
+        return named[1].decode()
     best: tuple[int, int] = (0, 1)
     chosen: str | None = None
     for candidate in _DELIMITERS:
@@ -104,7 +108,7 @@ def delimiter(head: bytes) -> str | None:
 
 def _sample(head: bytes, candidate: str) -> list[list[str]]:
     """The first rows under a delimiter; none where they are no table."""
-    lines = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
+    lines = _NAMED.sub(b"", head).removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
     reader = csv.reader((line for line in lines if line.strip()), delimiter=candidate)
     try:
         return list(islice(reader, _SAMPLE_ROWS))
@@ -136,6 +140,8 @@ class Rows:
         self.delimiter = delimiter or ","
         self._builder = builder
         self._lines = raw.lines(self._too_long)
+        if _NAMED.match(raw.head):
+            next(self._lines)
         self._taken: list[tuple[int, bytes]] = []  # the lines of the row that is being read
         self._again: list[tuple[int, bytes]] = []  # lines to be read once more, the next one last
         self._undecodable = False

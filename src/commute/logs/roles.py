@@ -20,6 +20,8 @@ from commute.logs.options import LogOptions
 
 # Without case, blanks and punctuation, the likeliest first.
 TYPES = ("conceptname", "type", "eventtype", "activity", "event", "eventname", "kind", "action", "topic")
+# What says what happened where nothing else does: a column of states is as good, and people write their own language.
+_STATES = ("status", "state", "step", "stage", "task", "operation", "vorgang", "aktivität", "ereignis", "schritt")
 TIMES = (
     *("timetimestamp", "time", "timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "date"),
     *("tsms", "unixts", "unixtime", "epoch", "starttime", "starttimestamp"),
@@ -32,7 +34,7 @@ _RESOURCES = ("orgresource", "resource", "orggroup")
 _TIME_PARTS = re.compile(r"(date|time|timestamp)$")
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})\b")
 # What else is called like a key: a noun with an ending, or a bare noun that owns things.
-_KEY_ENDINGS = re.compile(r"(id|no|nr|num|number|key|code|ref|uuid|sku)$")
+_KEY_ENDINGS = re.compile(r"(id|no|nr|num|number|nummer|key|code|ref|uuid|sku)$")
 _KEY_NOUNS = frozenset(
     [
         *(
@@ -52,6 +54,8 @@ _KEY_NOUNS = frozenset(
         *("file", "host", "invoice", "item", "job", "machine", "meter", "node", "order", "parcel", "patient"),
         *("product", "resource", "room", "sensor", "session", "shipment", "stock", "subject", "supplier", "ticket"),
         *("user", "vehicle", "warehouse"),
+        *("artikel", "auftrag", "bestellung", "fahrzeug", "gerät", "konto", "kunde", "lager", "lieferant", "maschine"),
+        *("mitarbeiter", "rechnung"),
     ]
 )
 
@@ -110,6 +114,8 @@ def assign(
             _must_exist(name, given, every, paths)
     taken = {given for given in named if given is not None}
     kind = options.type_field or _guess(fields, TYPES if inside is None else (*TYPES, *TYPES_AROUND), taken)
+    if kind is None and options.guess:
+        kind = _guess(fields, _STATES, taken)
     taken |= {kind} if kind else set()
     time = options.time_field or _guess(fields, TIMES, taken)
     if time is None and options.guess:
@@ -280,7 +286,8 @@ def _guess_keys(fields: Mapping[str, int], taken: set[str], sample: Sequence[Map
 def _can_be_key(value: object) -> bool:
     if isinstance(value, list):
         return all(map(_can_be_key, value))
-    return value is None or (isinstance(value, (str, int)) and len(str(value)) <= 128)
+    whole = isinstance(value, (str, int)) or (isinstance(value, float) and value.is_integer())
+    return value is None or (whole and len(str(value)) <= 128)
 
 
 def _must_exist(name: str, field: str, fields: Mapping[str, int], paths: bool) -> None:
