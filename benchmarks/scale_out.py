@@ -267,7 +267,8 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             if time.monotonic() > next_s:
                 next(turn)()
                 next_s = time.monotonic() + options.every
-            print(f"\r  {watch.done:,} of {first:,}, {crew.counts}", end="", file=sys.stderr)
+            if sys.stderr.isatty():
+                print(f"\r  {watch.done:,} of {first:,}, {crew.counts}", end="", file=sys.stderr)
             time.sleep(LOOK_S)
         took_s = time.perf_counter() - began_s
         producer.wait()

@@ -24,15 +24,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from commute.analysis.workload import workload_of
 from commute.app import App
 from commute.core.blockers import Blockers
 from commute.core.bounds import Bounds
 from commute.core.footprint import Access, Footprint
 from commute.core.history import Ending, History, Verdict
-from commute.errors import CommuteError, RejectedError, UsageError
+from commute.errors import CommuteError, UsageError
 from commute.event import Event
 from commute.limits import Limits
-from commute.logs import LogEvent, footprint_of
+from commute.logs import LogEvent
 from commute.report.timeline import Span
 from commute.store.reading import count_dead, find_scope
 from commute.transports.base import Message
@@ -235,16 +236,12 @@ def _plain_app(
     service_s: float,
     refused: list[tuple[LogEvent, str]],
 ) -> tuple[App[None], list[Message]]:
-    footprints: list[Footprint] = []
-    messages: list[Message] = []
-    for event in events:
-        try:
-            footprint = footprint_of(event, read=read, add=add)
-        except RejectedError as error:
-            refused.append((event, str(error)))
-            continue
-        messages.append(Message(str(len(messages)), "/log", "log_step", _time_of(event), b'{"n":%d}' % len(messages)))
-        footprints.append(footprint)
+    workload, left_out = workload_of(events, read=read, add=add)
+    refused += left_out
+    footprints = workload.footprints
+    gone = {id(event) for event, _ in left_out}
+    kept = [event for event in events if id(event) not in gone]
+    messages = [Message(str(n), "/log", "log_step", _time_of(event), b'{"n":%d}' % n) for n, event in enumerate(kept)]
     # A log may name more objects in one event than an application should: the limit is not what is measured here.
     keys_max = max((len(footprint) for footprint in footprints), default=1)
     app: App[None] = App("replay", limits=Limits(accesses_max=max(Limits().accesses_max, keys_max)))

@@ -93,3 +93,21 @@ def test_a_chain_that_no_change_shortens_is_left_alone() -> None:
     fixed = Workload(["t"] * 60, [(Access("", WRITE),)] * 60)
     nothing = advise(fixed, Services(fixed), Random(1), workers=8, prepare_share=0.0)
     assert nothing.remedies == ()
+
+
+def test_something_stays_written_and_no_family_is_read_in_vain() -> None:
+    two = Workload(["t"] * 300, [_writes(f"author/{n % 2}", f"file/{n % 3}") for n in range(300)])
+    for one in find_remedies(two, _equal(two), 8):
+        assert {change.name for change in one.changes if change.kind == "read"} != {"author", "file"}
+    hubs = [f"{name}/1" for name in ("a", "b", "c")]
+    log = Workload(["t"] * 300, [_writes(*hubs, f"d/{n % 150}", f"e/{n}") for n in range(300)])
+    best = find_remedies(log, _equal(log), 8)[0]
+    assert {change.name for change in best.changes} == {"a", "b", "c"}, "d too would bring nothing"
+    assert str(best) == "read a, b and c in place of writing them"
+
+
+def test_a_case_is_never_only_read() -> None:
+    log = Workload(["t"] * 300, [_writes(f"case/{n % 4}", f"resource/{n % 5}") for n in range(300)])
+    found = find_remedies(log, _equal(log), 16)
+    assert found
+    assert not any(change == Change("read", "case") for one in found for change in one.changes)

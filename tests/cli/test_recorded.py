@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel, ConfigDict
 
 from commute.app import App
+from commute.cli import main
 from commute.cli.reading import events_for
 from commute.logs import LogOptions
 
@@ -82,3 +85,59 @@ def test_cells_of_a_table_are_what_the_class_says(tmp_path: Path) -> None:
 
 def test_text_in_json_stays_text(tmp_path: Path) -> None:
     assert _events(tmp_path, Order, _line({"type": "order", "id": "7"})) == [{"id": "7"}]
+
+
+APP = """
+from commute import App, Event
+
+
+class Paid(Event):
+    id: int
+    sku: str
+
+
+app = App("till", "memory://")
+
+
+@app.on(Paid, writes="order/{id}", adds="stock/{sku}")
+async def pay(event: Paid) -> None: ...
+"""
+
+
+@pytest.fixture
+def till(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    (tmp_path / "till_of_logs.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield "till_of_logs:app"
+    sys.modules.pop("till_of_logs", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.csv", "type,id,sku\n" + "".join(f"paid,{n},s{n % 2}\n" for n in range(6))),
+        ("flat.jsonl", "".join(_line({"type": "paid", "id": n, "sku": f"s{n % 2}"}) for n in range(6))),
+        ("held.jsonl", "".join(_line({"name": "paid", "data": {"id": n, "sku": f"s{n % 2}"}}) for n in range(6))),
+    ],
+    ids=["table", "flat", "held"],
+)
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("check {app} --log {log}", "nothing refuted by 6 pairs"),
+        ("observe {app} {log}", "6 events, 1 handler"),
+        ("replay {log} {app} --memory --picture=", "dead letters        0"),
+        ("advise {app} --log {log} --picture=", "{log}: 6 events, 32 at once"),
+        ("explain {app} {log}:2 {log}:3", "independent, so neither waits"),
+    ],
+    ids=["check", "observe", "replay", "advise", "explain"],
+)
+def test_every_command_that_reads_a_log_beside_an_app(
+    till: str, tmp_path: Path, name: str, text: str, command: str, said: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    result = CliRunner().invoke(main, command.format(app=till, log=name).split())
+    assert said.format(log=name) in result.stdout, result.output
+    assert "invalid-data" not in result.output
+    assert "left out" not in result.output

@@ -81,7 +81,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "verify",
     ),
     "demo": (*ALL, "replay"),
-    "replay": (*ALL, "report"),
+    "replay": (*ALL, "analysis", "report"),
     "report": (*PURE, "analysis"),
     "rehearsal": ALL,
     "verify": (*ALL, "rehearsal", "observe", "sanitizer"),

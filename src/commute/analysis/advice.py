@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from commute.analysis.components import Components, components
-from commute.analysis.conclusions import NO_KEYS, SAME, listed, ratio
+from commute.analysis.conclusions import NO_KEYS, SAME, ratio
 from commute.analysis.edges import edges
 from commute.analysis.labels import Labels, find_labels
 from commute.analysis.placement import Placement, place_objects
 from commute.analysis.prediction import LOOKAHEAD, REPLICATES, Prediction, Services, predict
 from commute.analysis.remedies import PAIRS_MAX, Remedy, find_remedies
 from commute.analysis.workload import Workload, family_name
+from commute.wording import listed
 
 if TYPE_CHECKING:
     from random import Random
@@ -40,6 +41,11 @@ class Advice:
     remedies: tuple[Remedy, ...]
     verdict: tuple[str, ...]
     known: bool
+
+    @property
+    def enough(self) -> bool:
+        """Whether all handlers are busy with the log as it is."""
+        return any(one.workers == self.workers and one.speedup >= SAME * one.workers for one in self.predictions)
 
 
 def advise(

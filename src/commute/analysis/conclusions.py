@@ -9,10 +9,9 @@ from commute.analysis.analysis import Analysis
 from commute.analysis.components import Components
 from commute.analysis.hubs import ENOUGH, Hub
 from commute.analysis.speedup import Curve
-from commute.analysis.workload import family_name
-from commute.wording import plural
+from commute.analysis.workload import CASE, family_name
+from commute.wording import listed, plural
 
-CASE = "case"
 SENTENCES_MAX = 5
 REMEDIES_MAX = 3
 SAME = 0.9  # of a figure: what reaches so much of another one is as good
@@ -80,11 +79,6 @@ def needless(found: Analysis) -> bool:
 def ratio(value: float) -> str:
     """A speed-up for people: ``9.42 x``, ``2,276 x``."""
     return f"{value:,.0f} x" if value >= 100 else f"{value:.3g} x"
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def hang_together(connected: Components) -> str:

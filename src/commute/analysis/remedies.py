@@ -16,8 +16,9 @@ from typing import Literal
 from commute.analysis.chain import longest_chain
 from commute.analysis.hubs import GAIN_MIN
 from commute.analysis.prediction import LOOKAHEAD, at_best, makespan_s, ratio_of
-from commute.analysis.workload import Workload, family, family_name, written_families
+from commute.analysis.workload import CASE, Workload, family, family_name, written_families
 from commute.core.footprint import ADD, READ, WRITE, Access, Footprint
+from commute.wording import listed
 
 Kind = Literal["read", "add", "finer", "prepare", "saga"]
 
@@ -60,7 +61,11 @@ class Remedy:
     gain: float
 
     def __str__(self) -> str:
-        return "; and ".join(map(str, self.changes))
+        reads = [family_name(change.name) for change in self.changes if change.kind == "read"]
+        if len(reads) < 2:
+            return "; and ".join(map(str, self.changes))
+        rest = [str(change) for change in self.changes if change.kind != "read"]
+        return "; and ".join([f"read {listed(reads)} in place of writing them", *rest])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +85,15 @@ def find_remedies(
     pairs_max: int = PAIRS_MAX,
     tick: Callable[[int, int], None] | None = None,
 ) -> list[Remedy]:
-    """The remedies that gain something, the best first: singles, pairs, and all families of the chain read at once.
+    """The remedies that gain something, the best first: singles, pairs, and three or more families of the chain read.
 
     A pass over the log for each, and one more, through the schedule, for the best `SIMULATED_MAX`. `prepare_share`: the
     part of the service time that needs no keys.
     """
     before = ratio_of(sum(service_s), makespan_s(workload, service_s, workers, lookahead=lookahead))
     singles = [(change,) for change in _candidates(workload, prepare_share)]
+    written = written_families(workload.footprints)
+    reads = [change for (change,) in singles if change.kind == "read"]  # as they make the chain, one after the other
     bounds: dict[tuple[Change, ...], float] = {}
 
     def look(changes: tuple[Change, ...], of: int) -> None:
@@ -98,11 +105,10 @@ def find_remedies(
     for one in singles:
         look(one, len(singles) + pairs_max)
     singles.sort(key=lambda one: -bounds[one])
-    pairs = [(*a, *b) for a, b in combinations(singles, 2) if _goes_with(a[0], b[0])][:pairs_max]
-    reads = tuple(change for (change,) in singles if change.kind == "read")
-    every = [reads] if 2 < len(reads) < len(written_families(workload.footprints)) else []
-    for more in (*pairs, *every):
-        look(more, len(singles) + len(pairs) + len(every))
+    pairs = [(*a, *b) for a, b in combinations(singles, 2) if _goes_with(a[0], b[0], len(written))][:pairs_max]
+    several = [tuple(reads[:end]) for end in range(3, len(reads) + 1) if end < len(written)]
+    for more in (*pairs, *several):
+        look(more, len(singles) + len(pairs) + len(several))
     ranked = sorted(bounds, key=lambda changes: (-round(bounds[changes], 1), len(changes)))[:SIMULATED_MAX]
     found: list[Remedy] = []
     for changes in ranked:
@@ -151,7 +157,7 @@ def _candidates(workload: Workload, prepare_share: float) -> list[Change]:
     found: list[Change] = []
     several = len(set(workload.types)) > 1
     for name in names:
-        if len(written) > 1:
+        if len(written) > 1 and name != CASE:  # that every event changes its case is what a case log is
             found.append(Change("read", name))
         if name in mixed or len(written) == 1:
             found.append(Change("add", name))
@@ -166,9 +172,9 @@ def _candidates(workload: Workload, prepare_share: float) -> list[Change]:
     return [*found, *(Change("prepare", kind, prepare_share) for kind in common)]
 
 
-def _goes_with(a: Change, b: Change) -> bool:
-    """Whether the two can be made together: not two ways to touch one family."""
-    return a.name != b.name
+def _goes_with(a: Change, b: Change, written: int) -> bool:
+    """Whether the two can be made together: not two ways to touch one family, and not so that nothing is `written`."""
+    return a.name != b.name and not (a.kind == b.kind == "read" and written == 2)
 
 
 def _idle(one: Remedy, others: Sequence[Remedy]) -> bool:

@@ -53,6 +53,9 @@ def workload_of(
     return Workload(types, footprints), refused
 
 
+CASE = "case"  # the family of what a case log is about
+
+
 def family(key: str) -> str:
     """The first segment of a key, as it is encoded; ``""`` for everything."""
     return key.partition("/")[0]

@@ -206,7 +206,8 @@ def _say_figures(found: Advice, app: App[Any] | None, top: int) -> None:
         say(line)
     say()
     _say_labels(found, app)
-    say("Remedies, each true only if it is true of the handlers" if found.remedies else "Remedies: none was found")
+    none = "Remedies: none is needed" if found.enough else "Remedies: none was found"
+    say("Remedies, each true only if it is true of the handlers" if found.remedies else none)
     for number, one in enumerate(found.remedies[:top], 1):
         say(f"  {number}. {ratio(one.speedup)}, {one.gain:.2g} times as fast: {clean(one)}")
         for line in changes_of(app, one.changes):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import asdict
 
 import click
 
-from commute.cli.output import clean, note, plural, say, say_json
+from commute.cli.output import Passing, clean, note, plural, say, say_json
 from commute.cli.place import json_option
 from commute.measure import measure
 
@@ -30,21 +29,18 @@ def bench(url: str, events: int, size_bytes: int, as_json: bool) -> None:
 
     With the journal and the syncs that an app has, and without handlers. A named file is not touched, one beside it
     is. Figures of two brokers compare only if they were taken one after the other."""
-    shown = sys.stderr.isatty()
+    passing = Passing()
     last = ""
 
     def progress(what: str, done: int, of: int) -> None:
         nonlocal last
-        if not shown:
-            return
         line = f"  {what:10} {100 * done // of:3} %"
         if line != last:
             last = line
-            click.echo(f"\r{line}", err=True, nl=False)
+            passing.say(line)
 
     found = asyncio.run(measure(url, events, size_bytes, progress))
-    if shown:
-        click.echo("\r\x1b[K", err=True, nl=False)
+    passing.wipe()
     if as_json:
         say_json(asdict(found))
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commute.cli.commands import NO, YES
-from commute.cli.output import clean, clean_lines, note, paint, plural, say, say_json, table
+from commute.cli.output import Passing, clean, clean_lines, note, paint, plural, say, say_json, table
 from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
 from commute.errors import UsageError
@@ -120,19 +120,11 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class Trials:
-    """Progress on a terminal; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
+class Trials(Passing):
+    """Progress, wiped when its result is printed."""
 
     def __call__(self, stage: str, done: int, of: int) -> None:
-        if self._shown:
-            click.echo(f"\r\x1b[K  {stage}  {done:,} of {of:,}", err=True, nl=False)
-
-    def wipe(self) -> None:
-        if self._shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
+        self.say(f"  {stage}  {done:,} of {of:,}")
 
 
 def named(option: str, name: str | None) -> Callable[..., Any] | None:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from commute.cli.commands import NO, YES
-from commute.cli.output import clean, paint, plural, say, say_json
+from commute.cli.output import Passing, clean, paint, plural, say, say_json
 from commute.cli.picture import cell, draw_asked, picture_option
 from commute.demo.compare import (
     LEGEND,
@@ -33,23 +33,6 @@ Examples:
   commute demo --events 10000 --concurrency 64 --seed 1
   commute demo --broker memory:// --json
 """
-
-
-class _Bar:
-    """A pass as it goes, on a terminal; elsewhere nothing. It is wiped when the result of the pass is
-    printed."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._shown = sys.stderr.isatty()
-
-    def __call__(self, name: str, done: int) -> None:
-        if self._shown:
-            click.echo(f"\r{_pass_line(name, done, self._total)}", err=True, nl=False)
-
-    def wipe(self) -> None:
-        if self._shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 @click.command(epilog=EPILOG)
@@ -86,9 +69,9 @@ def demo(
             f"{plural(events, 'event')} of a shop, seed {seed}, each handler waits {service_ms:g} ms, "
             f"{concurrency} at once; dependent ones must keep their order"
         )
-    bar = _Bar(events)
-    serial, parallel = run_both(options, bar)
-    bar.wipe()
+    line = Passing()
+    serial, parallel = run_both(options, lambda name, done: line.say(_pass_line(name, done, events)))
+    line.wipe()
     found = compare(serial, parallel, concurrency)
     drawn = draw_asked(picture, lambda: _page(options, parallel, found), as_json=as_json)
     if as_json:

@@ -46,6 +46,20 @@ def _spelled(found: re.Match[str]) -> str:
     return named or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
 
 
+class Passing:
+    """A line on a terminal, on stderr, that the next one takes the place of; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        if self.shown:
+            click.echo(f"\r\x1b[K{text}", nl=False, err=True, color=True)
+
+    def wipe(self) -> None:
+        self.say("")
+
+
 def coloured(stream: IO[str]) -> bool:
     """Whether colour belongs there: a terminal, and nobody said NO_COLOR."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import click
 
 from commute.cli.commands import NO, NOT_YET, YES
-from commute.cli.output import clean, note, plural, say, say_json, span
+from commute.cli.output import Passing, clean, note, plural, say, say_json, span
 from commute.cli.place import BUSY_S_MAX, json_option, only_group_of
 from commute.cli.target import is_target, is_url, load
 from commute.errors import NotReachableError, RejectedError, UsageError
@@ -384,7 +384,7 @@ class _Progress:
     """A bar on a terminal, on stderr; nothing elsewhere."""
 
     def __init__(self, path: Path | None) -> None:
-        self._shown = sys.stderr.isatty()
+        self._line = Passing()
         self._size_bytes = 0 if path is None else os.path.getsize(path)  # noqa: PTH202
         self._read_bytes = 0
 
@@ -392,8 +392,7 @@ class _Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True, color=True)
+        self._line.wipe()
 
     def watching(self, file: Iterable[bytes]) -> Iterator[bytes]:
         for line in file:
@@ -401,13 +400,11 @@ class _Progress:
             yield line
 
     def sent(self, count: int) -> None:
-        if not self._shown:
-            return
         bar = ""
         if self._size_bytes:
             part = min(1.0, self._read_bytes / self._size_bytes)
             bar = f"{'#' * round(20 * part):<20} {part:4.0%}  "
-        click.echo(f"\r\x1b[K  {bar}{plural(count, 'event')}", nl=False, err=True, color=True)
+        self._line.say(f"  {bar}{plural(count, 'event')}")
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------
