@@ -186,3 +186,11 @@ def test_the_knee_is_where_twice_the_workers_bring_little() -> None:
     independent = [(Access(f"a/{n}", WRITE),) for n in range(64)]
     assert curve(independent, 64, (2, 4), told.append).speedup_at == {2: 2.0, 4: 4.0}
     assert told == [1, 2]
+
+
+def test_a_last_step_of_the_hubs_that_gains_nothing_is_none() -> None:
+    hubs = [Access(f"{name}/1", WRITE) for name in ("a", "b")]
+    log = Workload(["t"] * 40, [(*hubs, Access(f"c/{n % 2}", WRITE), Access("d/1", WRITE)) for n in range(40)])
+    assert find_hubs(log.footprints, longest_chain(log.footprints)).steps[-1].bound_if_read == 2.0
+    stuck = Workload(["t"] * 40, [(*hubs, Access("c/1", WRITE), Access("d/1", WRITE)) for n in range(40)])
+    assert find_hubs(stuck.footprints, longest_chain(stuck.footprints)).steps == ()

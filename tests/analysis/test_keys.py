@@ -55,3 +55,13 @@ def test_types_with_as_many_objects_as_each_other_keep_the_sequence_of_the_log()
     kinds = ["pallet", "truck", "dock", "crate", "invoice", "parcel", "label", "route"]
     events = [LogEvent(n, str(n), "t", float(n), ((kind, "1", None),), {}) for n, kind in enumerate(kinds)]
     assert list(analyze(workload_of(events)[0], events, workers=(2,), lookaheads=(8,)).objects) == kinds
+
+
+def test_what_all_objects_share_owns_none_and_a_field_that_became_objects_is_no_field() -> None:
+    events = [
+        LogEvent(n, str(n), "t", float(n), (("order", f"o{n % 9}", None), ("shop", "s", None)), {"Order": f"o{n % 9}"})
+        for n in range(40)
+    ]
+    found = _by_name(events)
+    assert found["order"].determines == (), "one shop for all says nothing"
+    assert "Order" not in found

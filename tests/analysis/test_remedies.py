@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
+from commute.analysis import advice
 from commute.analysis.advice import advise
 from commute.analysis.prediction import Services, makespan_s
 from commute.analysis.remedies import Change, apply, find_remedies
@@ -111,3 +114,17 @@ def test_a_case_is_never_only_read() -> None:
     found = find_remedies(log, _equal(log), 16)
     assert found
     assert not any(change == Change("read", "case") for one in found for change in one.changes)
+
+
+def test_a_large_log_is_repeated_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Workload(["t"] * 60, [_writes(f"a/{n % 7}", f"b/{n}") for n in range(60)])
+    drawn: list[int] = []
+
+    class Counting(Services):
+        def drawn(self, chance: Random) -> list[float]:
+            drawn.append(1)
+            return super().drawn(chance)
+
+    monkeypatch.setattr(advice, "EVENTS_DRAWN_MAX", 130)
+    advise(log, Counting(log, {"t": [1.0, 2.0]}), Random(0), workers=8, replicates=20)
+    assert len(drawn) == 2 * len(advice.WORKERS)

@@ -110,6 +110,20 @@ def test_where_all_objects_are_of_one_type_the_heaviest_one_is_a_remedy_and_a_ca
     assert {one["type"] for one in found["hubs"]} == {"case", "resource"}
 
 
+def test_that_looking_ahead_matters_is_said_where_it_does_and_only_there(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+
+    def said(of: list[int]) -> bool:
+        path.write_text(
+            "".join(json.dumps({"type": "t", "ts": n, "objects": [["o", o]]}) + "\n" for n, o in enumerate(of))
+        )
+        found = document(path, "--lookahead", 16, "--lookahead", 1000)
+        return any("Looking ahead matters: 8 workers reach" in text for text in found["summary"])
+
+    assert said([n // 20 for n in range(160)])
+    assert not said([n % 8 for n in range(160)])
+
+
 def test_independent_events_need_no_remedy_and_one_chain_has_none(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps({"type": "t", "ts": n, "objects": [["o", n]]}) + "\n" for n in range(100)))

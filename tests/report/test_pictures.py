@@ -8,15 +8,19 @@ from itertools import pairwise
 
 import pytest
 
+from commute.analysis.analysis import analyze
 from commute.analysis.chain import Stretch
+from commute.analysis.workload import workload_of
 from commute.core.blockers import Blockers
 from commute.core.bounds import Bounds
 from commute.core.footprint import ADD, READ, WRITE, Access, Footprint, conflicts
+from commute.logs import LogEvent
+from commute.report.analysis import analysis_page
 from commute.report.chain import chain
 from commute.report.curve import curve
 from commute.report.markup import element, short, ticks
 from commute.report.matrix import Cell, matrix
-from commute.report.network import components
+from commute.report.network import NODES_MAX, components, network
 from commute.report.page import Page, Section
 from commute.report.run import Run, run_page
 from commute.report.timeline import Span, lanes, timeline
@@ -122,3 +126,74 @@ def test_the_page_of_a_run_has_its_figures_and_names_the_blocker() -> None:
     assert "order/1: 2 events" in page
     empty = Run(title="t", lead="l", spans=[], bounds=Bounds(), concurrency=2, makespan_s=0.0, violations=0)
     assert "No event has run" in run_page(empty).html()
+
+
+def shapes(markup: str, name: str) -> list[dict[str, str]]:
+    """The attributes of all shapes of one kind, in the sequence of the picture."""
+    return [dict(re.findall(r'([a-z-]+)="([^"]*)"', found)) for found in re.findall(rf"<{name} ([^>]*)>", markup)]
+
+
+def test_a_waterfall_goes_down_step_by_step_and_the_last_bar_is_the_whole() -> None:
+    first, second, last = shapes(waterfall([Step("a", 1.0, ""), Step("b", 3.0, ""), Step("c", 3.0, "")]), "rect")
+    assert float(second["x"]) == pytest.approx(float(first["x"]) + float(first["width"]), abs=0.02)
+    assert float(second["width"]) == pytest.approx(2 * float(first["width"]), abs=0.02)
+    assert last["x"] == first["x"]
+    assert float(last["width"]) == pytest.approx(3 * float(first["width"]), abs=0.02)
+
+
+def test_a_pair_says_the_same_on_both_sides_of_the_map() -> None:
+    drawn = matrix(["a", "b"], {("a", "b"): Cell("=", "order is the same", 3, 0.5)})
+    assert [cell["data-tip"].partition("\n")[0] for cell in shapes(drawn, "td")] == [
+        "a and a: never dependent", "a and b: order is the same", "b and a: order is the same",
+        "b and b: never dependent",
+    ]  # fmt: skip
+
+
+def test_the_longest_wait_is_the_first_that_is_shown() -> None:
+    spans = [Span(f"e{n}", "t", 0.0, float(n), n + 0.5, "x", "k", float(n)) for n in range(1, 50)]
+    shown = re.findall(r">t (e\d+)<", timeline(spans).partition("The longest waits")[2])
+    assert shown[:3] == ["e49", "e48", "e47"]
+    assert len(shown) == 30
+
+
+def test_a_bound_within_the_picture_is_a_line_and_one_beyond_it_is_none() -> None:
+    reach = {1: 1.0, 2: 2.0, 4: 3.0}
+    assert "bound 3.2 x" in re.sub("<[^>]*>", " ", curve(reach, bound=3.2, partitions=None, measured=None))
+    assert "bound" not in re.sub("<[^>]*>", " ", curve(reach, bound=300.0, partitions=None, measured=None))
+    assert "knee" not in curve(reach, bound=300.0, partitions=None, measured=None), "more would bring more"
+
+
+def test_a_stretch_is_as_wide_as_it_has_events() -> None:
+    drawn = chain([Stretch("a/1", 30, ("t",)), Stretch("b/1", 10, ("t",))], 40)
+    first, second = (float(one["width"]) for one in shapes(drawn, "rect"))
+    assert first == pytest.approx(3 * second, abs=3)
+    assert re.findall(r"</i>([^<]*)<", drawn) == ["a", "b"]
+
+
+def test_a_line_is_as_thick_as_its_weight_and_what_finds_no_room_is_counted() -> None:
+    many = [f"x{n}" for n in range(NODES_MAX - 3)]
+    nodes = ["a", "b", "c", *many, "y", "z"]
+    edges = {("a", "b"): 10.0, ("b", "c"): 1.0, ("y", "z"): 1.0, **{("x0", name): 1.0 for name in many}}
+    drawn = network(nodes, edges, {})
+    assert "and 1 more component" in drawn
+    thick, thin = (float(one["stroke-width"]) for one in shapes(drawn, "line")[-2:])
+    assert thick > 2 * thin
+    assert "Dependent on nothing: d, e" in network(["a", "b", "d", "e"], {("a", "b"): 1.0}, {})
+
+
+def test_groups_beyond_those_that_are_drawn_are_one_bar() -> None:
+    events = [LogEvent(n, str(n), "t", float(n), (("o", str(n % 50), None),), {}) for n in range(100)]
+    page = analysis_page(analyze(workload_of(events)[0], events), "t", "l").html()
+    assert "10 smaller groups: 20 events, 20% of all" in page
+    assert "50 groups, the largest of 2 events, 2% of all" in page
+
+
+def test_names_in_a_picture_of_many_types_lie_within_it() -> None:
+    nodes = [f"{'event type of a long name':24} {n:02}" for n in range(27)]
+    drawn = network(nodes, {(a, b): 1.0 for a in nodes for b in nodes if a < b}, {})
+    width = float(re.findall(r'viewBox="0 0 ([\d.]+)', drawn)[0])
+    for attributes in shapes(drawn, "text"):
+        reach = 24 * 6.5 / (2 if attributes["text-anchor"] == "middle" else 1)
+        left = reach if attributes["text-anchor"] != "start" else 0.0
+        right = reach if attributes["text-anchor"] != "end" else 0.0
+        assert left <= float(attributes["x"]) <= width - right
