@@ -8,6 +8,7 @@ from itertools import combinations
 
 import pytest
 
+from commute.analysis.analysis import analyze
 from commute.analysis.chain import longest_chain
 from commute.analysis.components import components
 from commute.analysis.edges import edges
@@ -194,3 +195,11 @@ def test_a_last_step_of_the_hubs_that_gains_nothing_is_none() -> None:
     assert find_hubs(log.footprints, longest_chain(log.footprints)).steps[-1].bound_if_read == 2.0
     stuck = Workload(["t"] * 40, [(*hubs, Access("c/1", WRITE), Access("d/1", WRITE)) for n in range(40)])
     assert find_hubs(stuck.footprints, longest_chain(stuck.footprints)).steps == ()
+
+
+def test_progress_is_told_at_every_stage_of_a_long_log() -> None:
+    log = Workload(["t"] * 6_000, [(Access(f"a/{n % 7}", WRITE), Access(f"b/{n}", WRITE)) for n in range(6_000)])
+    told: dict[str, list[int]] = {}
+    analyze(log, progress=lambda stage, done, total: told.setdefault(stage, []).append(done))
+    assert told["relation"] == [2_000, 4_000, 6_000]
+    assert all(told[stage] for stage in ("chain", "relation", "speed-up", "hubs"))

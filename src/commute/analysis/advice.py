@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from commute.analysis.components import Components, components
 from commute.analysis.conclusions import NO_KEYS, SAME, ratio
-from commute.analysis.edges import edges
+from commute.analysis.edges import edges, watched
 from commute.analysis.labels import Labels, find_labels
 from commute.analysis.placement import Placement, place_objects
 from commute.analysis.prediction import LOOKAHEAD, REPLICATES, Prediction, Services, predict
@@ -75,9 +75,10 @@ def advise(
         predictions.append(predict(workload, services, number, chance, lookahead=lookahead, replicates=replicates))
         progress("predict", at, len(numbers))
     connected = components(workload.footprints)
-    labels = find_labels(workload, edges(workload.footprints))
+    met = watched(edges(workload.footprints), lambda done: progress("labels", done, workload.events))
+    labels = find_labels(workload, met)
     placement = None if labels.best.safe else place_objects(workload.footprints, partitions)
-    progress("labels", 1, 1)
+    progress("labels", workload.events, workload.events)
     remedies = find_remedies(
         workload, services.expected(), workers, lookahead=lookahead, prepare_share=prepare_share,
         pairs_max=remedy_pairs, tick=lambda done, total: progress("remedies", done, total),

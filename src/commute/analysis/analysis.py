@@ -9,7 +9,7 @@ from itertools import groupby
 
 from commute.analysis.chain import Chain, Stretch, longest_chain
 from commute.analysis.components import Components, components
-from commute.analysis.edges import edges
+from commute.analysis.edges import edges, watched
 from commute.analysis.hubs import Hubs, find_hubs
 from commute.analysis.keys import Key, find_keys
 from commute.analysis.relation import SAMPLE_EVENTS, Related, relations
@@ -74,7 +74,8 @@ def analyze(
     known = any(workload.footprints)
     chain = longest_chain(workload.footprints, lambda done: progress("chain", done, total))
     connected = components(workload.footprints)
-    related = relations(workload, edges(workload.footprints), sample_events=sample_events) if known else []
+    met = watched(edges(workload.footprints), lambda done: progress("relation", done, total))
+    related = relations(workload, met, sample_events=sample_events) if known else []
     progress("relation", total, total)
     keys = find_keys(events)
     steps = len(lookaheads) * len(workers)

@@ -5,9 +5,10 @@ These imply all others, and are what a worker really waits for; their number gro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from commute.analysis.chain import TICK_EVENTS, Tick
 from commute.analysis.workload import is_deep
 from commute.core.footprint import Footprint
 from commute.core.history import ancestors, rivals
@@ -19,6 +20,16 @@ class Edge(NamedTuple):
     earlier: int
     later: int
     key: str
+
+
+def watched(found: Iterable[Edge], tick: Tick) -> Iterator[Edge]:
+    """The same edges; `tick` is told now and then how many events they have come by."""
+    told = 0
+    for edge in found:
+        if edge.later >= told + TICK_EVENTS:
+            told = edge.later
+            tick(told)
+        yield edge
 
 
 def edges(footprints: Sequence[Footprint]) -> Iterator[Edge]:
