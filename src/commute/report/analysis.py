@@ -10,7 +10,7 @@ from commute.analysis.workload import family_name
 from commute.report.chain import chain
 from commute.report.curve import curve
 from commute.report.markup import TELEPHONE, count, element, percent, picture, rows, text, tip
-from commute.report.matrix import Cell, matrix
+from commute.report.matrix import Cell, legend_of, matrix
 from commute.report.network import network
 from commute.report.page import Page, Section
 from commute.wording import plural
@@ -41,8 +41,8 @@ def analysis_page(found: Analysis, title: str, lead: str) -> Page:
     said = {(one.a, one.b): f"dependent {one}, {count(one.waits)} follow each other directly" for one in found.relation}
     sections = [
         Section("What depends on what", "The darker, the more often an event of one type directly follows one of the "
-                "other on an object that both touch.", matrix(types, cells), "= dependent when an object is the same   "
-                "· never in this log   ! always"),
+                "other on an object that both touch.", matrix(types, cells),
+                legend_of("= dependent when an object is the same", "· never in this log", "! always")),
         Section("Types that may depend on each other", "What has no line between it never waits for each other.",
                 network(types, edges, said)),
     ]  # fmt: skip

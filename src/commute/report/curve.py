@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from commute.core.bounds import knee
 from commute.report.markup import TELEPHONE, count, element, picture, text, ticks, tip
 
-_WIDTH, _HEIGHT = 460.0, 280.0  # narrow, so that its text can be read on a telephone
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 102.0, 18.0, 44.0
+_WIDTH, _HEIGHT = 476.0, 280.0  # narrow, so that its text can be read on a telephone
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 118.0, 18.0, 44.0
 
 
 def curve(

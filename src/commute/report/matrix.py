@@ -22,6 +22,11 @@ class Cell:
     share: float = 0.0
 
 
+def legend_of(*symbols: str) -> str:
+    """What the symbols mean, in one line; where it is broken, a symbol stays with its meaning."""
+    return "   ".join(symbol.replace(" ", "\u00a0", 1) for symbol in symbols)
+
+
 def matrix(types: Sequence[str], cells: Mapping[tuple[str, str], Cell]) -> str:
     """Markup of the map. Each cell says its condition on hover, focus or touch. O(types squared)."""
     shown = types[:TYPES_MAX]

@@ -13,6 +13,7 @@ _RADIUS = 84.0
 _ROOM = 40.0  # above and below a circle
 _OVER, _BESIDE = 82.0, 186.0  # left and right of it, for names over the nodes, and beside them
 _APART = 13.0  # between names beside the circle
+_TALL = 1.4  # of a circle of many: so much higher than wide, so that names above each other do not touch
 _AROUND_MAX = 5  # types of which the names find room over and under the nodes
 _ASIDE = 0.05  # of the radius: nearer to the middle, a name stands over or under its node
 
@@ -70,12 +71,13 @@ def _component(
     """One picture: names above and below the circle, or, of more types than fit so, beside it."""
     crowded = len(part) > _AROUND_MAX
     radius = max(_RADIUS, len(part) * _APART / 2) if len(part) > 1 else 0.0
+    tall = radius * (_TALL if crowded else 1.0)
     half = radius + (_BESIDE if crowded else _OVER)
-    centre = (half, radius + _ROOM)
+    centre = (half, tall + _ROOM)
     places = {
         node: (
             centre[0] + radius * math.sin(2 * math.pi * at / len(part)),
-            centre[1] - radius * math.cos(2 * math.pi * at / len(part)),
+            centre[1] - tall * math.cos(2 * math.pi * at / len(part)),
         )
         for at, node in enumerate(part)
     }
@@ -103,4 +105,4 @@ def _component(
         dots.append(element("text", text(short(node, 24)), **place))
     label = f"{plural(len(part), 'event type')} that may depend on each other"
     least = TELEPHONE if not crowded else 2 * half
-    return picture("".join(lines + dots), 2 * half, 2 * (radius + _ROOM), label, least=least)
+    return picture("".join(lines + dots), 2 * half, 2 * (tall + _ROOM), label, least=least)

@@ -27,7 +27,8 @@ svg .muted{fill:var(--muted);font-size:12px}
 .scroll{overflow-x:auto;max-width:100%;background:linear-gradient(90deg,var(--back) 40%,transparent) 0/48px 100% local,
 linear-gradient(270deg,var(--back) 40%,transparent) 100%/48px 100% local,linear-gradient(90deg,var(--shade),transparent)
 0/14px 100%,linear-gradient(270deg,var(--shade),transparent) 100%/14px 100%;background-repeat:no-repeat}
-.side{display:flex;flex-wrap:wrap;gap:0 12px}.legend span{white-space:nowrap;margin-right:1.2em;display:inline-block}
+.scroll+.scroll{margin-top:14px}.side{display:flex;flex-wrap:wrap;gap:0 12px}
+.legend span{white-space:nowrap;margin-right:1.2em;display:inline-block}
 .legend i{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.4em}
 table{border-collapse:collapse;font-size:.9rem;overflow-wrap:break-word}
 table.plain td,table.plain th{padding:4px 12px 4px 0;text-align:left;border-bottom:1px solid var(--line)}

@@ -11,14 +11,14 @@ from commute.core.bounds import Bounds
 from commute.report.chain import chain
 from commute.report.curve import curve
 from commute.report.markup import count, seconds
-from commute.report.matrix import Cell, matrix
+from commute.report.matrix import Cell, legend_of, matrix
 from commute.report.network import network
 from commute.report.page import Page, Section
 from commute.report.timeline import Span, timeline
 from commute.report.waterfall import Step, waterfall
 from commute.wording import plural
 
-LEGEND = "= fields agree   ~ they share an element of a list   ? other data decides   · never   ! always"
+LEGEND = legend_of("= fields agree", "~ they share an element of a list", "? other data decides", "· never", "! always")
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
