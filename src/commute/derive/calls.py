@@ -21,7 +21,7 @@ from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
 from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined
-from commute.derive.source import source_of
+from commute.derive.source import source_of, source_of_function
 from commute.derive.trusted import (
     CONTEXTS,
     HANDS_BACK,
@@ -212,7 +212,7 @@ def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: 
     if hasattr(thing, "registry") and hasattr(thing, "dispatch"):  # functools.singledispatch
         several = either([wrap(run, one) for one in thing.registry.values()])
         return call(run, several or Data(), arguments, named, where)
-    source = source_of(thing.__code__)
+    source = source_of_function(thing)
     if source is None:
         return run.widen(
             f"{names_of(thing)[0]} is not followed: its source is not to be had, or is another one", where,
