@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Any
 
@@ -79,3 +80,5 @@ def test_a_statement_of_a_file_is_followed(handler: Any, expected: str) -> None:
     assert not one.everything, one.everything
     assert {str(key) for key in one.keys} == {"cask/{id}"}
     assert [(key.mode, str(key)) for key in one.keys][-1:] == [(expected, "cask/{id}")]
+    (where,) = {key.where for key in one.keys}
+    assert re.fullmatch(r"tests/derive/test_aiosql\.py:\d+ > \S+\.py:\d+", where), "our line, and the library's"
