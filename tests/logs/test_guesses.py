@@ -212,3 +212,14 @@ def test_a_whole_number_is_one_id_however_it_is_written(tmp_path: Path) -> None:
 def test_a_time_that_is_missing_is_said_to_be_none(tmp_path: Path) -> None:
     log = _read(tmp_path, "type,time\na,2025-01-01\nb,\n")
     assert any("come first (line 3: none)" in note for note in log.notes)
+
+
+def test_an_id_that_comes_again_identifies_no_event_and_is_a_key(tmp_path: Path) -> None:
+    text = "type,id,sku\nplaced,7,tea\npaid,7,\nplaced,8,tea\n"
+    log = _read(tmp_path, text)
+    assert _objects(log) == [{("id", "7"), ("sku", "tea")}, {("id", "7")}, {("id", "8"), ("sku", "tea")}]
+    assert [event.id for event in log.events] == ["2", "3", "4"]
+    assert [event.id for event in _read(tmp_path, "type,id,sku\na,7,x\nb,8,x\n").events] == ["7", "8"]
+    records = [{"type": "placed", "id": 1, "data": {"id": 7}}, {"type": "paid", "id": 2, "data": {"id": 7}}]
+    log = _read(tmp_path, "".join(json.dumps(record) + "\n" for record in records))
+    assert [(event.id, event.objects) for event in log.events] == [(i, (("id", "7", None),)) for i in ("1", "2")]

@@ -148,6 +148,9 @@ def test_missing_times_come_first_and_ties_keep_the_sequence_of_the_file(tmp_pat
 def test_a_field_of_ids_that_repeat_is_no_identity(tmp_path: Path) -> None:
     log = _log(tmp_path, *({"id": i, "type": "t"} for i in ("a", "b", "a")))
     assert [e.id for e in log.events] == ["1", "2", "3"]
+    assert any(note.startswith("id comes again, so it identifies no event") for note in log.notes)
+    log = _log(tmp_path, *({"event_id": i, "type": "t"} for i in ("a", "b", "a")))  # the same event, sent twice
+    assert [e.id for e in log.events] == ["1", "2", "3"]
     assert any("'a' occurs twice" in note for note in log.notes)
     assert [e.id for e in _log(tmp_path, *({"id": i, "type": "t"} for i in ("a", "b", 7))).events] == [
         "a",

@@ -196,7 +196,10 @@ class Builder:
             seen.add(event.id)
         else:
             return
-        self.note(f"ids are no identities ({excerpt(event.id)!r} occurs twice): the {self.unit} number is the id")
+        self.note(
+            f"ids are no identities ({excerpt(event.id)!r} occurs twice): the {self.unit} number is the id; "
+            "if they name objects, --key says so"
+        )
         events[:] = [msgspec.structs.replace(e, id=str(e.number)) for e in events]
 
     def _note_times(self) -> None:

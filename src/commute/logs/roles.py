@@ -122,6 +122,10 @@ def assign(
         time = next((f for f in fields if f not in taken and _looks_like_time(f, sample)), None)
     taken |= {time} if time else set()
     identity = options.id_field or _guess(fields, IDS, taken)
+    if identity is not None and not options.id_field and _comes_again(identity, sample):
+        # Not of an event, but of what the events are about; an event's own id comes again where it was sent twice.
+        builder.note(f"{identity} comes again, so it identifies no event; --id-field names what does")
+        identity = None
     taken |= {identity} if identity else set()
     _note_roles(builder, options, kind, time, identity)
     case, resource = _case_log(fields if inside is None else inside, builder, options, objects=objects)
@@ -246,6 +250,11 @@ def field_of(record: Mapping[str, object], field: str) -> object:
 
 def _is_nothing(value: object) -> bool:
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
+
+
+def _comes_again(name: str, sample: Sequence[Mapping[str, object]]) -> bool:
+    values = [str(record[name]) for record in sample if not _is_nothing(record.get(name))]
+    return plain_name(name) == "id" and len(set(values)) < len(values)
 
 
 def _looks_like_time(name: str, sample: Sequence[Mapping[str, object]]) -> bool:
