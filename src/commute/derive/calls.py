@@ -45,6 +45,7 @@ from commute.derive.values import (
     Made,
     Unknown,
     Value,
+    Written,
     compute,
     either,
     is_plain,
@@ -236,7 +237,12 @@ def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: 
 
 
 def _default(run: Run, value: object) -> Value:
-    return wrap(run, value)
+    """A parameter that is not given. Into an empty list or dict only a handler can have put something since."""
+    if type(value) in (list, dict, set) and not value:
+        run.knowledge.unfilled.add(id(value))
+        run.knowledge.kept.append(value)
+    found = wrap(run, value)
+    return Written(found.value) if isinstance(found, Const) else found
 
 
 def _run_closure(run: Run, function: Closure, arguments: Arguments, named: Named, where: str) -> Value:

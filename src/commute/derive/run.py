@@ -28,6 +28,7 @@ from commute.derive.values import (
     either,
     pattern,
     shown,
+    unwritten,
 )
 from commute.sql.schema import Schema
 from commute.sql.statement import Touch
@@ -204,6 +205,7 @@ class Run:
         # What this run has put into live places, and in which regions.
         self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
         self.raised: list[Value] = []  # by the application's own code
+        self.decided: dict[ast.BoolOp, bool | None] = {}  # whether it holds, where that is certain: the last time
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
         self.late: list[Callable[[], object]] | None = []  # coroutines that run later than where they are made
@@ -221,7 +223,7 @@ class Run:
 
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
-        self.own.setdefault(place, []).append((tuple(self.regions), value))
+        self.own.setdefault(place, []).append((tuple(self.regions), unwritten(value)))
 
     def own_at(self, place: tuple[int, str]) -> tuple[list[Value], bool]:
         """What this run has put at a place, and whether it certainly has, so that nothing else is there."""

@@ -28,6 +28,7 @@ from commute.derive.values import (
     Made,
     Value,
     either,
+    unwritten,
 )
 from commute.derive.writers import is_own
 
@@ -242,7 +243,7 @@ def set_raw(run: Run, value: Value, name: str, new: Value, where: str) -> None:
         run.widen(f"attribute {name} is set behind its class", where)
         return
     touch(run, "write", value, Const(name), where)
-    put = later(new) if value.state else new
+    put = later(new) if value.state else unwritten(new)
     value.attributes[name] = either([value.attributes.get(name, put), put]) or put
 
 
