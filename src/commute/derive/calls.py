@@ -23,6 +23,7 @@ from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined
 from commute.derive.source import source_of
 from commute.derive.trusted import (
+    ALONE,
     CONTEXTS,
     HANDS_BACK,
     NAMES_ONLY,
@@ -431,6 +432,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return made
     if not set_fields(run, made, arguments, named, where):
         own = class_attribute(cls, "__init__")
+        if module_of(cls) in ALONE and all(map(_harmless, (*arguments, *named.values()))):
+            return _trusted(run, cls, arguments, named, where)
         if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
             return run.widen(f"{cls.__name__}.__init__ is not followed", where)
     after = has_method(cls, "__post_init__")
