@@ -133,7 +133,7 @@ def _effects(knowledge: Knowledge, plugins: Sequence[Plugin], handler: Handler, 
         run.widen(f"inference failed: {type(error).__name__}: {error}", handler.where, "please report it")
     finally:
         sys.setrecursionlimit(sys_limit)
-    return list(run.effects.values())
+    return run.found()
 
 
 def _definitions(knowledge: Knowledge, lifespan: object, plugins: Sequence[Plugin]) -> list[str]:

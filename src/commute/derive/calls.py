@@ -23,6 +23,7 @@ from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, INSIDE, Arguments, Frame, Named, Run, joined
 from commute.derive.source import source_of, source_of_function
 from commute.derive.trusted import (
+    ALONE,
     CONTEXTS,
     HANDS_BACK,
     NAMES_ONLY,
@@ -45,6 +46,7 @@ from commute.derive.values import (
     Made,
     Unknown,
     Value,
+    Written,
     compute,
     either,
     is_plain,
@@ -239,7 +241,12 @@ def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: 
 
 
 def _default(run: Run, value: object) -> Value:
-    return wrap(run, value)
+    """A parameter that is not given. Into an empty list or dict only a handler can have put something since."""
+    if type(value) in (list, dict, set) and not value:
+        run.knowledge.unfilled.add(id(value))
+        run.knowledge.kept.append(value)
+    found = wrap(run, value)
+    return Written(found.value) if isinstance(found, Const) else found
 
 
 def _run_closure(run: Run, function: Closure, arguments: Arguments, named: Named, where: str) -> Value:
@@ -435,6 +442,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return made
     if not set_fields(run, made, arguments, named, where):
         own = class_attribute(cls, "__init__")
+        if module_of(cls) in ALONE and all(map(_harmless, (*arguments, *named.values()))):
+            return _trusted(run, cls, arguments, named, where)
         if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
             return run.widen(f"{cls.__name__}.__init__ is not followed", where)
     after = has_method(cls, "__post_init__")

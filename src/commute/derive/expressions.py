@@ -27,6 +27,7 @@ from commute.derive.values import (
     Made,
     Unknown,
     Value,
+    Written,
     compute,
     either,
     is_plain,
@@ -59,7 +60,7 @@ def evaluate(run: Run, frame: Frame, node: ast.expr) -> Value:
 
 
 def _constant(_run: Run, _frame: Frame, node: ast.Constant, _where: str) -> Value:
-    return Const(node.value)
+    return Written(node.value)
 
 
 def _name(run: Run, frame: Frame, node: ast.Name, where: str) -> Value:
@@ -91,8 +92,8 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
                 arguments += spread.known
             elif (cells := _cells(run, spread, where)) is not None:
                 arguments += cells
-            else:
-                arguments.append(Handle("spread", {"of": element(run, spread, where) or Data()}))
+            elif (one := element(run, spread, where)) is not None or not isinstance(spread, Live):
+                arguments.append(Handle("spread", {"of": one or Data()}))
         else:
             arguments.append(run.evaluate(frame, argument))
     named: dict[str, Value] = {}
@@ -340,8 +341,8 @@ def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where
             spread = run.evaluate(frame, part.value)
             if isinstance(spread, Items) and spread.known is not None:
                 known += spread.known
-            else:
-                loose.append(element(run, spread, where) or Data())
+            elif (one := element(run, spread, where)) is not None or not isinstance(spread, Live):
+                loose.append(one or Data())
         else:
             known.append(run.evaluate(frame, part))
     if kind == "set":
