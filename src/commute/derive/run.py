@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 DEPTH_MAX = 60  # of calls
 STEPS_MAX = 60_000  # of statements and calls of one handler
 
+T = TypeVar("T")
 E = TypeVar("E", "TableAccess", "KeyAccess", "Everything")
 Arguments: TypeAlias = Sequence[Value]
 Named: TypeAlias = Mapping[str, Value]
@@ -184,6 +185,14 @@ class Plugin(Protocol):
         """The object went where it is read as a whole, to a serialiser say: whether it knew what that touches."""
 
 
+class Apart:
+    """A region that runs in a context which is not known: in another thread, or called back by a library."""
+
+
+class Later:
+    """A region that runs in a copy of the context, and later: a coroutine that is not awaited where it is made."""
+
+
 class Run:
     """See the module. `plugins` are asked in sequence."""
 
@@ -222,6 +231,14 @@ class Run:
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
         self.own.setdefault(place, []).append((tuple(self.regions), value))
+
+    def within(self, region: object, body: Callable[[], T]) -> T:
+        """What the body gives, which is read in a region of its own."""
+        self.regions.append(region)
+        try:
+            return body()
+        finally:
+            self.regions.pop()
 
     def own_at(self, place: tuple[int, str]) -> tuple[list[Value], bool]:
         """What this run has put at a place, and whether it certainly has, so that nothing else is there."""
