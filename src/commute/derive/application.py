@@ -90,13 +90,14 @@ def derive(
     knowledge.schema = schema_of(definitions)
     effects: dict[tuple[str, str], list[Effect]] = {}
     for _ in range(PASSES):
+        news = knowledge.news
         effects = {
             (handler.name, event.type): _effects(knowledge, plugins, handler, event)
             for handler in handlers
             for event in handler.events
         }
         changing = {path for found in effects.values() for path in _written(found)}
-        if changing <= knowledge.changing:
+        if changing <= knowledge.changing and news == knowledge.news:
             break
         knowledge.changing |= changing
     accesses = [one for found in effects.values() for one in found if isinstance(one, TableAccess)]

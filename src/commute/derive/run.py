@@ -40,6 +40,7 @@ DEPTH_MAX = 60  # of calls
 INSIDE = " > "  # between the application's line and the library's that it led to
 STEPS_MAX = 60_000  # of statements and calls of one handler
 
+T = TypeVar("T")
 E = TypeVar("E", "TableAccess", "KeyAccess", "Everything")
 Arguments: TypeAlias = Sequence[Value]
 Named: TypeAlias = Mapping[str, Value]
@@ -189,6 +190,14 @@ class Plugin(Protocol):
         """The object went where it is read as a whole, to a serialiser say: whether it knew what that touches."""
 
 
+class Apart:
+    """A region that runs in a context which is not known: in another thread, or called back by a library."""
+
+
+class Later:
+    """A region that runs in a copy of the context, and later: a coroutine that is not awaited where it is made."""
+
+
 class Run:
     """See the module. `plugins` are asked in sequence."""
 
@@ -245,6 +254,14 @@ class Run:
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
         self.own.setdefault(place, []).append((tuple(self.regions), unwritten(value)))
+
+    def within(self, region: object, body: Callable[[], T]) -> T:
+        """What the body gives, which is read in a region of its own."""
+        self.regions.append(region)
+        try:
+            return body()
+        finally:
+            self.regions.pop()
 
     def own_at(self, place: tuple[int, str]) -> tuple[list[Value], bool]:
         """What this run has put at a place, and whether it certainly has, so that nothing else is there."""
