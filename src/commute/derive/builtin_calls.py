@@ -16,6 +16,7 @@ import inspect
 import itertools
 import operator
 import random
+import sys
 import threading
 import types
 import typing
@@ -23,7 +24,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commute.derive import expressions, library
+from commute.derive import digests, expressions, library
 from commute.derive.asked import HASH, SORT, ask, read_as_whole
 from commute.derive.attributes import class_attribute, get, has_method, wrap
 from commute.derive.comprehensions import EACH_MAX
@@ -58,7 +59,7 @@ Answer = Callable[[Run, Arguments, Named, str], Value | None]
 _CONTEXT_CODE = contextlib.contextmanager(lambda: iter(())).__code__
 _ASYNC_CODE = contextlib.asynccontextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, return-value]
 _GETTERS = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
-_REFUSED = ("exec", "eval", "compile", "__import__", "open", "input", "globals", "locals", "breakpoint", "delattr")
+_REFUSED = ("exec", "eval", "compile", "open", "input", "globals", "locals", "breakpoint", "delattr")
 
 
 def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value | None:
@@ -70,7 +71,7 @@ def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where
     if isinstance(thing, _GETTERS):
         return run.call(library.getter_of(run, thing, where), arguments, named, where)
     try:
-        known = _TABLE.get(thing) or library.TABLE.get(thing)
+        known = _TABLE.get(thing) or library.TABLE.get(thing) or digests.TABLE.get(thing)
     except TypeError:
         return None
     return None if known is None else known(run, arguments, named, where)
@@ -344,6 +345,15 @@ def _refuse(name: str) -> Answer:
     return refuse
 
 
+def _imported(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    """``__import__("datetime")``: a module that is there already."""
+    one = arguments[0] if len(arguments) == 1 and not named else None
+    module = sys.modules.get(str(one.value)) if isinstance(one, Const) else None
+    if module is None or not isinstance(one, Const):
+        return run.widen("__import__() is not followed", where)
+    return Live(sys.modules[str(one.value).partition(".")[0]])
+
+
 def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:
     return Own("a UUID made by chance")
 
@@ -368,7 +378,7 @@ _TABLE: dict[Any, Answer] = {
     random.choice: _one_of, collections.deque: _collect("deque"),
     contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,
     contextlib.nullcontext: _nothing, contextlib.closing: _closing,
-    **{getattr(builtins, name): _refuse(name) for name in _REFUSED},
+    **{getattr(builtins, name): _refuse(name) for name in _REFUSED}, __import__: _imported,
 }  # fmt: skip
 
 
@@ -398,6 +408,8 @@ class Library:
             return library.got(run, function, _of(0, arguments), where)
         if function.kind == "partial":
             return run.call(about["function"], [*about["arguments"], *arguments], {**about["named"], **named}, where)
+        if function.kind == "hash-method":
+            return digests.of_hash(about["of"].about, about["name"])
         if function.kind == "quiet":
             return Data("of a lock") if not arguments else Const(None)
         if function.kind == "loop.run_in_executor":
@@ -425,6 +437,8 @@ class Library:
     def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
         if isinstance(value, Live) and type(value.value) in _LOCKS and hasattr(value.value, name):
             return Handle("quiet")
+        if isinstance(value, Handle) and value.kind == "hash":
+            return Handle("hash-method", {"of": value, "name": name})
         if isinstance(value, Handle) and value.kind == "loop":
             return Handle(f"loop.{name}") if name in _LOOP else None
         if isinstance(value, Handle) and value.kind == "context":
@@ -442,7 +456,7 @@ class Library:
         return isinstance(value, Handle) and value.kind in ("partial", "identity", "context-maker")
 
     def escape(self, run: Run, value: Value, where: str) -> bool:
-        return False
+        return isinstance(value, Handle) and value.kind in ("hash", "hash-method")
 
 
 _READS = (

@@ -146,11 +146,13 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     what_is_kept = library.kept(run, thing, arguments, where)
     if what_is_kept is not None:
         return what_is_kept
-    plain = all(_harmless(value) or isinstance(value, Closure) for value in values)
+    plain = all(_harmless(value) or _is_function(value) for value in values)
     given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
-        call_back(run, value, [given] * 2, where)
+        found = call_back(run, value, [given] * 2, where)
+        if plain and found is not None and not _harmless(found):  # what it gives may come back to it
+            call_back(run, value, [Unknown("what it is called with")] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
     if any(isinstance(one, Handle) and one.kind != "method" for value in values for one in options(value)):
@@ -160,6 +162,10 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     if name.split(".")[0].lstrip("_") in HANDS_BACK and not all(map(_harmless, values)):
         return Unknown(f"what {name} returns")
     return Data(f"what {name} returns")
+
+
+def _is_function(value: Value) -> bool:
+    return isinstance(value, Closure) or (isinstance(value, Live) and isinstance(value.value, types.FunctionType))
 
 
 def _harmless(value: Value) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from commute.derive import expressions
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.items import field_item
 from commute.derive.kept import later, touch
 from commute.derive.run import Arguments, Named, Run
+from commute.derive.texts import of_format, put_together
 from commute.derive.values import (
     SEVERAL,
     Const,
@@ -67,9 +68,10 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
         if name in (*_GROWS, *_JOINS, "setdefault") and not all(map(_holds_plain, (*arguments, *named.values()))):
             return run.widen("an object is put into what is not followed", where)
         if name == "format" and all(map(is_plain, (*arguments, *named.values()))) and "**" not in named:
-            return compute(
-                "str.format", _formatting(len(arguments), tuple(named)), [value, *arguments, *named.values()]
-            )
+            parts = [value, *arguments, *named.values()]
+            pieces = of_format(value.value, len(arguments), list(named)) if _constant(value) else []
+            shifted = [one if isinstance(one, str) else (one[0] + 1, one[1]) for one in pieces]
+            return put_together("str.format", _formatting(len(arguments), tuple(named)), parts, shifted)
         if named or not all(map(is_plain, arguments)):
             for argument in arguments:
                 if isinstance(argument, Items) and name == "join":
@@ -92,11 +94,18 @@ _PLACES = re.compile(r"[\s(]*(?:\?|%s)(?:[\s,]*(?:\?|%s))*[\s)]*")  # of paramet
 def _joined(separator: Const, parts: Items) -> Value | None:
     """``separator.join(parts)``; of placeholders without number, two that stand for any number of them."""
     if parts.known is not None and all(map(is_plain, parts.known)):
-        return compute("join", lambda between, *texts: between.join(texts), [separator, *parts.known])
+        pieces: list[str | tuple[int, str]] = []
+        for at in range(1, len(parts.known) + 1):
+            pieces += [*([str(separator.value)] if at > 1 else []), (at, "{}")]
+        return put_together("join", lambda between, *texts: between.join(texts), [separator, *parts.known], pieces)
     one = parts.element
     if parts.known is None and isinstance(one, Const) and _PLACES.fullmatch(str(one.value)):
         return Const(separator.value.join([one.value + SEVERAL] * 2))
     return None
+
+
+def _constant(value: Value) -> TypeGuard[Const]:
+    return isinstance(value, Const) and isinstance(value.value, str)
 
 
 def _holds_plain(value: Value) -> bool:
@@ -152,6 +161,8 @@ def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, n
         default = list(arguments[1:]) or [Const(None)]
         if name == "setdefault" and len(arguments) == 2:
             expressions.put(run, value, arguments[0], arguments[1], where)
+        if name != "__getitem__" and _lacks(value, first(arguments)):
+            return either(default) or Data()
         found = expressions.item(run, value, first(arguments), where) if value.known or value.other else None
         return either([*([found] if found is not None else []), *default]) or Data()
     if name == "items":
@@ -177,6 +188,13 @@ def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, n
     if name in ("clear", "popitem", "__len__", "__contains__"):
         return value.any() or Data() if name == "popitem" else Data()
     return run.widen(f"method {name} of a dict is not followed", where)
+
+
+def _lacks(value: Entries, key: Value) -> bool:
+    """Whether a dict certainly has no such entry: what was ever put into it is known, and that is not among it."""
+    plain = isinstance(key, Const) and isinstance(key.value, str | int)
+    known = value.other is None and not value.state and not value.grows and value.holder is None
+    return plain and known and isinstance(key, Const) and key.value not in value.known
 
 
 def _pairs(value: Entries) -> tuple[list[Value], Value | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_origin
 
 from commute.derive.asked import HASH, TEXT, ask
@@ -14,6 +14,7 @@ from commute.derive.conditions import compare, narrowed, truth
 from commute.derive.items import each, element, enter, escape, item, leave, put
 from commute.derive.run import Frame, Run
 from commute.derive.state import live_entries, set_live
+from commute.derive.texts import added, of_percent, put_together
 from commute.derive.values import (
     Closure,
     Const,
@@ -139,20 +140,22 @@ def _super(frame: Frame, where: str, run: Run) -> Value:
 
 def _joined_text(run: Run, frame: Frame, node: ast.JoinedStr, where: str) -> Value:
     parts: list[Value] = []
-    shape = []
+    shape: list[str] = []
+    pieces: list[str | tuple[int, str]] = []
     for piece in node.values:
         if isinstance(piece, ast.FormattedValue):
             value = as_text(run, run.evaluate(frame, piece.value), where)
             spec = "" if piece.format_spec is None else _constant_text(piece.format_spec)
             conversion = {-1: "", 114: "!r", 115: "!s", 97: "!a"}[piece.conversion]
             shape.append("{" + conversion + ("" if spec is None else f":{spec}" if spec else "") + "}")
+            pieces.append((len(parts), shape[-1]))
             parts.append(value if spec is not None else Data("a format that is computed"))
         else:
-            shape.append(
-                str(piece.value if isinstance(piece, ast.Constant) else "").replace("{", "{{").replace("}", "}}")
-            )
+            literal = str(piece.value if isinstance(piece, ast.Constant) else "")
+            pieces.append(literal)
+            shape.append(literal.replace("{", "{{").replace("}", "}}"))
     template = "".join(shape)
-    return compute(f"f{template!r}", template.format, parts) if parts else Const(template.format())
+    return put_together(f"f{template!r}", template.format, parts, pieces) if parts else Const(template.format())
 
 
 def _constant_text(node: ast.expr) -> str | None:
@@ -218,12 +221,23 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
         set_live(run, left, None, where)
         return left
     if is_plain(left) and isinstance(right, Items) and kind is ast.Mod and all(map(is_plain, right.known or [right])):
-        return compute("%", lambda text, *parts: text % parts, [left, *(right.known or [Data()])])
+        return _formatted("%", lambda text, *parts: text % parts, left, right.known or [Data()])
     if is_plain(left) and is_plain(right):
+        if kind is ast.Mod and isinstance(left, Const) and isinstance(left.value, str):
+            return _formatted(name, function, left, [right])
+        joined = [added(a, b) for a in options(left) for b in options(right)] if kind is ast.Add else []
+        if joined and all(one is not None for one in joined):
+            return either([one for one in joined if one is not None]) or Data()
         return compute(name, function, [left, right])
     for one in (left, right):
         ask(run, one, where)
     return Unknown(f"{name} of objects")
+
+
+def _formatted(name: str, function: Callable[..., Any], left: Value, parts: Sequence[Value]) -> Value:
+    """``left % parts``."""
+    pieces = of_percent(left.value) if isinstance(left, Const) and isinstance(left.value, str) else []
+    return put_together(name, function, [left, *parts], pieces)
 
 
 def extended(run: Run, left: Items | Entries, right: Value, where: str) -> Value:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from commute.derive.values import (
+    Begun,
     Computed,
     Const,
     Data,
@@ -23,6 +24,7 @@ from commute.derive.values import (
     Field,
     Handle,
     Made,
+    Own,
     Unknown,
     Value,
     either,
@@ -101,6 +103,8 @@ def signature(value: Value) -> str:
         return f"cell {value.about['column']} of {value.about['access'].signature}"
     if isinstance(value, Const | Field | Computed):
         return shown(value)
+    if isinstance(value, Begun | Own) and value.start is not None:
+        return f"{type(value).__name__} {signature(value.start)}"
     if isinstance(value, Either):
         return " or ".join(sorted(map(signature, value.options)))
     return type(value).__name__

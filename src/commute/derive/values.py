@@ -5,6 +5,7 @@
     Computed   a pure function of such values       Entries    a dict
     Live       an object of the running program     Closure    a function that was defined in this run
     Data       plain data, nobody knows which       Either     one of several
+    Begun      Data: a text whose beginning is known
     Own        plain data that no other event has
     Unknown    anything, a way to the outside too   Handle     what a plug-in knows: a connection, a query, a row
 
@@ -93,10 +94,19 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun(Data):
+    """A text that certainly begins with `start`, which is known from the event; nobody knows how it goes on."""
+
+    start: Value = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Own:
-    """Plain data that no other event has: the event's id, and what is made from it or from chance one to one."""
+    """Plain data that no other event has: the event's id, and what is made from it or from chance one to one. `start`:
+    of a text, what it begins with."""
 
     why: str = field(default="", compare=False)
+    start: Value | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +212,7 @@ def either(values: Iterable[Value]) -> Value | None:
     found: dict[Value, None] = {}
     for value in values:
         for option in value.options if isinstance(value, Either) else (value,):
-            if isinstance(option, Field | Computed) and option in found:
+            if isinstance(option, Field | Computed | Begun) and option in found:
                 known = next(one for one in found if one == option)
                 if list(draws_of(known)) != list(draws_of(option)):
                     del found[known]
@@ -226,6 +236,8 @@ def draws_of(value: Value) -> Iterator[tuple[tuple[str, ...], object]]:
     elif isinstance(value, Computed):
         for part in value.parts:
             yield from draws_of(part)
+    elif isinstance(value, Begun):
+        yield from draws_of(value.start)
 
 
 def drawn(value: Value, draw: object) -> Value:
@@ -236,6 +248,8 @@ def drawn(value: Value, draw: object) -> Value:
         return Field(value.path, value.hint, taken)
     if isinstance(value, Computed):
         return Computed(value.name, value.function, tuple(drawn(part, draw) for part in value.parts))
+    if isinstance(value, Begun):
+        return Begun(value.why, start=drawn(value.start, draw))
     if isinstance(value, Either):
         return Either(tuple(drawn(one, draw) for one in value.options))
     if isinstance(value, Items) and value.kind == "tuple" and value.known is not None:
@@ -296,6 +310,8 @@ _FORMATTED = re.compile(r"\{[^{}]*:[^{}]*\}")  # a format may cut off what tells
 
 def _computed(name: str, function: Callable[..., Any], parts: tuple[Value, ...]) -> Value:
     if not all(map(is_known, parts)):
+        if name in ("str", "builtins.str") and len(parts) == 1 and isinstance(parts[0], Begun):
+            return parts[0]
         own = [part for part in parts if isinstance(part, Own)]
         one_to_one = name in ("str", "builtins.str", "hex") or (name.startswith("f'") and not _FORMATTED.search(name))
         if len(own) == 1 and one_to_one and all(isinstance(part, Const | Own) for part in parts):
@@ -377,6 +393,8 @@ def shown(value: Value) -> str:
         return "{" + ".".join(value.path) + "}"
     if isinstance(value, Computed):
         return f"{value.name}({', '.join(map(shown, value.parts))})"
+    if isinstance(value, Begun):
+        return f"{shown(value.start)}…"
     if isinstance(value, Either):
         return " or ".join(map(shown, value.options))
     return getattr(value, "why", "") or type(value).__name__.lower()
