@@ -137,6 +137,8 @@ def _collect(kind: str) -> Answer:
         known = value.known if isinstance(value, Items) and kind not in ("set", "iterator") else None
         if known is not None and (len(known) == 1 or kind != "sorted"):
             return Items("list" if kind == "sorted" else kind, list(known))
+        if isinstance(value, Items) and kind in ("list", "tuple"):  # a copy keeps the ends that it has now
+            return Items(kind, None, inside, head=value.head, tail=(list(run.tail_of(value)), ()))
         return Items("list" if kind == "sorted" else kind, None, inside)
 
     return collect
@@ -327,7 +329,7 @@ def _starred(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
 
 def _pushed(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     """A function that puts its second argument into the list that is its first."""
-    return method_call(run, _of(0, arguments), "append", [_of(1, arguments)], {}, where)
+    return method_call(run, _of(0, arguments), "insert", [_of(1, arguments)], {}, where)
 
 
 def _suppress(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:

@@ -56,11 +56,16 @@ CLASSES_MAX = 8  # of one argument; a function is followed once for each
 
 def call(run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value:
     """What the call gives; what it touches is added to the run."""
+    written, run.written = run.written, False
     if not run.step(where):
         return Unknown("it leads too far")
     if isinstance(function, Either):
-        there = [option for option in function.options if option != Const(None)]
-        return either([call(run, option, arguments, named, where) for option in there]) or Data()
+        found = []
+        for option in function.options:
+            if option != Const(None):
+                with run.apart():
+                    found.append(call(run, option, arguments, named, where))
+        return either(found) or Data()
     for plugin in run.plugins:
         answer = plugin.call(run, function, arguments, named, where)
         if answer is not None:
@@ -70,7 +75,11 @@ def call(run: Run, function: Value, arguments: Arguments, named: Named, where: s
     if isinstance(function, Bound):
         return call(run, function.function, [function.first, *arguments], named, where)
     if isinstance(function, Handle) and function.kind == "method":
-        return method_call(run, function.about["of"], function.about["name"], arguments, named, where)
+        of, name = function.about["of"], function.about["name"]
+        if written:
+            return method_call(run, of, name, arguments, named, where)
+        with run.apart():  # by whoever was given the method: any number of times
+            return method_call(run, of, name, arguments, named, where)
     if isinstance(function, Live):
         return _live(run, function.value, arguments, named, where)
     if isinstance(function, Made):
@@ -316,9 +325,10 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
         run.late.append(_again(run, frame, identity, *again))
     run.active.append(identity)
     try:
-        if isinstance(node, ast.Lambda):
-            return run.evaluate(frame, node.body)
-        ended = run.execute(frame, node.body)
+        with run.apart():
+            if isinstance(node, ast.Lambda):
+                return run.evaluate(frame, node.body)
+            ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
     if frame.closed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
 from commute.derive import expressions
@@ -12,7 +12,7 @@ from commute.derive.asked import HASH, SORT, ask
 from commute.derive.items import field_item
 from commute.derive.kept import later, touch
 from commute.derive.run import Arguments, Named, Run
-from commute.derive.texts import of_format, put_together
+from commute.derive.texts import of_format, put_together, some_of
 from commute.derive.values import (
     SEVERAL,
     Const,
@@ -38,7 +38,11 @@ _DROPS = ("remove", "discard", "clear", "sort", "reverse", "pop", "popleft", "po
 def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: Named, where: str) -> Value:
     """``value.name(…)`` for a list, a dict, plain data or an object of the program with methods in C."""
     if isinstance(value, Either):
-        return either([method_call(run, one, name, arguments, named, where) for one in value.options]) or Data()
+        given: list[Value] = []
+        for one in value.options:
+            with run.apart():
+                given.append(method_call(run, one, name, arguments, named, where))
+        return either(given) or Data()
     if isinstance(value, Items | Entries) and value.state:
         changes = name in (*_GROWS, *_JOINS, *_DROPS, "setdefault")
         by_key = isinstance(value, Entries) and name in ("get", "pop", "setdefault", "__getitem__", "__contains__")
@@ -98,7 +102,11 @@ def _joined(separator: Const, parts: Items) -> Value | None:
         for at in range(1, len(parts.known) + 1):
             pieces += [*([str(separator.value)] if at > 1 else []), (at, "{}")]
         return put_together("join", lambda between, *texts: between.join(texts), [separator, *parts.known], pieces)
-    one = parts.element
+    one = parts.any()
+    if parts.known is None and one is not None and isinstance(separator.value, str):
+        assembled = some_of(separator.value, options(one))
+        if assembled is not None:
+            return assembled
     if parts.known is None and isinstance(one, Const) and _PLACES.fullmatch(str(one.value)):
         return Const(separator.value.join([one.value + SEVERAL] * 2))
     return None
@@ -130,6 +138,10 @@ def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named
     if value.kind == "set" or name in ("remove", "index", "count", "sort", "__contains__", "union", "difference"):
         for one in (value, *given):
             ask(run, one, where, (*HASH, *SORT))
+    if name in ("append", "extend", "__iadd__") and value.kind in ("list", "deque") and not value.state:
+        _at_the_end(run, value, name, given)
+    elif name in (*_GROWS, *_JOINS, *_DROPS):
+        value.head = value.tail = None
     if name in _GROWS:
         new = given[-1] if given else Data()
         value.known, value.element = None, either([v for v in (value.any(), new) if v is not None])
@@ -154,6 +166,18 @@ def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named
     if name in ("send", "asend", "throw"):
         return run.widen("a generator that is sent values is not followed", where)
     return run.widen(f"method {name} of a list is not followed", where)
+
+
+def _at_the_end(run: Run, value: Items, name: str, given: Sequence[Value]) -> None:
+    """What comes behind the last element leaves the first ones where they are."""
+    before = run.tail_of(value)
+    if value.known is not None:
+        value.head = list(value.known)
+    new: list[Value] | None = list(given[-1:])
+    if name != "append":
+        more = given[0] if len(given) == 1 else None
+        new = list(more.known) if isinstance(more, Items) and more.known is not None and more.again is None else None
+    value.tail = None if new is None else ([*before, *new], tuple(run.stretches))
 
 
 def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, named: Named, where: str) -> Value:

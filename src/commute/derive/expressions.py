@@ -108,6 +108,7 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
         else:
             named["**"] = value if "**" not in named else _both(run, named, value, where)
     run.kept["discarded"] = run.discarded is node
+    run.written = True
     run.direct = run.awaited is node
     return run.call(function, arguments, named, where)
 
@@ -257,7 +258,11 @@ def _collected(run: Run, left: Items | Entries, right: Value, where: str) -> Val
     if isinstance(left, Items) and isinstance(right, Items):
         if left.known is not None and right.known is not None:
             return Items(left.kind, [*left.known, *right.known])
-        return Items(left.kind, None, either([v for v in (left.any(), right.any()) if v is not None]))
+        found = Items(left.kind, None, either([v for v in (left.any(), right.any()) if v is not None]))
+        found.head = left.head if left.known is None else [*left.known, *(right.head or ())]
+        last = run.tail_of(right) if right.known is None else [*run.tail_of(left), *right.known]
+        found.tail = list(last), ()
+        return found
     return Items(left.kind, None, either([v for v in (left.any(), element(run, right, where)) if v is not None]))
 
 
@@ -280,7 +285,8 @@ def _unary(run: Run, frame: Frame, node: ast.UnaryOp, where: str) -> Value:
 def _boolean(run: Run, frame: Frame, node: ast.BoolOp, where: str) -> Value:
     found = []
     for part in node.values:
-        value = run.evaluate(frame, part)
+        with run.apart():  # but for the first one, it may be left out
+            value = run.evaluate(frame, part)
         known = truth(run, value, where, part)
         if isinstance(node.op, ast.Or) and part is not node.values[-1] and known is not True:
             found += [one for one in options(value) if one != Const(None)]  # `or` goes on behind it
@@ -295,7 +301,11 @@ def _conditional(run: Run, frame: Frame, node: ast.IfExp, where: str) -> Value:
     known = truth(run, run.evaluate(frame, node.test), where, node.test)
     if known is not None:
         return run.evaluate(frame, node.body if known else node.orelse)
-    return either([run.evaluate(frame, node.body), run.evaluate(frame, node.orelse)]) or Data()
+    found = []
+    for part in (node.body, node.orelse):
+        with run.apart():
+            found.append(run.evaluate(frame, part))
+    return either(found) or Data()
 
 
 def _subscript(run: Run, frame: Frame, node: ast.Subscript, where: str) -> Value:
@@ -330,20 +340,29 @@ def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where
     kind = type(node).__name__.lower()
     known: list[Value] = []
     loose: list[Value] = []
+    head: list[Value] | None = None  # before what is loose, while `last` is what comes behind it
+    last: list[Value] = []
     for part in node.elts:
         if isinstance(part, ast.Starred):
             spread = run.evaluate(frame, part.value)
             if isinstance(spread, Items) and spread.known is not None:
                 known += spread.known
+                last += spread.known
             else:
+                head = last if head is None else head
+                last = []
                 loose.append(element(run, spread, where) or Data())
         else:
             known.append(run.evaluate(frame, part))
+            last.append(known[-1])
     if kind == "set":
         for one in (*known, *loose):
             ask(run, one, where, HASH)
     if loose or kind == "set":  # which one of a set comes first is not known
-        return Items(kind, None, either([*known, *loose]))
+        ordered = kind != "set"
+        found = Items(kind, None, either([*known, *loose]))
+        found.head, found.tail = (head, (last, ())) if ordered else (None, None)
+        return found
     return Items(kind, known)
 
 

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 from commute.derive.values import (
     EITHER_MAX,
+    SOME,
+    Assembled,
     Begun,
     Computed,
     Const,
@@ -40,6 +42,8 @@ def put_together(name: str, function: Callable[..., Any], parts: Sequence[Value]
     """As `compute`, of a function that gives the text of these pieces: where not all of it is known, its beginning."""
     if all(map(is_known, parts)) or not all(map(is_plain, parts)):
         return compute(name, function, parts)
+    if any(isinstance(option, Assembled) for part in parts for option in options(part)):
+        return _assembled(name, parts, pieces)
     combinations = list(product(*map(options, parts)))
     if len(combinations) > EITHER_MAX:
         return begun(pieces, parts, f"{name} of too many values") if pieces else Data(name)
@@ -76,6 +80,45 @@ def begun(pieces: Pieces, parts: Sequence[Value], why: str) -> Value:
     return Data(why) if isinstance(start, Data) or start == Const("") else Begun(why, start=start)
 
 
+def _assembled(name: str, parts: Sequence[Value], pieces: Pieces) -> Value:
+    """A text of which a piece is assembled, where all others are constant."""
+    combinations = list(product(*map(options, parts)))
+    if len(combinations) > EITHER_MAX:
+        return Data(f"{name} of too many values")
+    found: list[Value] = []
+    for one in combinations:
+        text = ""
+        for piece in pieces:
+            value = Const(piece) if isinstance(piece, str) else one[piece[0]]
+            if isinstance(value, Assembled) and not isinstance(piece, str) and piece[1] == "{}":
+                text += value.text
+            elif isinstance(value, Const) and (isinstance(piece, str) or piece[1] == "{}"):
+                text += format(value.value)
+            else:
+                return Data(f"{name} of what is not known")
+        found.append(Assembled(name, text=text))
+    return either(found) or Data(name)
+
+
+# One column that is set, or compared with something by itself: nothing around it changes what it means.
+_SET = re.compile(r"\s*[\w.\"`\[\]]+\s*=\s*[^;,\0\1]+", re.DOTALL)
+_CONDITION = re.compile(r"[^;\0\1]+", re.DOTALL)
+_GOES_ON = re.compile(r"\b(?:WHERE|RETURNING|LIMIT|UNION|OR|ON)\b|--|/\*", re.IGNORECASE)
+
+
+def some_of(separator: str, pieces: Sequence[Value]) -> Value | None:
+    """``separator.join(…)`` of any number of these pieces of SQL; None where they are not seen to be such."""
+    texts = [one.value for one in pieces if isinstance(one, Const) and isinstance(one.value, str)]
+    if len(texts) < len(pieces) or not texts or any(map(_GOES_ON.search, texts)):
+        return None
+    if separator.strip() == "," and all(map(_SET.fullmatch, texts)):
+        return Assembled("SQL with some of several pieces", text=separator.join(f"{SOME}{one}{SOME}" for one in texts))
+    if separator.strip().upper() == "AND" and all(map(_CONDITION.fullmatch, texts)):
+        loose = separator.join(f"{SOME}({one} OR 1 = 1){SOME}" for one in texts)
+        return Assembled("SQL with some of several conditions", text=loose)
+    return None
+
+
 def is_text(value: Value) -> bool:
     """Whether it is certainly a text, so that what is added to it comes behind it."""
     if isinstance(value, Const):
@@ -89,6 +132,10 @@ def is_text(value: Value) -> bool:
 
 def added(left: Value, right: Value) -> Value | None:
     """``left + right`` of texts that are not known to their ends; None for all else."""
+    if isinstance(left, Assembled) or isinstance(right, Assembled):
+        known = all(isinstance(one, Assembled) or (is_text(one) and isinstance(one, Const)) for one in (left, right))
+        texts = [one.text if isinstance(one, Assembled) else str(getattr(one, "value", "")) for one in (left, right)]
+        return Assembled("a text", text="".join(texts)) if known else Data("a text")
     if isinstance(left, Begun):
         return left
     if not is_known(left) or not is_text(left) or not isinstance(right, Data | Own):

@@ -6,6 +6,7 @@
     Live       an object of the running program     Closure    a function that was defined in this run
     Data       plain data, nobody knows which       Either     one of several
     Begun      Data: a text whose beginning is known
+    Assembled  Data: SQL of pieces of which each may be left out
     Own        plain data that no other event has
     Unknown    anything, a way to the outside too   Handle     what a plug-in knows: a connection, a query, a row
 
@@ -100,6 +101,16 @@ class Begun(Data):
     start: Value = field(kw_only=True)
 
 
+SOME = "\1"  # around a piece of a text that may be left out, or come several times
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled(Data):
+    """A text in whose place stands one of several, `text` without some of the pieces between `SOME`."""
+
+    text: str = field(kw_only=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Own:
     """Plain data that no other event has: the event's id, and what is made from it or from chance one to one. `start`:
@@ -126,7 +137,11 @@ class Made:
 
 @dataclass(slots=True, eq=False)
 class Items:
-    """`known` in sequence, None where only `element` is known: any of them. `kind`: list, tuple, set, iterator."""
+    """`known` in sequence, None where only `element` is known: any of them. `kind`: list, tuple, set, iterator.
+
+    `head`: where not all is known, the first ones. `tail`: the last ones, while the run is where they came to be so
+    (`Run.apart`).
+    """
 
     kind: str
     known: list[Value] | None
@@ -134,6 +149,8 @@ class Items:
     again: Callable[[], Value | None] | None = None  # of a generator: what it yields when it is run here
     state: str = ""  # as of Made
     view: Callable[[], list[Value] | None] | None = None  # what is in the dict that this looks at, where all is known
+    head: list[Value] | None = None
+    tail: tuple[list[Value], tuple[object, ...]] | None = None
 
     def any(self) -> Value | None:
         """One of them; None for none at all."""
