@@ -218,6 +218,14 @@ def _reading(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     return Data("what was read of it")
 
 
+def _length(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    """How long a tuple is, which does not change."""
+    one = arguments[0] if len(arguments) == 1 else None
+    if isinstance(one, Items) and one.kind == "tuple" and one.known is not None and not one.state:
+        return Const(len(one.known))
+    return _reading(run, arguments, named, where)
+
+
 def _live(run: Run, value: Live, where: str) -> Value | None:
     return live_read(run, value, None, where) if isinstance(value.value, dict | list | set) else None
 
@@ -366,7 +374,7 @@ _TABLE: dict[Any, Answer] = {
     reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
     filter: _lazy(_filter),
     min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
-    len: _reading, sum: _reading, any: _reading, all: _reading, print: _reading,
+    len: _length, sum: _reading, any: _reading, all: _reading, print: _reading,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
     _same(0), asyncio.shield: _same(0),
@@ -462,17 +470,8 @@ class Library:
 
 
 _READS = (
-    "get",
-    "items",
-    "values",
-    "keys",
-    "copy",
-    "index",
-    "count",
-    "__contains__",
-    "__getitem__",
-    "__iter__",
-    "__len__",
+    *("get", "items", "values", "keys", "copy", "index", "count"),
+    *("__contains__", "__getitem__", "__iter__", "__len__"),
 )
 
 

@@ -273,6 +273,11 @@ def _known(run: Run, thing: object, dialect: str) -> Schema:
     return written if live is None else written.with_tables(live.tables)
 
 
+def known_tables(run: Run, dialect: str) -> Schema:
+    """The tables that the code defines, where there is no connection to ask."""
+    return _known(run, None, dialect)
+
+
 def connection_of(schema: Schema | None, dialect: str, *, spread: bool = False) -> Handle:
     """A connection whose tables are known, or not. `spread`: parameters stand behind the text one by one."""
     known = schema if schema is not None else Schema({}, dialect)
@@ -383,7 +388,7 @@ class RawSql:
                 found = statement(run, connection, text, given, where, many=name == "executemany")
                 connection.about["last"] = value.about["last"] = found
                 if name in _FETCH_ONE:
-                    return either([_first(found), Const(None)]) or Data()
+                    return either([first_row(found), Const(None)]) or Data()
                 if name == "execute_insert":
                     used(run, connection)
                 if connection.about["spread"] and name == "execute":
@@ -405,7 +410,7 @@ class RawSql:
                 return Const(None)
         rows: Value | None = value if value.kind == "rows" else value.about.get("last")
         if name in _FETCH_ONE:
-            return either([_first(rows), Const(None)]) if isinstance(rows, Handle) else Data()
+            return either([first_row(rows), Const(None)]) if isinstance(rows, Handle) else Data()
         if name in (*_FETCH, "__iter__", "__aiter__"):
             return rows if isinstance(rows, Handle) else Items("list", [])
         if value.kind in ("row", "cell", "rows"):
@@ -463,7 +468,8 @@ def _row(rows: Value) -> Value:
     return either(found) or Data()
 
 
-def _first(rows: Value) -> Value:
+def first_row(rows: Value) -> Value:
+    """One of the rows."""
     return _row(rows)
 
 
