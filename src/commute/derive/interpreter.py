@@ -38,6 +38,10 @@ def _known() -> list[type[Plugin]]:
         from commute.derive.sqlalchemy_plugin import SqlAlchemy
 
         found.insert(0, SqlAlchemy)
+    if "databases" in sys.modules:
+        from commute.derive.databases_plugin import Databases
+
+        found.insert(0, Databases)
     if "redis" in sys.modules:
         from commute.derive.redis_plugin import Redis
 

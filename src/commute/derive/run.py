@@ -11,18 +11,23 @@ from __future__ import annotations
 import ast
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from commute.derive.values import (
+    Assembled,
+    Begun,
     Computed,
     Const,
     Data,
     Either,
     Field,
     Handle,
+    Items,
     Made,
+    Own,
     Unknown,
     Value,
     either,
@@ -105,6 +110,10 @@ def signature(value: Value) -> str:
         return f"cell {value.about['column']} of {value.about['access'].signature}"
     if isinstance(value, Const | Field | Computed):
         return shown(value)
+    if isinstance(value, Assembled):
+        return f"assembled {value.text!r}"
+    if isinstance(value, Begun | Own) and value.start is not None:
+        return f"{type(value).__name__} {signature(value.start)}"
     if isinstance(value, Either):
         return " or ".join(sorted(map(signature, value.options)))
     return type(value).__name__
@@ -218,6 +227,8 @@ class Run:
         self.regions: list[object] = []  # the branches and loops around the place that is read
         # What this run has put into live places, and in which regions.
         self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
+        self.written = False  # whether the call that is made next stands so in the code, and is made once
+        self.stretches: list[object] = []  # in which the run is: what is done in one may not have been done behind it
         self.raised: list[Value] = []  # by the application's own code
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
@@ -250,6 +261,24 @@ class Run:
         if one.around not in self.touching:
             declared = f'app.trust("{name}") if it touches nothing, else {declared}'
         return replace(one, remedy=" or ".join(part for part in (one.remedy, declared) if part))
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is done in here may be left out, or not come to its end: a branch, a turn of a loop, a call, a block."""
+        self.stretches.append(object())
+        try:
+            yield
+        finally:
+            self.stretches.pop()
+
+    def tail_of(self, items: Items) -> list[Value]:
+        """The last elements of a list, as far as they are known where the run is."""
+        if items.known is not None:
+            return items.known
+        if items.tail is None:
+            return []
+        last, where = items.tail
+        return last if where == tuple(self.stretches[: len(where)]) else []
 
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
