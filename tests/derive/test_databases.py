@@ -1,4 +1,4 @@
-"""The package `databases`: SQL in text, parameters by name. A stand-in has its names, where it is not installed."""
+"""The package ``databases``: SQL in text, parameters by name. A stand-in has its names, where it is not installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from commute import App, Event
 from commute.derive.application import derive
 from commute.sql.text import prepare
 
-TABLE = "CREATE TABLE parcel (id INTEGER PRIMARY KEY, state TEXT, shelf TEXT)"
+TABLE = "CREATE TABLE parcel (id SERIAL PRIMARY KEY, state TEXT, shelf TEXT)"
 
 
 class Database:
