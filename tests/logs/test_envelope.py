@@ -134,3 +134,9 @@ def test_what_stands_around_the_data_of_a_cloudevent_can_be_asked_for(tmp_path: 
     record = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "took": 5, "data": {"n": 1}}
     (event,) = _read(tmp_path, record).events
     assert (event.data, event.field("n"), event.field("took")) == ({"n": 1}, 1, 5)
+
+
+def test_an_id_in_the_data_of_a_cloudevent_is_a_key_and_not_its_identity(tmp_path: Path) -> None:
+    event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"id": 7, "type": "x", "n": 1}}
+    (found,) = _read(tmp_path, event, options=GUESS).events
+    assert (found.id, found.type, found.objects) == ("/s#1", "t", (("id", "7", None),))

@@ -9,6 +9,7 @@ Source: CloudEvents 1.0.2, JSON event format.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import msgspec
 
@@ -47,8 +48,10 @@ def _read(raw: Raw, options: LogOptions, builder: Builder, records: list[Record]
         fields.update(seen.keys())
         if len(sample) < SAMPLE_RECORDS:
             sample.append(seen)
-    quiet = Builder(builder.unit)  # what CloudEvents says itself needs no note
-    roles = assign(raw.name, fields, quiet, options, paths=True, sample=sample) if records else Roles()
+    # Type, time and identity are said already: no note of them, and no field of the data is taken for one.
+    quiet = Builder(builder.unit)
+    known = replace(options, type_field="source", time_field="source", id_field="source")
+    roles = assign(raw.name, fields, quiet, known, paths=True, sample=sample) if records else Roles()
     builder.notes += [note for note in quiet.notes if note.startswith("keys:")]
     if not roles.has_keys:
         note_no_keys(builder, fields)
