@@ -206,10 +206,10 @@ def test_a_thread_that_outlives_its_handler_is_not_the_next_ones() -> None:
         if event.quantity == 1:
             late.start()
         else:
-            go_on.set()
-            late.join()
             with closing(sqlite3.connect(path, uri=True)) as connection:
                 connection.execute("SELECT stock FROM goods WHERE sku = 'own'")
+            go_on.set()
+            late.join()
 
     with watching(app, keep=True) as watch:
         assert not run(app, [Changed(quantity=1), Changed(quantity=2)], concurrency=1).dead
