@@ -14,7 +14,7 @@ from commute.sql.text import prepare
 
 DDL = (
     "CREATE TABLE orders(id INTEGER PRIMARY KEY, status TEXT)",
-    "CREATE TABLE goods(sku TEXT PRIMARY KEY, stock INTEGER)",
+    "CREATE TABLE goods(sku TEXT PRIMARY KEY, stock INTEGER, depot TEXT)",
     "CREATE TABLE customer(email TEXT COLLATE NOCASE PRIMARY KEY)",
     "CREATE TABLE audit(id INTEGER PRIMARY KEY, word TEXT)",
     "CREATE TABLE parcel(id INTEGER PRIMARY KEY, orders_id INTEGER REFERENCES orders(id), "
@@ -74,3 +74,24 @@ def test_a_foreign_key_that_is_null_has_no_parent(orders_id: int | None, stock: 
     assert [access.key for access, _, _ in one.accesses(given) if access.mode == "read"] == parents
     quick = one.quickly(given)
     assert quick is None or [access.key for access in quick if access.mode == "read"] == parents
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "expected"),
+    [
+        ("UPDATE goods SET stock = stock + ? WHERE sku = ?", (1, "a"), ("goods/a", "add")),
+        # Who asks for more than the key, or leaves the key open, depends on what others have added.
+        ("UPDATE goods SET stock = stock + ? WHERE sku = ? AND depot = ?", (1, "a", "d"), ("goods/a", "write")),
+        ("UPDATE goods SET stock = stock + ?", (1,), ("goods", "write")),
+    ],
+)
+def test_an_addition_is_one_where_its_row_is_told_by_its_key(text: str, given: Any, expected: tuple[str, str]) -> None:
+    assert next(access for access, _, _ in spelling(text).accesses(given)) == expected
+
+
+def test_an_addition_to_one_of_several_rows_under_their_parent_writes_all_of_them() -> None:
+    schema = schema_of(DDL)
+    routes = ROUTES | {"parcel": Route("parcel", ("id",), "parcel", ROUTES["orders"], ("orders_id", "id"))}
+    text = "UPDATE parcel SET stock = stock + 1 WHERE orders_id = ?"
+    one = Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite").layout, routes, schema)
+    assert ("orders/7/parcel", "write") in [access for access, _, _ in one.accesses((7,))]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import msgspec
 import pytest
 from click.testing import CliRunner
 
-from commute import Event
+from commute import App, Context, Event
 from commute.cli import main
 from commute.core.footprint import Access
 from commute.observe.cover import covers
@@ -84,6 +88,13 @@ def attempt(event: Event, *seen: tuple[str, str]) -> Running:
         (
             [(Ordered(order_id=1, customer_id=5), [("order/1", "read"), ("order/1", "add")])],
             [("write", "order/{order_id}")],
+        ),
+        (  # keys of several parts, as Redis' are; 5 is a constant by its looks, and a field by the other event
+            [
+                (Ordered(order_id=1, customer_id=5), [("redis/of:5", "add"), ("redis/c:5:1/last", "write")]),
+                (Ordered(order_id=2, customer_id=6), [("redis/of:6", "add"), ("redis/c:6:2/last", "write")]),
+            ],
+            [("write", "redis/c:{customer_id}:{order_id}/last"), ("add", "redis/of:{customer_id}")],
         ),
         ([(Ordered(order_id=1, customer_id=5), [("", "write")])], None),
         ([], []),
@@ -228,3 +239,78 @@ def test_a_log_is_read_as_one_says_and_a_bad_line_is_told(shop: str, tmp_path: P
     ran = CliRunner().invoke(main, arguments)
     assert ran.exit_code == 2
     assert "error[bad-log]" in ran.stderr
+
+
+def test_what_another_thread_or_socket_answers_is_awaited(tmp_path: Path) -> None:
+    """Handlers run in virtual time, where a wait that nothing ends is an error, and their database is outside of it."""
+    app: App[Any] = App("async", "memory://")
+    path = tmp_path / "own.db"
+
+    def clear() -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS goods(id INTEGER PRIMARY KEY, n INTEGER)")
+
+    @app.on(Ordered, writes="goods/{order_id}")
+    async def order(event: Ordered) -> None:
+        await asyncio.sleep(3600)
+        async with aiosqlite.connect(path) as connection, asyncio.timeout(3600):
+            await connection.execute("REPLACE INTO goods VALUES(?, 1)", (event.order_id,))
+            await connection.commit()
+
+    events = [Ordered(order_id=number, customer_id=1) for number in (1, 2)]
+    found = sample(app, events, Scene(clear=clear), events_max=2)
+    assert (found.ok, found.failed) == (True, ())
+    assert found.handlers[0].proposal == [("write", "goods/{order_id}")]
+
+
+def test_an_event_that_fails_does_not_hide_what_depends_on_it() -> None:
+    app: App[Any] = App("failing", "memory://")
+
+    @app.on(Ordered)
+    async def order(event: Ordered, ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            tx.execute("UPDATE goods SET stock = 1 WHERE id = ?", (event.order_id,))
+            if event.order_id == 1:
+                raise KeyError("sold out")
+
+    ground = Ground(tables=["CREATE TABLE goods(id INTEGER PRIMARY KEY, stock INTEGER)"])
+    found = sample(app, [Ordered(order_id=number, customer_id=9) for number in (1, 2, 3)], Scene(ground), events_max=9)
+    assert len(found.failed) == 1
+    assert "sold out" in found.failed[0]
+    assert [one.key for one in found.handlers[0].seen] == ["goods/1", "goods/2", "goods/3"]
+
+
+def test_rows_that_a_declaration_covers_are_proposed_as_it_names_them() -> None:
+    """A line is deleted by its own number, and is found to lie under its order."""
+    app: App[Any] = App("lines", "memory://")
+
+    @app.on(Ordered, writes=["order/{order_id}", "order/{order_id}/line"])
+    async def cancel(event: Ordered, ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            for (line,) in tx.execute("SELECT id FROM line WHERE order_id = ?", (event.order_id,)):
+                tx.execute("DELETE FROM line WHERE id = ?", (line,))
+
+    tables = [
+        "CREATE TABLE orders(id INTEGER PRIMARY KEY)",
+        "CREATE TABLE line(id INTEGER PRIMARY KEY, order_id INTEGER REFERENCES orders(id))",
+        "INSERT INTO orders VALUES(1), (2)",
+        "INSERT INTO line VALUES(11, 1), (12, 2)",
+    ]
+    events = [Ordered(order_id=number, customer_id=9) for number in (1, 2)]
+    found = sample(app, events, Scene(Ground(tables=tables)), events_max=9)
+    assert found.ok
+    assert found.handlers[0].proposal == [("write", "order/{order_id}/line")]
+
+
+def test_what_is_read_by_its_declaration_is_nothing_to_mention() -> None:
+    app: App[Any] = App("reading", "memory://")
+
+    @app.on(Ordered, reads=["goods/{order_id}", "customer/{customer_id}"], writes="order/{order_id}")
+    async def order(event: Ordered, ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            tx.execute("SELECT stock FROM goods WHERE id = ?", (event.order_id,))
+
+    ground = Ground(tables=["CREATE TABLE goods(id INTEGER PRIMARY KEY, stock INTEGER)"])
+    (found,) = sample(app, [Ordered(order_id=1, customer_id=9)], Scene(ground), events_max=9).handlers
+    assert found.only_read == ()
+    assert found.untouched == (("read", "customer/{customer_id}"), ("write", "order/{order_id}"))

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from sqlite3 import connect
 from typing import Any
 
@@ -185,6 +185,36 @@ def test_threads_that_a_handler_begins_are_its_own() -> None:
         asyncio.run(real())
     pool.shutdown()
     assert [message.split()[2] for message in failed] == ["goods/tea", "goods/mug", "goods/in-a-loop"]
+
+
+def test_a_thread_that_outlives_its_handler_is_not_the_next_ones() -> None:
+    app: App[Any] = App("late", "memory://")
+    path = "file:late?mode=memory&cache=shared"
+    kept = sqlite3.connect(path, uri=True)
+    kept.execute("CREATE TABLE goods(sku TEXT PRIMARY KEY, stock INTEGER)")
+    go_on = threading.Event()
+
+    def take() -> None:
+        go_on.wait(10)
+        with closing(sqlite3.connect(path, uri=True)) as connection:
+            connection.execute("SELECT stock FROM goods WHERE sku = 'late'")
+
+    late = threading.Thread(target=take)
+
+    @app.on(Changed, reads="goods")
+    def change(event: Changed) -> None:
+        if event.quantity == 1:
+            late.start()
+        else:
+            with closing(sqlite3.connect(path, uri=True)) as connection:
+                connection.execute("SELECT stock FROM goods WHERE sku = 'own'")
+            go_on.set()
+            late.join()
+
+    with watching(app, keep=True) as watch:
+        assert not run(app, [Changed(quantity=1), Changed(quantity=2)], concurrency=1).dead
+    kept.close()
+    assert [one.key for one in watch.observed] == ["goods/own"]
 
 
 def test_tables_that_change_while_somebody_watches_are_read_anew() -> None:

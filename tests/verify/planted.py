@@ -103,6 +103,24 @@ def lost_update_in_a_thread(event: Put | Take) -> None:
     WORLD.values["n"] = known + 1
 
 
+def count_one() -> None:
+    known = WORLD.values.get("n", 0)
+    WORLD.values["n"] = known + 1
+
+
+@case(WRONG, Put(key="1"), Put(key="2"), adds="counter")
+def lost_update_in_a_function(event: Put | Take) -> None:
+    count_one()
+
+
+@case(WRONG, Put(key="1"), Put(key="2"), writes="thing/{key}")
+async def succeeds_only_after_the_other(event: Put | Take) -> None:
+    """A second attempt would hide it."""
+    if event.key == "2" and "1" not in WORLD.values:
+        raise ValueError("not yet")
+    WORLD.values[event.key] = 1
+
+
 @case(WRONG, Put(key="1"), Put(key="2"), adds="counter")
 async def lost_update_over_an_await(event: Put | Take) -> None:
     known = WORLD.values.get("n", 0)
@@ -230,7 +248,31 @@ async def max_and_add_are_two_classes(event: Put | Take, ctx: Context) -> None:
             tx.execute("UPDATE account SET balance = balance + 5 WHERE id = ?", (event.key,))
 
 
+def publishing(**keys: Any) -> Callable[[], App[Any]]:
+    """Makes apps whose events bring about others that depend on each other."""
+
+    def make() -> App[Any]:
+        app: App[Any] = App("planted", "memory://")
+
+        @app.on(Put, writes="thing/{key}", **keys)
+        def put(event: Put, ctx: Context) -> None:
+            ctx.publish(Done(key=event.other, n=int(event.key)))
+
+        @app.on(Done, writes="done/{key}")
+        async def done(event: Done) -> None:
+            WORLD.lists.setdefault(event.key, []).append(str(event.n))
+
+        return app
+
+    return make
+
+
+PARENTS = (Put(key="1"), Put(key="2"))
+WRONG.append(Case("emission_sequence", publishing(), PARENTS))
+
 # -- right: nothing to complain about -----------------------------------------------------------------------------
+
+RIGHT.append(Case("emission_sequence_that_is_kept", publishing(publishes="to/{other}"), PARENTS))
 
 
 @case(RIGHT, Put(key="a"), Put(key="b"), writes="stock/{key}")

@@ -6,8 +6,8 @@ import enum
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,7 +25,7 @@ from commute.verify.check import Budget, check, made_up
 from commute.verify.generate import CannotMakeError, make
 from commute.verify.orders import Effort
 from commute.verify.spelled import spell
-from commute.verify.trial import Scene
+from commute.verify.trial import Numbered, Scene, trial_in_threads
 
 APP = """
 from commute import App, Context, Event
@@ -219,6 +219,46 @@ def test_events_are_made_that_their_classes_accept_and_can_be_spelled(cls: type)
         assert eval(text, scope) == event
 
 
+class Parts:
+    class Side(enum.Enum):
+        LEFT = "left"
+
+
+class Flags(enum.Flag):
+    A = 1
+    B = 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Parts.Side.LEFT,
+        Flags.A | Flags.B,
+        ("size", Decimal("1.5")),
+        (date(2026, 1, 1),),
+        (),
+        {Decimal("1.5"), Decimal(2)},
+        frozenset({UUID(int=3)}),
+        set(),
+        timedelta(days=1, microseconds=5),
+        time(3, 4),
+        datetime(2026, 1, 1, tzinfo=UTC),
+        {date(2026, 1, 1): [Decimal(1)]},
+        float("inf"),
+        b"x",
+        ("sold", {"sale_id": 3}),
+    ],
+    ids=repr,
+)
+def test_a_value_is_spelled_with_what_has_to_be_imported(value: object) -> None:
+    imports: dict[str, set[str]] = {}
+    scope: dict[str, object] = {}
+    text = spell(value, imports)
+    for module, names in imports.items():
+        exec(f"from {module} import {', '.join(names)}", scope)
+    assert eval(text, scope) == value
+
+
 def test_what_cannot_be_made_is_said() -> None:
     class Strict(Event):
         code: Annotated[str, msgspec.Meta(pattern="^[0-9]{9}$")]
@@ -325,3 +365,108 @@ def test_what_a_footprint_leaves_out_is_met_though_no_near_pair_shares_it(tmp_pa
         )  # fmt: skip
         (counterexample,) = json.loads(found.stdout)["counterexamples"]
         assert "outside the store" in counterexample["differences"][0]
+
+
+class Asked(Event):
+    key: str
+    fails: bool = False
+
+
+def test_an_event_that_fails_holds_up_no_other_one() -> None:
+    """Once it held EVERYTHING behind it, and a run in threads waited for ever for what was not taken in."""
+    app: App[None] = App("failing", "memory://")
+    ran: list[str] = []
+
+    @app.on(Asked, writes="key/{key}")
+    def ask(event: Asked) -> None:
+        ran.append(event.key)
+        if event.fails:
+            raise ValueError("no such answer")
+
+    @app.on(Step)
+    def step(event: Step) -> None:
+        ran.append(event.key)
+
+    asked: list[object] = [Asked(key="a", fails=True), Step(key="s"), Asked(key="b"), Asked(key="c"), Asked(key="a")]
+    found = check(app, asked, Scene(), budget=Budget(seeds=1))
+    assert found.failed == ("Asked(key='a', fails=True): failed once: ValueError: no such answer",)
+    assert found.ok
+    assert set(ran) == {"a", "s", "b", "c"}
+
+
+def test_a_run_in_threads_ends_though_intake_is_paused() -> None:
+    app: App[None] = App("paused", "memory://")
+
+    @app.on(Asked, writes="key/{key}")
+    def ask(event: Asked) -> None:
+        raise ValueError("no such answer")
+
+    @app.on(Step)
+    def step(event: Step) -> None:
+        return
+
+    events = [Numbered("1", Asked(key="a")), Numbered("2", Step(key="s")), Numbered("3", Asked(key="b"))]
+    end = trial_in_threads(
+        app, events, Scene(), lambda handler: replace(handler, on_exhausted="park"), concurrency=2, alone=0
+    )
+    assert end.results == {"1": "parked", "2": "waiting", "3": "waiting"}
+
+
+def test_a_check_in_which_every_event_fails_is_no_good_answer(folder: Path) -> None:
+    text = (folder / "wrong.py").read_text()
+    (folder / "wrong.py").write_text(text.partition("@app.on(Moved")[0].replace("order/{order_id}", "stock/{sku}"))
+    found = commute(folder, "check", "wrong:app")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "error[nothing-to-test] every event fails when they run one after the other" in found.stderr
+    assert "no such table: stock" in found.stderr
+    assert "--set-up" in found.stderr
+    found = commute(folder, "observe", "wrong:app", "--events", "5")
+    assert "not to the end: 5 events failed one after the other, the first: Reserved(order_id=" in found.stderr
+    assert "no such table: stock" in found.stderr
+
+
+LACKING = """
+from commute import App, Context, Event
+
+class Sold(Event):
+    sale_id: int
+    sku: str
+
+app = App("lacking", "memory://")
+
+def tables(app):
+    with app.transaction() as tx:
+        tx.execute("CREATE TABLE till(id INTEGER PRIMARY KEY, cents INTEGER)")
+        tx.execute("CREATE TABLE stock(sku TEXT PRIMARY KEY, quantity INTEGER)")
+
+@app.on(Sold, writes="sale/{sale_id}")
+async def sell(event: Sold, ctx: Context) -> None:
+    till = 7 - event.sale_id
+    async with ctx.transaction() as tx:
+        tx.execute("SELECT cents FROM till WHERE id = ?", (till,))
+        tx.execute("UPDATE till SET cents = 1 WHERE id = ?", (till,))
+        tx.execute("UPDATE stock SET quantity = 1 WHERE sku = ?", (event.sku,))
+"""
+
+
+def test_what_a_handler_lacks_of_one_table_is_one_declaration(tmp_path: Path) -> None:
+    """No field of the event names the till, though now and then its number is that of the sale, or of another field."""
+    (tmp_path / "lacking.py").write_text(LACKING)
+    events = [{"type": "sold", "sale_id": number, "sku": sku} for number, sku in ((3, "3"), (4, "3"), (2, "tea"))]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, events)))
+    arguments = ("check", "lacking:app", "--set-up", "lacking:tables", "--log", "log.jsonl")
+    found = json.loads(commute(tmp_path, *arguments, "--json").stdout)
+    till, stock = found["undeclared"]
+    assert (till["add"], stock["add"]) == ('writes="till"', 'writes="stock/{sku}"')
+    assert [(one["mode"], one["key"]) for one in till["seen"]] == [("read", "till/4"), ("write", "till/4")]
+    said = commute(tmp_path, *arguments).stdout
+    assert said.count("outside of its footprint:") == 2
+    assert "  sell (sold) reads till/4   lacking.py:19\n  sell (sold) writes till/4   lacking.py:20\n" in said
+
+
+def test_a_model_with_other_names_on_the_wire_is_spelled_by_them() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    cls = pydantic.create_model("Aliased", order_id=(int, pydantic.Field(alias="orderId")), n=(int, 1))
+    text = spell(cls(orderId=3), {})
+    assert text == "Aliased.model_validate({'orderId': 3, 'n': 1})"
+    assert eval(text, {"Aliased": cls}) == cls(orderId=3)

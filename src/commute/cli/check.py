@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commute.cli.commands import NO, YES
+from commute.cli.derivation import arguments
 from commute.cli.output import Passing, clean, clean_lines, note, paint, plural, say, say_json, table
 from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
@@ -27,7 +28,7 @@ from commute.verify.trial import Scene
 if TYPE_CHECKING:
     from commute.app import App
     from commute.logs import LogOptions
-    from commute.observe.watch import Undeclared
+    from commute.observe.lacking import Lacking
 
 EPILOG = """\b
 Examples:
@@ -132,6 +133,8 @@ def named(option: str, name: str | None) -> Callable[..., Any] | None:
     if name is None:
         return None
     module, _, attribute = name.partition(":")
+    if not attribute:
+        raise UsageError(f"{option} {name}: name a function of a module, {name}:FUNCTION", slug="option")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
@@ -143,6 +146,13 @@ def named(option: str, name: str | None) -> Callable[..., Any] | None:
 
 def _refuse_nothing(app: App[Any], found: Checked, log: str | None) -> None:
     """A check of no event refutes nothing, which must not look like a good answer. Raises UsageError."""
+    nothing_else = not found.counterexamples and not found.parallel
+    if nothing_else and found.failed and found.events == len(found.rejected) + len(found.failed):
+        raise UsageError(
+            "every event fails when they run one after the other, so nothing is checked. The first: "
+            f"{found.failed[0]}. --set-up makes what is in the store before each run, --clear what is outside",
+            slug="nothing-to-test",
+        )
     if found.events > len(found.rejected):
         return
     if found.rejected:
@@ -179,31 +189,42 @@ def document(found: Checked, tests: Sequence[str]) -> dict[str, object]:
         "empty": list(found.empty),
         "not_made": found.unmade,
         "rejected": len(found.rejected),
+        "failed": len(found.failed),
     }
 
 
-def undeclared_document(found: Undeclared) -> dict[str, object]:
-    """What `--json` says of one access outside of its footprint."""
-    one = found.access
+def undeclared_document(found: Lacking) -> dict[str, object]:
+    """What `--json` says of accesses outside of a footprint: the first one, and what covers all of them."""
+    one = found.accesses[0].access
     return {
         "handler": one.handler, "event": one.type, "key": one.key, "mode": one.mode, "where": one.where,
-        "add": found.add,
+        "add": to_declare(found),
+        "seen": [{"mode": each.access.mode, "key": each.access.key, "where": each.access.where}
+                 for each in found.accesses],
     }  # fmt: skip
 
 
-def say_not_tried(unmade: Mapping[str, str], rejected: Sequence[str]) -> None:
-    """The types and events that could not be run, and why."""
+def to_declare(found: Lacking) -> str:
+    """The arguments of ``@app.on`` that cover what is lacking."""
+    return found.accesses[0].add if found.proposal is None else arguments(found.proposal)
+
+
+def say_not_tried(unmade: Mapping[str, str], rejected: Sequence[str], failed: Sequence[str]) -> None:
+    """The types and events that could not be run, or not to their end, and why."""
     for name, why in unmade.items():
         note(f"not tried: {clean(name)}: {clean(why)}")
     if rejected:
         are = "is" if len(rejected) == 1 else "are"
         count = plural(len(rejected), "event")
         note(f"not tried: {count} {are} rejected on arrival, the first: {clean(rejected[0])}")
+    if failed:
+        count = plural(len(failed), "event")
+        note(f"not to the end: {count} failed one after the other, the first: {clean(failed[0])}")
 
 
 def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
     say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
-    say_not_tried(found.unmade, found.rejected)
+    say_not_tried(found.unmade, found.rejected, found.failed)
     rows = [[one.a, one.b, str(one.pairs) if one.pairs else one.why_none] for one in found.tried]
     for line in table(["EVENT", "AND", "INDEPENDENT PAIRS TRIED"], rows):
         say(line)
@@ -221,11 +242,11 @@ def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
         say(paint(f"nothing refuted by {plural(pairs, 'pair')}; that is no proof", "good", sys.stdout))
 
 
-def _say_undeclared(found: Undeclared) -> None:
-    one = found.access
+def _say_undeclared(found: Lacking) -> None:
     say(paint("outside of its footprint:", "error", sys.stdout))
-    say(f"  {clean(one.handler)} ({clean(one.type)}) {clean(found.what)}   {clean(one.where)}")
-    say(f"  declare {clean(found.add)}")
+    for one in found.accesses:
+        say(f"  {clean(found.handler)} ({clean(found.type)}) {clean(one.what)}   {clean(one.access.where)}")
+    say(f"  declare {clean(to_declare(found))}")
 
 
 def _say_counterexample(found: Counterexample, test: str) -> None:

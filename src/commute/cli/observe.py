@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commute.cli.check import Trials, named, quiet, say_not_tried, undeclared_document
+from commute.cli.check import Trials, named, quiet, say_not_tried, to_declare, undeclared_document
 from commute.cli.commands import NO, YES
 from commute.cli.derivation import arguments, line_to_paste, spelled
-from commute.cli.output import clean, note, paint, plural, say, say_json
+from commute.cli.output import clean, paint, plural, say, say_json
 from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
 from commute.errors import UsageError
@@ -87,7 +87,7 @@ def document(found: Sample) -> dict[str, object]:
         "events": found.events,
         "ok": found.ok,
         "handlers": [_handler_document(one) for one in found.handlers],
-        "failed": found.failed,
+        "failed": len(found.failed),
         "not_made": found.unmade,
         "rejected": len(found.rejected),
         "proves_independence": False,
@@ -146,16 +146,16 @@ def _now(one: Observed) -> str:
 
 def _say(app: App[Any], found: Sample) -> None:
     say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
-    say_not_tried(found.unmade, found.rejected)
-    if found.failed:
-        note(f"{plural(found.failed, 'event')} failed: what their handlers would have touched after that is not seen")
+    say_not_tried(found.unmade, found.rejected, found.failed)
     for one in found.handlers:
         say()
         say(_line(one))
         say(f"    {clean(_now(one))}; {plural(one.events, 'event')}")
         for lacking in one.undeclared:
-            word = paint("not declared:", "error", sys.stdout)
-            say(f"    {word} {clean(lacking.what)}   {clean(lacking.access.where)}   declare {clean(lacking.add)}")
+            word, last = paint("not declared:", "error", sys.stdout), lacking.accesses[-1]
+            for each in lacking.accesses:
+                declare = f"   declare {clean(to_declare(lacking))}" if each is last else ""
+                say(f"    {word} {clean(each.what)}   {clean(each.access.where)}{declare}")
         if one.untouched:
             say(f"    never touched: {clean(arguments(one.untouched))}")
         if one.only_read:

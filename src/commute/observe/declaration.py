@@ -11,6 +11,7 @@ from commute.footprints.segment import segment
 from commute.footprints.vocabulary import family
 
 _OPTIONS = {"read": "reads", "write": "writes", "add": "adds", "insert": "adds"}
+JOINT = ":"  # between the parts of what is one segment, as Redis' keys have it: user:{user_id}
 DEPTH_MAX = 4
 ELEMENTS_MAX = 1_000  # of a list in an event
 
@@ -24,11 +25,17 @@ def declaration(key: str, mode: str, event: object) -> str:
         rest.pop()
     fields = spelled_leaves(event)
     parts = [first]
-    for at, one in enumerate(rest):
-        fitting = [name for name, text in fields if text == one]
+    used: set[str] = set()
+
+    def named(text: str) -> str:
+        fitting = [name for name, own in fields if own == text and name not in used]
         fitting.sort(key=lambda name: not any(family(first) & family(word) for word in name.split("_")))
-        used = [f"{{{name}}}" for name in fitting if f"{{{name}}}" not in parts]
-        parts.append(used[0] if used else rest[at])
+        used.update(fitting[:1])
+        return f"{{{fitting[0]}}}" if fitting else text
+
+    for one in rest:
+        whole = named(one)
+        parts.append(whole if whole != one else JOINT.join(map(named, one.split(JOINT))))
     return f'{_OPTIONS.get(mode, "writes")}="{"/".join(parts)}"'
 
 

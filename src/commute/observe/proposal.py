@@ -10,25 +10,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from itertools import islice, product
+from typing import Protocol
 
-from commute.core.footprint import ADD, READ, WRITE
+from commute.core.footprint import ADD, READ, WRITE, Access
 from commute.derive.routing import NEW
 from commute.derive.state import STATE
 from commute.errors import CommuteError
 from commute.footprints.template import Site, Template, check, keys, parse
 from commute.footprints.vocabulary import family
-from commute.observe.declaration import spelled_leaves
-from commute.observe.running import Running
+from commute.observe.declaration import JOINT, spelled_leaves
+from commute.observe.running import Place
 
 TEMPLATES_MAX = 4  # for the accesses of one mode, family and depth; what they leave is the whole family
 CANDIDATES_MAX = 64  # of one access
+PIECES_MAX = 6  # of one segment
 
 Seen = tuple[int, tuple[str, ...]]  # which attempt, and the segments of a key
 Proposal = tuple[str, str]  # mode, and template
 
 
-def proposed(attempts: Sequence[Running], cls: type | None) -> list[Proposal] | None:
+class Attempt(Protocol):
+    """One run of a handler, or a part of it: its event, and what it has touched."""
+
+    @property
+    def event(self) -> object: ...
+
+    @property
+    def seen(self) -> Mapping[Access, Place | None]: ...
+
+
+def place_of(key: str) -> tuple[str, ...]:
+    """The table of a key; a container of the program is a family by itself."""
+    segments = tuple(key.split("/"))
+    return segments[: 2 if segments[0] == STATE else 1]
+
+
+def proposed(attempts: Sequence[Attempt], cls: type | None) -> list[Proposal] | None:
     """The declarations that cover what these attempts of one handler have touched; None where that may be anything.
     `cls` is the event's class.
 
@@ -42,8 +60,7 @@ def proposed(attempts: Sequence[Running], cls: type | None) -> list[Proposal] | 
                 return None
             segments = segments[:-1] if segments[-1] == NEW else segments
             mode = ADD if access.mode == "insert" else access.mode
-            place = segments[: 2 if segments[0] == STATE else 1]  # a container of the program is a family by itself
-            groups.setdefault((mode, place, len(segments)), []).append((number, segments))
+            groups.setdefault((mode, place_of(access.key), len(segments)), []).append((number, segments))
     fields = [_by_text(attempt.event) for attempt in attempts]
     found: list[Proposal] = []
     for (mode, _, _), seen in groups.items():
@@ -61,7 +78,7 @@ def _by_text(event: object) -> dict[str, list[str]]:
 
 
 def _templates(
-    seen: Sequence[Seen], attempts: Sequence[Running], fields: Sequence[Mapping[str, list[str]]], cls: type | None
+    seen: Sequence[Seen], attempts: Sequence[Attempt], fields: Sequence[Mapping[str, list[str]]], cls: type | None
 ) -> list[str]:
     constant = [len({segments[at] for _, segments in seen}) == 1 for at in range(len(seen[0][1]))]
     constant[0] = True
@@ -93,7 +110,7 @@ def _candidates(one: Seen, fields: Mapping[str, list[str]], constant: Sequence[b
     choices: list[list[str]] = []
     for text, same in zip(rest, constant[1:], strict=True):
         named = [f"{{{name}}}" for name in fields.get(text, ())]
-        choices.append([*named, *([text] if same else [])])
+        choices.append([*named, *_jointed(text, fields), *([text] if same else [])])
     count = 1
     for each in choices:
         count *= len(each)
@@ -102,10 +119,20 @@ def _candidates(one: Seen, fields: Mapping[str, list[str]], constant: Sequence[b
     return ["/".join((first, *parts)) for parts in product(*choices)]
 
 
+def _jointed(text: str, fields: Mapping[str, list[str]]) -> list[str]:
+    """The ways to spell one segment of several parts, ``user:7``, with a field for one of them at least."""
+    pieces = text.split(JOINT)
+    if not 1 < len(pieces) <= PIECES_MAX:
+        return []
+    ways = product(*([*(f"{{{name}}}" for name in fields.get(piece, ())), piece] for piece in pieces))
+    return [JOINT.join(way) for way in islice(ways, CANDIDATES_MAX) if list(way) != pieces]
+
+
 def _likely(text: str) -> tuple[int, int]:
     """How well a template's fields are called like its family, then how many of its segments are fields."""
     first, *rest = text.split("/")
-    fields = [part.strip("{}").rpartition(".")[2] for part in rest if part.startswith("{")]
+    pieces = [piece for part in rest for piece in part.split(JOINT)]
+    fields = [piece.strip("{}").rpartition(".")[2] for piece in pieces if piece.startswith("{")]
     alike = sum(any(family(first) & family(word) for word in name.split("_")) for name in fields)
     return alike, len(fields)
 

@@ -75,7 +75,7 @@ class Attempts:
         self._source = source
         self._share = share
         # By slot, what was found of its last attempt: a job is tried again, and begins at another time then.
-        self._known: dict[int, tuple[Job, float, Running | None]] = {}
+        self._known: dict[int, tuple[Slot, Job, float, Running | None]] = {}
 
     def now(self) -> Running | None:
         """The attempt that runs here and may be held to its word.
@@ -83,19 +83,28 @@ class Attempts:
         None outside of handlers, in one that is `unordered`, which has said that it does not care, and in attempts
         that are not of the share.
         """
-        slot = CURRENT.get()
+        found = CURRENT.get()
+        known = self._known.get(id(found))
+        if known is None:
+            return self._first(found)
+        slot, job, started_s, running = known
+        if slot.job is not job or slot.started_s != started_s:
+            return self._first(slot)
+        begun = _BEGUN_IN.get()
+        return running if begun is None or begun is job else None
+
+    def _first(self, slot: object) -> Running | None:
+        """The same for an attempt that was not met yet."""
         if type(slot) is not Slot or slot.source != self._source:
             return None
-        job = slot.job
-        begun = _BEGUN_IN.get()
+        job, begun = slot.job, _BEGUN_IN.get()
         if job is None or (begun is not None and begun is not job):
             return None
-        known = self._known.get(id(slot))
-        if known is None or known[0] is not job or known[1] != slot.started_s:
-            if len(self._known) >= SLOTS_MAX:
-                self._known.clear()
-            known = self._known[id(slot)] = (job, slot.started_s, self._chosen(job))
-        return known[2]
+        if len(self._known) >= SLOTS_MAX:
+            self._known.clear()
+        running = self._chosen(job)
+        self._known[id(slot)] = (slot, job, slot.started_s, running)
+        return running
 
     def _chosen(self, job: Job) -> Running | None:
         if job.bound.handler.unordered or (self._share is not None and _CHANCE.random() >= self._share):

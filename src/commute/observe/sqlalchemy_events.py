@@ -6,6 +6,7 @@ What a flush writes comes by the same event, with the columns of its rows: a chi
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,44 +34,40 @@ def has_seen(caller: str) -> bool:
 
 
 def _before(connection: Any, _cursor: Any, text: str, given: Any, _context: Any, many: bool) -> None:
-    if not watches.anybody():
-        return
-    raw = connection.connection.driver_connection
-    if is_connection(raw):
-        catalogue, ask = catalogue_of(raw), question(raw)
+    catalogue = _catalogues.get(connection.engine)
+    ask: Ask = partial(_ask, connection)
+    if catalogue is None:
+        raw = connection.connection.driver_connection
+        if is_connection(raw):
+            catalogue, ask = catalogue_of(raw), question(raw)
+        else:
+            catalogue = _catalogues[connection.engine] = _catalogue(connection)
+    if many and isinstance(given, list):  # many rows of one INSERT … VALUES come as one flat tuple, or dict
+        for one in given:
+            watches.statement(text, one, catalogue, ask)
     else:
-        known = _catalogues.get(connection.engine)
-        if known is None:
-            known = _catalogues[connection.engine] = _catalogue(connection)
-        catalogue, ask = known, _asks(connection)
-    several = many and isinstance(given, list)  # many rows of one INSERT … VALUES come as one flat tuple, or dict
-    for one in given if several else (given,):
-        watches.statement(text, one, catalogue, ask)
+        watches.statement(text, given, catalogue, ask)
 
 
-def _asks(connection: Any) -> Ask:
-    dialect, pooled = connection.dialect, connection.connection
-
-    def ask(sql: str, given: Any) -> list[tuple[Any, ...]]:
-        cursor = pooled.cursor()
+def _ask(connection: Any, sql: str, given: Any) -> list[tuple[Any, ...]]:
+    cursor = connection.connection.cursor()
+    try:
+        # A query that fails would end the transaction with PostgreSQL, whoever has sent it.
+        if connection.dialect.name != "postgresql" or _is_autocommit(connection):
+            return _run(connection, cursor, sql, given)
+        cursor.execute("SAVEPOINT commute_asks")
         try:
-            # A query that fails would end the transaction with PostgreSQL, whoever has sent it.
-            if dialect.name != "postgresql" or _is_autocommit(connection):
-                return run(cursor, sql, given)
-            cursor.execute("SAVEPOINT commute_asks")
-            try:
-                return run(cursor, sql, given)
-            finally:
-                cursor.execute("ROLLBACK TO SAVEPOINT commute_asks")
-                cursor.execute("RELEASE SAVEPOINT commute_asks")
+            return _run(connection, cursor, sql, given)
         finally:
-            cursor.close()
+            cursor.execute("ROLLBACK TO SAVEPOINT commute_asks")
+            cursor.execute("RELEASE SAVEPOINT commute_asks")
+    finally:
+        cursor.close()
 
-    def run(cursor: Any, sql: str, given: Any) -> list[tuple[Any, ...]]:
-        cursor.execute(_marked(sql, dialect.paramstyle, given), *([tuple(given)] if given else []))
-        return [tuple(row) for row in cursor.fetchall()]
 
-    return ask
+def _run(connection: Any, cursor: Any, sql: str, given: Any) -> list[tuple[Any, ...]]:
+    cursor.execute(_marked(sql, connection.dialect.paramstyle, given), *([tuple(given)] if given else []))
+    return [tuple(row) for row in cursor.fetchall()]
 
 
 def _is_autocommit(connection: Any) -> bool:

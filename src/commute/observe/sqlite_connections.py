@@ -20,6 +20,7 @@ from commute.sql.ddl import pieces
 
 FACTORY_AT = 6  # how many arguments stand before the factory
 _traced: set[int] = set()  # the ids of the connections that have our trace
+_elsewhere: set[str] = set()  # modules that call here, and whose statements another tracer sees
 
 
 def trace() -> watches.Undo | None:
@@ -54,6 +55,7 @@ def trace() -> watches.Undo | None:
             if id(one) in _traced:
                 _quietly(one, None)
         _traced.clear()
+        _elsewhere.clear()
 
     return undo
 
@@ -79,7 +81,8 @@ def _set_trace(connection: Any) -> None:
         return rows
 
     def seen(text: str) -> None:
-        if text.startswith("--") or _is_seen_elsewhere(sys._getframe(1).f_globals.get("__name__", "")):
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if caller in _elsewhere or _is_seen_elsewhere(caller) or text.startswith("--"):
             return
         try:
             watches.statement(text, (), catalogue, ask)
@@ -91,11 +94,14 @@ def _set_trace(connection: Any) -> None:
 
 
 def _is_seen_elsewhere(caller: str) -> bool:
-    return (
+    found = (
         caller.startswith("commute.observe")
         or sqlalchemy_events.has_seen(caller)
         or (caller.startswith("aiosqlite") and watches.is_seen(aiosqlite_connections.trace))
     )
+    if found:
+        _elsewhere.add(caller)
+    return found
 
 
 def _quietly(connection: Any, seen: Any) -> None:
@@ -135,7 +141,8 @@ def _classes(library: Any) -> Any:
             return list(cursor.execute(sql, tuple(given)))
 
         def sees(self, sql: str, parameters: Any) -> None:
-            if watches.anybody() and not _is_seen_elsewhere(sys._getframe(2).f_globals.get("__name__", "")):
+            caller = sys._getframe(2).f_globals.get("__name__", "")
+            if caller not in _elsewhere and not _is_seen_elsewhere(caller) and watches.anybody():
                 watches.statement(sql, parameters, self.catalogue, self._ask)
 
         def cursor(self, factory: Any = SeenCursor) -> Any:

@@ -8,7 +8,7 @@ Nothing is changed in the runtime but while somebody watches. What runs in other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,7 @@ class Watch:
         self._count = 0
         self._undeclared: dict[tuple[str, str, str], Undeclared] = {}
         self._names = Names(app)
-        self._running = Attempts(app.source, share)
+        self._now = Attempts(app.source, share).now
         self._spellings: dict[str, dict[str, Spelling]] = {}  # by what the tables are, and text
         self._refuse = refuse
         self._keep = keep
@@ -135,7 +135,7 @@ class Watch:
 
     def statement(self, text: str, given: Any, catalogue: Catalogue, ask: Ask) -> None:
         """A statement is about to be run with these parameters. Raises UndeclaredAccessError."""
-        now = self._running.now()
+        now = self._now()
         if now is None:
             return
         if now.made:
@@ -144,28 +144,39 @@ class Watch:
         spelling = None if known is None else known.get(text)
         if spelling is None:
             spelling = self._spelling(text, catalogue, ask)
-        quickly = spelling.quickly(given)
+        modes, quickly = now.modes, spelling.quickly(given)
         if quickly is not None:
-            inside = True
             for access in quickly:
-                if self._keep and access not in now.seen:
-                    # The line is that of the text's first run: to look for it is dearer than all the rest.
-                    if spelling.place is None:
-                        spelling.place = here()
-                    self._note(access, now, spelling.place)
-                inside = inside and covers(now.modes, *access)
+                if not covers(modes, *access):
+                    break
                 if access.mode == "insert":
-                    now.made = access.key
-            if inside:  # most of them: then nobody asks where they come from
+                    self._made(access, now)
+            else:  # most of them: then nobody asks where they come from
+                if self._keep:
+                    self._keeps(quickly, now, spelling)
                 return
         for access, touch, row in spelling.accesses(given):
             if access.mode == "insert":
-                now.made = access.key
-            if self._keep and access not in now.seen:
-                spelling.place = spelling.place or here()
-                self._note(access, now, spelling.place)
-            if not covers(now.modes, *access) and not self._own(access, touch, row, now, catalogue, ask):
+                self._made(access, now)
+            inside = covers(modes, *access)
+            own = None if inside else self._own(access, touch, row, now, catalogue, ask)
+            if self._keep:
+                self._keeps(own or (access,), now, spelling)
+            if not inside and own is None:
                 self._miss(access, now)
+
+    def _keeps(self, accesses: Sequence[Access], now: Running, spelling: Spelling) -> None:
+        for access in accesses:
+            if access not in now.seen:
+                # The line is that of the text's first run: to look for it is dearer than all the rest.
+                if spelling.place is None:
+                    spelling.place = here()
+                self._note(access, now, spelling.place)
+
+    def _made(self, access: Access, now: Running) -> None:
+        """A row is about to be added whose number the database makes: only who may add rows alone has to know it."""
+        if now.modes.get(access.key) == access.mode:
+            now.made = access.key
 
     def _spelling(self, text: str, catalogue: Catalogue, ask: Ask) -> Spelling:
         """A text that is new: it is parsed, about 1 ms, and tables that are not known are looked for."""
@@ -194,7 +205,7 @@ class Watch:
 
     def key(self, access: Access) -> None:
         """Something that is no table is about to be touched. Raises UndeclaredAccessError."""
-        now = self._running.now()
+        now = self._now()
         if now is not None:
             self._touched(access, now)
 
@@ -202,7 +213,7 @@ class Watch:
         """A container of the program is about to be touched. Raises UndeclaredAccessError."""
         if self._state is None or not self._state.knows(container):
             return
-        now = self._running.now()
+        now = self._now()
         access = None if now is None else self._state.access(container, mode, key)
         if now is not None and access is not None:
             self._touched(access, now)
@@ -226,25 +237,26 @@ class Watch:
 
     def _own(
         self, access: Access, touch: Touch | None, row: Mapping[str, Any], now: Running, catalogue: Catalogue, ask: Ask
-    ) -> bool:
-        """Whether the rows are in the footprint under another name: as the event's own, or by a column that the
-        statement does not give."""
+    ) -> list[Access] | None:
+        """Where the rows are in the footprint under another name: what that is called, empty for the event's own rows.
+        None where they are not."""
         if touch is None:
-            return False
+            return None
         route = self._names.route(touch.table, catalogue.schema)
         first = route.columns[0] if route.columns else None
         theirs = {str(value) for _, value in leaves(now.event)}
         new = f"{path(route.name)}/{NEW}"
         if first is not None and first in row and now.modes.get(new) == "insert":
             if not any(str(value) in theirs for value in row[first]):
-                return True  # a value that no event brings: an id of the event, or one by chance
+                return []  # a value that no event brings: an id of the event, or one by chance
             if all((new, value) in now.own for value in row[first]):
-                return True  # the number of a row may be one of the event's all the same
+                return []  # the number of a row may be one of the event's all the same
         if touch.kind == "unique" and self._below_own(touch, row, now, catalogue, theirs):
-            return True
+            return []
         with watches.asking():
             keys = catalogue.found_by(touch, row, route, normal_or_none, ask)
-        return bool(keys) and all(covers(now.modes, key, access.mode) for key in keys)
+        found = [Access(key, access.mode) for key in keys]
+        return found if found and all(covers(now.modes, *one) for one in found) else None
 
     def _number(self, now: Running, catalogue: Catalogue, ask: Ask) -> None:
         """The number that the row which was added last has got."""

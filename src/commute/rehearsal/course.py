@@ -320,7 +320,11 @@ class Course:
         engine = session.engine
         if engine.running or engine.failing.retrying:
             return False
-        if self._real and (len(engine.schedule) or engine.unsynced or session.intake.taken < self._log.last):
+        if self._real and (len(engine.schedule) or engine.unsynced):
+            return False
+        # A partition that is paused takes in no more by itself.
+        paused = any(partition.pause for partition in engine.partitions.values())
+        if self._real and not paused and session.intake.taken < self._log.last:
             return False
         return not any(bound.queue for bound in engine.kinds.bounds) or self._gave_up(engine)
 

@@ -26,6 +26,7 @@ from commute.errors import UsageError
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
+OUTSIDE_S_MAX = 10.0  # for which an answer from outside is awaited, where no timer says less
 TIE_S = 1e-6  # timers that are nearer to each other than this fire in a seeded sequence
 _REACHING_OUT = frozenset(
     (
@@ -36,7 +37,8 @@ _REACHING_OUT = frozenset(
 
 
 class Quiet(selectors.BaseSelector):
-    """The loop's selector: never waits, but moves the clock.
+    """The loop's selector: never waits, but moves the clock. Where it is not `sealed` and something outside may answer
+    (a socket, or a thread that wakes the loop), that is waited for in real time, as long as the next timer allows.
 
     `on_quiet` is called with nothing ready; whatever it makes ready runs first. `on_stuck` is called when
     there is no timer either: without it the loop would stand still for ever."""
@@ -52,11 +54,18 @@ class Quiet(selectors.BaseSelector):
         found = self._real.select(0)  # the loop's own pipe, by which it wakes itself
         if found or (timeout is not None and timeout <= 0) or self.on_quiet():
             return found
+        if not self.sealed and self._may_be_answered():
+            found = self._real.select(OUTSIDE_S_MAX if timeout is None else min(timeout, OUTSIDE_S_MAX))
+            if found:
+                return found
         if timeout is None:
             self.on_stuck()
         else:
             self.now_s += timeout
         return found
+
+    def _may_be_answered(self) -> bool:
+        return len(self._real.get_map()) > 1 or threading.active_count() > 1  # one is the loop's own pipe
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         if self.sealed:

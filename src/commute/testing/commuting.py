@@ -9,7 +9,7 @@ from commute.app import App
 from commute.core.footprint import conflicts
 from commute.errors import UsageError
 from commute.rehearsal.course import Ground
-from commute.verify.check import footprint_of, kinds_of
+from commute.verify.footprints import footprint_of, kinds_of
 from commute.verify.orders import Counterexample, Effort, two_orders
 from commute.verify.trial import Numbered, Scene
 

@@ -10,7 +10,7 @@ from typing import Any
 from commute.app import App
 from commute.core.footprint import Access, Footprint, conflicting
 from commute.errors import UsageError
-from commute.verify.check import footprint_of, kinds_of
+from commute.verify.footprints import footprint_of, kinds_of
 from commute.verify.trial import type_of
 
 

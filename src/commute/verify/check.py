@@ -15,18 +15,18 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from commute.app import App
-from commute.core.footprint import Footprint, conflicts
+from commute.core.footprint import conflicts
 from commute.errors import CommuteError
 from commute.runtime.encoder import named
-from commute.runtime.kinds import Kinds
 from commute.verify.difference import Difference, differences
+from commute.verify.footprints import footprint_of, kinds_of
 from commute.verify.generate import CannotMakeError, make
 from commute.verify.orders import Counterexample, Effort, shrink, two_orders
 from commute.verify.pairs import Candidate, choose, field_values
-from commute.verify.trial import Numbered, Scene, trial
+from commute.verify.trial import End, Numbered, Scene, failures, trial
 
 if TYPE_CHECKING:
-    from commute.observe.watch import Undeclared
+    from commute.observe.lacking import Lacking
 
 Progress = Callable[[str, int, int], None]  # stage, done, of
 
@@ -62,9 +62,10 @@ class Checked:
     parallel: tuple[Difference, ...]  # between the serial run of all events and parallel ones
     empty: tuple[str, ...]  # handlers that are said to touch nothing
     unmade: dict[str, str]  # event types without an event, and why
-    undeclared: tuple[Undeclared, ...]  # what handlers touched outside of their footprints, each once
+    undeclared: tuple[Lacking, ...]  # what handlers touched outside of their footprints
     watched: bool  # whether that was looked at: statements could be read
     rejected: tuple[str, ...]  # why events are rejected on arrival: they have no place in the order, and no pair
+    failed: tuple[str, ...]  # why events did not succeed in the serial run: what comes after that was not tried
 
     @property
     def ok(self) -> bool:
@@ -95,15 +96,16 @@ def check(
 
 
 @contextmanager
-def _watched(app: App[Any], state: bool) -> Iterator[Callable[[], list[Undeclared]] | None]:
+def _watched(app: App[Any], state: bool) -> Iterator[Callable[[], list[Lacking]] | None]:
     """What was undeclared until now; None where statements cannot be read."""
     try:
+        from commute.observe.lacking import put_together
         from commute.observe.watch import watching
     except ImportError:
         yield None
         return
     with watching(app, state=state) as watch:
-        yield lambda: watch.undeclared
+        yield lambda: put_together(app, watch.undeclared)
 
 
 def _check(
@@ -114,6 +116,7 @@ def _check(
     numbered = [Numbered(f"event-{number}", event) for number, event in enumerate(given[: budget.events_max], 1)]
     rejected: list[str] = []
     candidates = _candidates(app, numbered, rejected)
+    serial = trial(app, numbered, scene)
     chosen = choose(candidates, _used(app), budget.pairs_max)
     tried: dict[tuple[str, str], int] = {}
     found: dict[tuple[str, str], Counterexample] = {}
@@ -132,12 +135,13 @@ def _check(
         events=len(numbered),
         tried=tuple(_tried(candidates, tried)),
         counterexamples=tuple(found.values()),
-        parallel=tuple(_parallel(app, numbered, scene, budget.seeds)),
+        parallel=tuple(_parallel(app, numbered, scene, budget.seeds, serial)),
         empty=tuple(h.name for h in app.handlers if h.unordered or all(e.declared.unordered for e in h.events)),
         unmade=unmade,
         undeclared=(),
         watched=False,
         rejected=tuple(rejected),
+        failed=failures(serial),
     )
 
 
@@ -154,20 +158,6 @@ def made_up(app: App[Any], count: int, seed: int, unmade: dict[str, str]) -> lis
                 except CannotMakeError as error:
                     unmade[name] = str(error)
     return events[:count]
-
-
-def kinds_of(app: App[Any]) -> Kinds:
-    """What a worker of the app knows of its types. O(handlers): made once for many events. Raises UsageError."""
-    return Kinds(app.handlers, app.ignore, app.limits.accesses_max)
-
-
-def footprint_of(app: App[Any], event: object, kinds: Kinds) -> tuple[str, Footprint]:
-    """Type and footprint, as a worker computes it on arrival; `kinds` are the app's. Raises RejectedError."""
-    type_, data = app.encoder.encode(named(event))
-    kind = kinds.get(type_)
-    if kind is None:
-        return type_, ()
-    return type_, kind.footprint(kind.codec.decode(data)) if kind.ordered else ()
 
 
 def _candidates(app: App[Any], events: Sequence[Numbered], rejected: list[str]) -> list[Candidate]:
@@ -217,12 +207,9 @@ def _tried(events: Sequence[Candidate], tried: dict[tuple[str, str], int]) -> It
             yield Tried(a, b, pairs, "" if pairs else "no two of these events are independent")
 
 
-def _parallel(app: App[Any], events: Sequence[Numbered], scene: Scene, seeds: int) -> list[Difference]:
-    if not events:
-        return []
-    serial = trial(app, events, scene)
+def _parallel(app: App[Any], events: Sequence[Numbered], scene: Scene, seeds: int, serial: End) -> list[Difference]:
     for seed in range(seeds):
-        found = differences(serial, trial(app, events, scene, concurrency=8, seed=seed), sequence=False)
+        found = differences(serial, trial(app, events, scene, concurrency=8, seed=seed))
         if found:
             return found
     return []

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from commute.verify.trial import End, Rows
 
 DIFFERENCES_MAX = 5  # that are kept of one pair of ends
+SHOWN_MAX = 200  # characters of each side
+BEFORE = 40  # of them before the first that differs, where that is further on
 
 Aspect = Literal["state", "result", "emission"]
 
@@ -31,22 +33,20 @@ class Difference:
         return f"{self.aspect} {self.where}: {self.one} or {self.other}"
 
 
-def differences(one: End, other: End, *, sequence: bool) -> list[Difference]:
-    """The first differences; empty where both ends are the same. `sequence`: also that of what was published."""
+def differences(one: End, other: End) -> list[Difference]:
+    """The first differences; empty where both ends are the same, but for the sequence of what was published: children
+    of independent events leave as they come."""
     found: list[Difference] = []
     for table in sorted({*one.tables, *other.tables}):
         numbered = table in one.numbered
         found += _rows(table, one.tables.get(table, ()), other.tables.get(table, ()), numbered=numbered)
     if one.outside != other.outside:
-        found.append(Difference("state", "outside the store", _shown(one.outside), _shown(other.outside)))
+        found.append(Difference("state", "outside the store", *_shown(one.outside, other.outside)))
     for event, result in one.results.items():
         if other.results.get(event) != result:
             found.append(Difference("result", event, result, other.results.get(event, "none")))
     if Counter(one.left) != Counter(other.left):
         found.append(Difference("emission", "published", *_only(one.left, other.left)))
-    elif sequence and list(one.left) != list(other.left):
-        at = next(at for at, pair in enumerate(zip(one.left, other.left, strict=True)) if pair[0] != pair[1])
-        found.append(Difference("emission", f"number {at + 1}", one.left[at], other.left[at]))
     return found[:DIFFERENCES_MAX]
 
 
@@ -59,7 +59,7 @@ def _rows(table: str, one: Rows, other: Rows, *, numbered: bool) -> list[Differe
         return []
     width = max(len(mine), len(yours))
     lines = zip(_padded(mine, width), _padded(yours, width), strict=True)
-    return [Difference("state", f"table {table}", a, b) for a, b in lines][:DIFFERENCES_MAX]
+    return [Difference("state", f"table {table}", *_cut(a, b)) for a, b in lines][:DIFFERENCES_MAX]
 
 
 def _same_but_numbers(mine: Sequence[tuple[Any, ...]], yours: Sequence[tuple[Any, ...]]) -> bool:
@@ -77,7 +77,7 @@ def _same_but_numbers(mine: Sequence[tuple[Any, ...]], yours: Sequence[tuple[Any
 
 
 def _padded(rows: Sequence[tuple[Any, ...]], width: int) -> list[str]:
-    return [_shown(row) for row in rows] + ["no such row"] * (width - len(rows))
+    return [repr(row) for row in rows] + ["no such row"] * (width - len(rows))
 
 
 def _only(one: Sequence[str], other: Sequence[str]) -> tuple[str, str]:
@@ -85,6 +85,19 @@ def _only(one: Sequence[str], other: Sequence[str]) -> tuple[str, str]:
     return next(iter(mine), "none"), next(iter(yours), "none")
 
 
-def _shown(value: object) -> str:
-    text = repr(dict(value) if isinstance(value, Mapping) else value)
-    return text if len(text) <= 200 else f"{text[:199]}…"
+def _shown(one: object, other: object) -> tuple[str, str]:
+    mine, yours = (repr(dict(value) if isinstance(value, Mapping) else value) for value in (one, other))
+    return _cut(mine, yours)
+
+
+def _cut(one: str, other: str) -> tuple[str, str]:
+    """Two texts that differ, each short, and so that one sees in what."""
+    differing = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    same = next(differing, min(len(one), len(other)))
+    start = same - BEFORE if same > SHOWN_MAX // 2 and max(len(one), len(other)) > SHOWN_MAX else 0
+
+    def cut(text: str) -> str:
+        text = f"…{text[start:]}" if start else text
+        return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 1]}…"
+
+    return cut(one), cut(other)

@@ -28,19 +28,20 @@ START_S_MAX = 2.0  # within which the second event has to be started, else they 
 
 def interleavings(
     app: App[Any],
-    before: Sequence[Numbered],
+    events: Sequence[Numbered],
     first: Numbered,
     second: Numbered,
     scene: Scene,
     lines_max: int,
     wait_s: float,
 ) -> Iterator[tuple[str, End]]:
-    """``(file:line, what came of it)`` for each line of the first's `def` handlers before which the second ran."""
+    """``(file:line, what came of it)`` for each line of the first's `def` handlers before which the second ran. Both
+    are the last two of `events`, in either sequence."""
     if not (any(map(_holds, _handlers(app, first))) and any(map(_plain, _handlers(app, second)))):
         return
     for at in range(lines_max):
         hold = _Hold(first.id, second.id, at, wait_s)
-        end = trial_in_threads(app, [*before, first, second], scene, hold.on, concurrency=2, alone=len(before))
+        end = trial_in_threads(app, events, scene, hold.on, concurrency=2, alone=len(events) - 2)
         if hold.line is None:
             return  # it has no more lines
         if hold.met:

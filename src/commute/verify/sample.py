@@ -18,13 +18,15 @@ from commute.errors import CommuteError
 from commute.footprints.template import keys
 from commute.handler import Handler, HandlerEvent
 from commute.sanitizer import statements_read
-from commute.verify.check import footprint_of, kinds_of, made_up
-from commute.verify.trial import Numbered, Scene, trial
+from commute.verify.check import made_up
+from commute.verify.footprints import footprint_of, kinds_of
+from commute.verify.trial import Numbered, Scene, failures, trial
 
 if TYPE_CHECKING:
+    from commute.observe.lacking import Lacking
     from commute.observe.proposal import Proposal
     from commute.observe.running import Running
-    from commute.observe.watch import Observation, Undeclared
+    from commute.observe.watch import Observation
 
 Progress = Callable[[str, int, int], None]  # stage, done, of
 
@@ -39,21 +41,21 @@ class Observed:
     events: int
     seen: tuple[Observation, ...]
     proposal: list[Proposal] | None
-    undeclared: tuple[Undeclared, ...]
+    undeclared: tuple[Lacking, ...]
     untouched: tuple[Proposal, ...]
     only_read: tuple[Proposal, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a sample has shown. `failed`: why events did not succeed, by event; what came after the failure in their
-    handlers is not seen."""
+    """What a sample has shown. `failed`: why events did not succeed; what came after the failure in their handlers is
+    not seen."""
 
     events: int
     handlers: tuple[Observed, ...]
     unmade: dict[str, str]
     rejected: tuple[str, ...]
-    failed: int
+    failed: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
@@ -77,6 +79,7 @@ def sample(
     Raises UsageError (``no-extra``) without sqlglot.
     """
     with statements_read():
+        from commute.observe.lacking import put_together
         from commute.observe.watch import watching
     unmade: dict[str, str] = {}
     given = list(events) if events is not None else made_up(app, events_max, seed, unmade)
@@ -85,13 +88,13 @@ def sample(
     begun = _Begun(len(numbered), progress)
     with watching(app, keep=True, state=state) as watch:
         end = trial(app, numbered, scene, each=begun.counted)
+        lacking = put_together(app, watch.undeclared)
         handlers = tuple(
-            _observed(handler, event, types[event.type], watch.attempts, watch.undeclared)
+            _observed(handler, event, types[event.type], watch.attempts, lacking)
             for handler in app.handlers
             for event in handler.events
         )
-    failed = sum(result != "processed" for result in end.results.values()) - len(rejected)
-    return Sample(len(numbered), handlers, unmade, tuple(rejected), max(0, failed))
+    return Sample(len(numbered), handlers, unmade, tuple(rejected), failures(end))
 
 
 class _Begun:
@@ -132,7 +135,7 @@ def _observed(
     event: HandlerEvent,
     events: int,
     attempts: Sequence[Running],
-    undeclared: Sequence[Undeclared],
+    lacking: Sequence[Lacking],
 ) -> Observed:
     from commute.observe.proposal import proposed
     from commute.observe.watch import observation
@@ -142,10 +145,10 @@ def _observed(
     for attempt in own:
         for access, place in attempt.seen.items():
             seen.setdefault((access.key, access.mode), observation(access, attempt, place))
-    lacking = [one for one in undeclared if (one.access.handler, one.access.type) == (handler.name, event.type)]
     untouched, only_read = _beyond(event, own) if events else ([], [])
     return Observed(
-        handler, event, events, tuple(seen.values()), proposed(own, event.codec.cls), tuple(lacking),
+        handler, event, events, tuple(seen.values()), proposed(own, event.codec.cls),
+        tuple(one for one in lacking if (one.handler, one.type) == (handler.name, event.type)),
         tuple(untouched), tuple(only_read),
     )  # fmt: skip
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping
+from datetime import date, time, timedelta
 from decimal import Decimal
+from math import isfinite
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -49,26 +51,41 @@ def as_test(found: Counterexample, app: str, scene: Mapping[str, str] = MappingP
 
 def spell(value: object, imports: dict[str, set[str]]) -> str:
     """An expression that makes `value`; what it needs is added to `imports`, by module."""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
-        return repr(value)
-    names = field_names(value)
-    if names is not None:
+
+    def own() -> str:
+        """The class of the value, by a name that is imported."""
         cls = type(value)
         imports.setdefault(cls.__module__, set()).add(cls.__qualname__.split(".")[0])
-        given = ", ".join(f"{name}={spell(getattr(value, name), imports)}" for name in names)
-        return f"{cls.__qualname__}({given})"
-    if isinstance(value, enum.Enum):
-        imports.setdefault(type(value).__module__, set()).add(type(value).__name__)
-        return f"{type(value).__name__}.{value.name}"
-    if isinstance(value, datetime | date | UUID | Decimal):
-        imports.setdefault(type(value).__module__, set()).add(type(value).__name__)
-        if isinstance(value, datetime | date):
-            return f"{type(value).__name__}.fromisoformat({value.isoformat()!r})"
-        return f"{type(value).__name__}({str(value)!r})"
-    if isinstance(value, list):
-        return f"[{', '.join(spell(item, imports) for item in value)}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {spell(item, imports)}" for key, item in value.items()) + "}"
+        return cls.__qualname__
+
+    def all_of(several: Iterable[object]) -> str:
+        return ", ".join(spell(one, imports) for one in several)
+
+    names = field_names(value)
+    if names is not None and is_pydantic(type(value)) and (aliases := _aliases(type(value))):
+        given = {aliases.get(name, name): getattr(value, name) for name in names}
+        return f"{own()}.model_validate({spell(given, imports)})"
+    if names is not None:
+        return f"{own()}({', '.join(f'{name}={spell(getattr(value, name), imports)}' for name in names)})"
+    match value:
+        case enum.Enum():
+            return f"{own()}.{value.name}" if value.name in type(value).__members__ else f"{own()}({value.value!r})"
+        case date() | time():  # a datetime is a date
+            return f"{own()}.fromisoformat({value.isoformat()!r})"
+        case timedelta():
+            return f"{own()}(days={value.days}, seconds={value.seconds}, microseconds={value.microseconds})"
+        case UUID() | Decimal():
+            return f"{own()}({str(value)!r})"
+        case float() if not isfinite(value):
+            return f"float({str(value)!r})"
+        case list():
+            return f"[{all_of(value)}]"
+        case tuple():
+            return f"({all_of(value)}{',' * (len(value) == 1)})"
+        case set() | frozenset():
+            return f"{type(value).__name__}([{all_of(sorted(value, key=repr))}])"
+        case dict():
+            return "{" + ", ".join(f"{spell(key, imports)}: {spell(one, imports)}" for key, one in value.items()) + "}"
     return repr(value)
 
 
@@ -83,6 +100,13 @@ def field_names(value: object) -> list[str] | None:
     if is_pydantic(type(value)):
         return list(type(value).model_fields)  # type: ignore[attr-defined]
     return None
+
+
+def _aliases(cls: Any) -> dict[str, str]:
+    """The names by which a model alone takes its fields, of those that have another one."""
+    by_name = cls.model_config.get("populate_by_name") or cls.model_config.get("validate_by_name")
+    fields = {} if by_name else cls.model_fields
+    return {name: field.alias for name, field in fields.items() if field.alias not in (None, name)}
 
 
 def _word(event: object) -> str:

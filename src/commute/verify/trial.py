@@ -44,14 +44,21 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What a trial has come to. `results` is the status of each event, by id; `left` what was published, in sequence;
-    `numbered` the tables whose first column the database fills where a row does not."""
+    """What a trial has come to. `results` is the status of each event, by id, `reasons` why, of those without success;
+    `left` what was published, in sequence; `numbered` the tables whose first column the database fills where a row does
+    not."""
 
     tables: Mapping[str, Rows]
     numbered: frozenset[str]
     outside: object
     results: Mapping[str, str]
+    reasons: Mapping[str, str]
     left: Sequence[str]
+
+
+def failures(end: End) -> tuple[str, ...]:
+    """Why events that were not rejected did not succeed, in the sequence of the events."""
+    return tuple(why for id_, why in end.reasons.items() if end.results[id_] != "rejected")
 
 
 def type_of(app: App[Any], event: object) -> str:
@@ -126,14 +133,19 @@ def _course(
 
 
 def _once(handler: Handler) -> Handler:
-    """One attempt: an event that succeeds only after another one depends on it, though a retry would hide that."""
-    return replace(handler, retry=Retry(attempts=1), on_exhausted="park")
+    """One attempt: an event that succeeds only after another one depends on it, though a retry would hide that. What
+    depends on one that fails goes on, since it is to be tried too."""
+    return replace(handler, retry=Retry(attempts=1), on_exhausted="skip")
 
 
 def _end(course: Course, result: Result, events: Sequence[Numbered], scene: Scene) -> End:
-    results = {}
-    for numbered in events:
-        dead = course.dead_by_id.get(numbered.id)
-        results[numbered.id] = "processed" if dead is None else dead.status
+    dead = {one.id: course.dead_by_id[one.id] for one in events if one.id in course.dead_by_id}
+    results = {one.id: _result(dead[one.id].status) if one.id in dead else "processed" for one in events}
+    reasons = {id_: f"{one.event!r:.100}: {one.reason}" for id_, one in dead.items()}
     outside = None if scene.look is None else scene.look()
-    return End(result.tables, course.numbered, outside, results, [repr(event) for event in result.published])
+    left = [repr(event) for event in result.published]
+    return End(result.tables, course.numbered, outside, results, reasons, left)
+
+
+def _result(status: str) -> str:
+    return "failed" if status == "skipped" else status  # as `_once` has it
