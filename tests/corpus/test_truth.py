@@ -15,6 +15,7 @@ from tests.corpus import (
     traps_orm,
     traps_python,
     traps_queries,
+    traps_sessions,
     traps_sql,
     traps_types,
 )
@@ -30,6 +31,7 @@ MODULES = (
     traps_mapped,
     traps_loading,
     traps_types,
+    traps_sessions,
 )  # each adds to ALL
 
 EFFORT = Effort(seeds=2, lines_max=12)

@@ -142,6 +142,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_making",
         "derive.sqlalchemy_reflection",
         "derive.sqlalchemy_telling",
+        "derive.sqlalchemy_written",
     ),
     "psycopg": ("postgres",),
     "pydantic": ("codec",),

@@ -10,9 +10,10 @@ from sqlalchemy.orm import RelationshipProperty
 
 from commute.derive.attributes import bind, class_attribute
 from commute.derive.expressions import element
+from commute.derive.rawsql import set_in
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_listeners import DELETED, INSERTED, UPDATED, heard, is_heard
-from commute.derive.sqlalchemy_loading import at_once, escape, key_in, linked, load, value_of
+from commute.derive.sqlalchemy_loading import at_once, escape, joined, key_in, linked, load, value_of
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_session import attribute_listens, entity, learn, metadata_of
 from commute.derive.sqlalchemy_shapes import (
@@ -194,6 +195,7 @@ def changed(run: Run, handle: Handle, table: Any, rows: list[Row] | None, column
             where: str) -> None:  # fmt: skip
     """Columns of rows are set: the rows are written, whoever has the new value collides, a parent is read."""
     name = table_name(table)
+    set_in(handle, name, columns)
     touch(run, handle, name, "write", "update", rows, where, columns)
     for column in table.columns:
         if column.name.lower() not in columns and column.onupdate is not None:
@@ -232,7 +234,7 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
     else:
         target = table_name(relation.mapper.local_table)
         row: Row = {}
-        for local, remote in relation.local_remote_pairs or ():
+        for local, remote in joined(relation):
             if value.kind == "entity":
                 row[remote.name.lower()] = (column_value(value, local),)
         orphans = touch(run, handle, target, "write", "update", [row] if row else None, where)
@@ -294,6 +296,8 @@ def _inside(run: Run, new: Value | None, where: str) -> list[Value]:
         if isinstance(option, Items | Entries):
             inner = element(run, option, where)
             found += options(inner) if inner is not None else ()
+        elif isinstance(option, Handle) and option.kind == "collection":
+            found += options(option.about["element"])
         else:
             found.append(option)
     return found
@@ -439,10 +443,7 @@ def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
             touch(run, handle, table_name(relation.secondary), "write", "delete", linked(value, relation), where)
         elif relation.direction.name == "ONETOMANY" and not relation.viewonly:
             learn(handle, metadata_of(relation.mapper.class_))
-            row: Row = {
-                remote.name.lower(): (column_value(value, local),)
-                for local, remote in relation.local_remote_pairs or ()
-            }
+            row: Row = {remote.name.lower(): (column_value(value, local),) for local, remote in joined(relation)}
             access = touch(run, handle, table_name(relation.mapper.local_table), "write", "delete", [row], where)
             if relation.cascade.delete:
                 _drag(run, handle, relation, access, where)

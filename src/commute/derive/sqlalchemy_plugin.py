@@ -14,9 +14,11 @@ from commute.derive.asked import HASH, SORT, ask
 from commute.derive.expressions import element
 from commute.derive.rawsql import used
 from commute.derive.run import Arguments, Named, Run
+from commute.derive.sqlalchemy_collections import collection_call
 from commute.derive.sqlalchemy_loading import as_asked, escape
 from commute.derive.sqlalchemy_making import new_object, new_row
 from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, variants, wrapped
+from commute.derive.sqlalchemy_merging import merged
 from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
 from commute.derive.sqlalchemy_session import (
     ALL,
@@ -32,6 +34,7 @@ from commute.derive.sqlalchemy_session import (
     width,
 )
 from commute.derive.sqlalchemy_telling import listeners, objects_of
+from commute.derive.sqlalchemy_written import asks_itself, of_maker, opened_by, written
 from commute.derive.trusted import module_of
 from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Value, either, options
 
@@ -55,10 +58,11 @@ class SqlAlchemy:
 
     def wrap(self, run: Run, thing: object) -> Value | None:
         if isinstance(thing, sessionmaker):
-            return Handle("session-maker", {"bind": _engine(thing.kw.get("bind")), "class": thing.class_})
+            about = {"bind": _engine(thing.kw.get("bind")), "class": thing.class_, "queries": thing.kw.get("query_cls")}
+            return Handle("session-maker", about)
         if isinstance(thing, scoped_session):  # it hands on to the session of the thread
             made = self.wrap(run, thing.session_factory)
-            return None if not isinstance(made, Handle) else session(run, made.about["bind"], made.about["class"])
+            return None if not isinstance(made, Handle) else of_maker(run, made)
         name = type(thing).__name__
         if name == "async_sessionmaker" and type(thing).__module__.startswith("sqlalchemy"):
             return Handle("session-maker", {"bind": _engine(thing.kw.get("bind")), "class": None})  # type: ignore[attr-defined]
@@ -101,7 +105,7 @@ class SqlAlchemy:
         if function.kind == "session":
             return function  # of a scoped one
         if function.kind == "session-maker":
-            return session(run, function.about["bind"], function.about["class"])
+            return of_maker(run, function)
         if function.kind == "sa":
             return self._built(run, "__call__", function, arguments, named, where)
         if function.kind == "sa-method":
@@ -116,14 +120,8 @@ class SqlAlchemy:
             return session_of(arguments[0])
         if mapped(thing):
             return new_object(run, thing, dict(named), arguments, where)
-        if (isinstance(thing, type) and issubclass(thing, Session)) or getattr(thing, "__name__", "") == "AsyncSession":
-            bind = named.get("bind") or (arguments[0] if arguments else None)
-            return session(run, bind.about["bind"] if isinstance(bind, Handle) and "bind" in bind.about else None)
-        if thing is sessionmaker or getattr(thing, "__name__", "") == "async_sessionmaker":
-            bind = named.get("bind") or (arguments[0] if arguments else None)
-            return Handle(
-                "session-maker", {"bind": bind.about["bind"] if isinstance(bind, Handle) else None, "class": None}
-            )
+        if (opened := opened_by(run, thing, arguments, named)) is not None:
+            return opened
         if thing is scoped_session or getattr(thing, "__name__", "") == "async_scoped_session":
             return arguments[0] if arguments else named.get("session_factory")
         if getattr(thing, "__name__", "") in ("create_engine", "create_async_engine") and _is_library(thing):
@@ -147,6 +145,9 @@ class SqlAlchemy:
                 return wrapped(run, _OPERATORS[name](*_reals(run, arguments, where)))
             except Exception:  # noqa: BLE001 - a condition that cannot be built
                 return run.widen("a condition that is not followed", where)
+        if name in ("add", "or") and any(value.kind == "collection" for value in ours):
+            found = [element(run, value, where) for value in arguments]
+            return Items("list", None, either([one for one in found if one is not None]))
         for value in arguments:  # the application's own methods for it
             ask(run, value, where, _ASKED)
         return Data("a condition on objects")
@@ -196,7 +197,7 @@ class SqlAlchemy:
         if owner.kind == "sa":
             return self._built(run, name, owner, arguments, named, where)
         if owner.kind == "session-maker":
-            made = session(run, owner.about["bind"], owner.about["class"])
+            made = of_maker(run, owner)
             made.about["expired"] = made.about.get("expired") or name == "begin"
             return Handle("context", {"value": made}) if name == "begin" else made
         if owner.kind == "session":
@@ -208,14 +209,7 @@ class SqlAlchemy:
         if owner.kind == "result-row":
             return row_as_dict(run, owner.about["of"], where) if name in ("_asdict", "_mapping") else Data()
         if owner.kind == "collection":
-            if name in ("append", "add", "remove", "discard", "extend", "clear", "insert", "pop", "update", "set"):
-                new = arguments[-1] if arguments else None
-                if "creator" in owner.about and new is not None:
-                    new = objects.by_proxy(run, owner, new, where)
-                objects.rewire(run, owner.about["of"], owner.about["relation"], new, where)
-                inside: Value = owner.about["element"]
-                return inside if name == "pop" else Const(None)
-            return Items("list", None, owner.about["element"])
+            return collection_call(run, owner, name, arguments, where)
         return None
 
     def _session(
@@ -236,6 +230,8 @@ class SqlAlchemy:
             as_asked(run, self._options(run, named.get("options"), where), one, where)
             return one
         if name == "query":
+            if asks_itself(owner):
+                run.widen("a class of queries of the application's own is not followed", where, "use select()")
             return Handle("sa-query", {"session": owner, "query": self._query_of(run, arguments, where)})
         if name in ("add", "add_all", "delete", "merge", "refresh"):
             return self._objects(run, owner, name, first, where)
@@ -333,23 +329,11 @@ class SqlAlchemy:
             elif option.kind == "new":
                 objects.insert(run, owner, option, where)
                 if name == "merge":
-                    self._merged(run, owner, option, where)
+                    merged(run, owner, option, where)
                     objects.reloaded(run, owner, option, where)
             elif name == "refresh" and option.about["access"] is not None:
                 run.add(option.about["access"])
         return given
-
-    def _merged(self, run: Run, owner: Handle, value: Handle, where: str) -> None:
-        """The row that is there already is found by its key and changed."""
-        mapper = value.about["mapper"]
-        row: objects.Row = {}
-        for one in mapper.primary_key:
-            found = value.about["values"].get(mapper.get_property_by_column(one).key)
-            if found is not None:
-                row[one.name.lower()] = (found,)
-        given = [one.name.lower() for key in value.about["values"] for one in objects.columns_of(mapper, key)]
-        columns_ = frozenset(given) - row.keys()
-        objects.changed(run, owner, mapper.local_table, [row] if row else None, columns_, None, where)
 
     def _query(
         self, run: Run, owner: Handle, name: str, arguments: Arguments, named: Named, where: str
@@ -405,6 +389,10 @@ class SqlAlchemy:
             if name in mapper.all_orm_descriptors or name in ("__table__", "metadata"):
                 return Handle("sa", {"real": getattr(value.value, name)})
             return query_property(run, value, name, where)
+        if isinstance(value, Handle) and value.kind in ("session", "super"):
+            own = written(run, value, name, where)
+            if own is not None or value.kind == "super":
+                return own
         if not isinstance(value, Handle) or value.kind not in _OURS:
             return None
         if value.kind in ("entity", "new"):

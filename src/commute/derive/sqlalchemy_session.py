@@ -39,13 +39,14 @@ def dialect_of(bind: Any) -> Any:
     return made(paramstyle="named")
 
 
-def session(run: Run, bind: Any, session_class: Any = None) -> Handle:
-    """A session, or a connection, of an engine; one for each engine."""
-    key = ("sqlalchemy session", id(bind), id(session_class))
+def session(run: Run, bind: Any, session_class: Any = None, queries: Any = None) -> Handle:
+    """A session, or a connection, of an engine; one for each engine. `queries`: the class of its queries."""
+    key = ("sqlalchemy session", id(bind), id(session_class), id(queries))
     if key not in run.kept:
         name = str(getattr(getattr(bind, "dialect", None), "name", "sqlite")).replace("postgresql", "postgres")
         about = {"bind": bind, "dialect": dialect_of(bind), "name": name, "adds": [], "schema": Schema({}, name),
-                 "types": {}, "version": "", "of": bind, "rows": True, "class": session_class}  # fmt: skip
+                 "types": {}, "version": "", "of": bind, "rows": True, "class": session_class,
+                 "queries": queries}  # fmt: skip
         run.kept[key] = Handle("session", about)
     return run.kept[key]  # type: ignore[no-any-return]
 
