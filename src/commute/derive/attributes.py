@@ -115,6 +115,8 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
     if isinstance(value, Closure):
         return Data("an attribute of a function")
     if isinstance(value, Bound):
+        if name == "__self__":
+            return value.first
         return get(run, value.function, name, where) if name in ("__name__", "__func__") else Data()
     if isinstance(value, Unknown):
         return value

@@ -18,7 +18,7 @@ from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
 from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
-from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
+from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated, validated, validates
 from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined
 from commute.derive.source import source_of
@@ -27,6 +27,7 @@ from commute.derive.trusted import (
     HANDS_BACK,
     NAMES_ONLY,
     SINKS,
+    TEXTS,
     is_pure,
     module_of,
     names_of,
@@ -47,6 +48,7 @@ from commute.derive.values import (
     Value,
     compute,
     either,
+    is_harmless,
     is_plain,
     options,
 )
@@ -102,6 +104,8 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     around = getattr(thing, "__wrapped__", None)
     if isinstance(thing, types.FunctionType) and around is not None and decorates(thing):
         return repeated(run, thing, arguments, named, where)
+    if isinstance(thing, types.FunctionType) and around is not None and validates(thing):
+        return validated(run, thing, arguments, named, where)
     if isinstance(thing, types.FunctionType):
         if touches_nothing(thing):
             return _trusted(run, thing, arguments, named, where)
@@ -109,6 +113,9 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     own = thing.__self__ if isinstance(thing, types.BuiltinMethodType) else None
     if own is not None and library.keeps(own):
         return call(run, Bound(Live(getattr(type(own), thing.__name__)), Live(own)), arguments, named, where)
+    of_exception = isinstance(thing, types.WrapperDescriptorType) and issubclass(thing.__objclass__, BaseException)
+    if of_exception and thing.__name__ == "__init__" and arguments:
+        note_args(arguments[0], arguments[1:])
     if isinstance(thing, types.MethodDescriptorType | types.WrapperDescriptorType):
         answer = library.by_class(run, thing, arguments, named, where)
         if answer is not None:
@@ -146,7 +153,7 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     what_is_kept = library.kept(run, thing, arguments, where)
     if what_is_kept is not None:
         return what_is_kept
-    plain = all(_harmless(value) or isinstance(value, Closure) for value in values)
+    plain = all(is_harmless(value) or isinstance(value, Closure) for value in values)
     given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
@@ -157,24 +164,10 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
         for value in values:
             expressions.escape(run, value, where)
     name = names_of(thing)[0]
-    if name.split(".")[0].lstrip("_") in HANDS_BACK and not all(map(_harmless, values)):
+    gives_text = any(word in name.rpartition(".")[2] for word in TEXTS)
+    if name.split(".")[0].lstrip("_") in HANDS_BACK and not gives_text and not all(map(is_harmless, values)):
         return Unknown(f"what {name} returns")
     return Data(f"what {name} returns")
-
-
-def _harmless(value: Value) -> bool:
-    """Whether there is nothing of the application's in it that could be handed back."""
-    for option in options(value):
-        if isinstance(option, Items | Entries):
-            inside = option.any()
-            if inside is not None and not _harmless(inside):
-                return False
-        elif isinstance(option, Live):
-            if not touches_nothing(option.value if callable(option.value) else type(option.value)):
-                return False
-        elif not is_plain(option) and not (isinstance(option, Handle) and option.kind == "method"):
-            return False
-    return True
 
 
 def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
@@ -405,7 +398,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return compute(cls.__name__, cls, list(arguments))
     if cls.__module__ == "builtins" or (touches_nothing(cls) and not _is_ours(cls)):
         if issubclass(cls, BaseException):
-            return Data("an exception")
+            plain = all(map(is_harmless, (*arguments, *named.values())))
+            return Data("an exception") if plain else Unknown("an exception with objects in it")
         return _trusted(run, cls, arguments, named, where)
     if type(cls).__name__ not in _PLAIN_META:
         return run.widen(f"objects of {cls.__name__} are made by its metaclass, which is not followed", where)
@@ -415,6 +409,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return run.widen(f"{cls.__name__}.__del__ runs whenever", where, "do its work in a method that is called")
     key = (id(cls), hash((where, tuple(map(id, run.active[-1:])))))
     made = run.made.setdefault(key, Made(cls))
+    if issubclass(cls, BaseException):
+        note_args(made, arguments)
     new = has_method(cls, "__new__")
     if new is not None and new.__module__ not in ("typing", "abc") and not hasattr(cls, "_fields"):
         return run.widen(f"{cls.__name__}.__new__ is not followed", where)
@@ -431,6 +427,14 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
     if after is not None:
         call(run, Live(after), [made], {}, where)
     return made
+
+
+def note_args(made: Value, arguments: Arguments) -> None:
+    """What ``.args`` of an exception is: what it was made with, or what its constructor hands on."""
+    if isinstance(made, Made):
+        known = made.attributes.get("args")
+        before = known.any() if isinstance(known, Items) else None
+        made.attributes["args"] = Items("tuple", None, either([*arguments, *([] if before is None else [before])]))
 
 
 def _is_ours(cls: type) -> bool:

@@ -134,7 +134,7 @@ def footprint(derivation: Derivation, *, cls: type | None, event_type: str, hand
             found = None if template is None else check(template, cls, site)
         except CommuteError:
             found = None
-        if template is not None and found is not None:
+        if template is not None and found is not None and all(one.steps is not None for one in found):
             templates.append((key.mode, template))
             places.append(found)
         else:

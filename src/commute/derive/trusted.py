@@ -94,8 +94,11 @@ HANDS_BACK = frozenset(
     [
         *("copy", "operator", "itertools", "functools", "collections", "random", "heapq", "bisect", "types", "weakref"),
         *("asyncio", "dataclasses", "enum", "typing", "contextlib", "inspect", "typing_extensions", "attr", "attrs"),
+        *("msgspec", "pydantic"),
     ]
 )
+# Of these the functions that give a text all the same.
+TEXTS = ("json", "encode", "repr", "fields")
 SINKS = frozenset(["json", "msgspec", "flask", "pprint", "reprlib", "copy", "dataclasses", "pydantic", "json.encoder"])
 BUILTINS = frozenset(
     [
