@@ -18,6 +18,7 @@ from tests.corpus import (
     traps_sessions,
     traps_sql,
     traps_types,
+    traps_watched,
 )
 from tests.corpus.case import ALL, Case, Pair
 
@@ -32,6 +33,7 @@ MODULES = (
     traps_loading,
     traps_types,
     traps_sessions,
+    traps_watched,
 )  # each adds to ALL
 
 EFFORT = Effort(seeds=2, lines_max=12)

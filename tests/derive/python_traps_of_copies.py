@@ -3,7 +3,7 @@
 # fmt: off
 """Handlers that are easily misread: what libraries set, convert and copy, what travels in exceptions and generators."""
 from __future__ import annotations
-import asyncio, collections, copy, dataclasses, itertools, operator, types
+import collections, copy, dataclasses, functools, itertools, operator, types
 from dataclasses import dataclass, field
 from typing import Any
 import msgspec, pydantic
@@ -176,3 +176,12 @@ def returned_through(event: E):
 @on
 def self_of_a_method(event: E):
     m = Repo().save; m.__self__.save(event.a)
+# results that are remembered: the same object for all events
+@functools.cache
+def store(): return {}
+@functools.lru_cache
+def hub(): return Box("none")
+@on
+def remembered_dict(event: E): w(store().get("k", "none")); store()["k"] = event.a
+@on
+def remembered_object(event: E): w(hub().v); hub().v = event.a

@@ -143,6 +143,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_reflection",
         "derive.sqlalchemy_telling",
         "derive.sqlalchemy_written",
+        "derive.sqlalchemy_values",
     ),
     "psycopg": ("postgres",),
     "pydantic": ("codec",),

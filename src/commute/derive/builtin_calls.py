@@ -14,6 +14,7 @@ import functools
 import heapq
 import inspect
 import itertools
+import logging
 import operator
 import random
 import threading
@@ -32,6 +33,7 @@ from commute.derive.container_methods import called, method_call
 from commute.derive.copies import copied, replaced
 from commute.derive.items import settled
 from commute.derive.kept import note_put
+from commute.derive.logs import logger_of
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.source import source_of
 from commute.derive.state import live_item, live_read, live_values, set_live
@@ -372,7 +374,7 @@ _TABLE: dict[Any, Answer] = {
     asyncio.create_task: _same(0), asyncio.ensure_future: _same(0), asyncio.run: _same(0),
     asyncio.TaskGroup: lambda *_: Handle("context", {"value": Handle("loop")}),
     asyncio.get_running_loop: lambda *_: Handle("loop"), asyncio.get_event_loop: lambda *_: Handle("loop"),
-    object.__new__: _bare, types.MappingProxyType: _same(0),
+    object.__new__: _bare, logging.getLogger: logger_of, types.MappingProxyType: _same(0),
     copy.copy: copied, copy.deepcopy: copied, typing.cast: _same(1), dataclasses.replace: replaced,
     itertools.chain: _chained, itertools.chain.from_iterable: _flat, itertools.islice: _collect("iterator"),
     itertools.cycle: _collect("iterator"), itertools.starmap: _starred,

@@ -18,7 +18,9 @@ from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
 from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
+from commute.derive.kept import remembered
 from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated, validated, validates
+from commute.derive.logs import written
 from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, Arguments, Frame, Named, Run, joined
 from commute.derive.source import source_of
@@ -124,7 +126,7 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return _trusted(run, thing, arguments, named, where)
     wrapped = getattr(thing, "__wrapped__", None)
     if isinstance(thing, functools._lru_cache_wrapper) and wrapped is not None:
-        return call(run, Live(wrapped), arguments, named, where)
+        return remembered(run, thing, call(run, Live(wrapped), arguments, named, where))
     method = has_method(type(thing), "__call__")
     if method is not None:
         return call(run, Live(method), [Live(thing), *arguments], named, where)
@@ -147,6 +149,7 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     if module_of(thing).split(".")[0] in NAMES_ONLY:
         for value in values:
             expressions.as_text(run, value, where)
+        written(run, thing, arguments, where)
         return Data("what is written down")
     if is_pure(thing) and not named and all(is_plain(value) for value in values):
         return compute(names_of(thing)[0], thing, list(arguments))

@@ -40,7 +40,11 @@ class Part:
         """The segment of one value, None where none is known."""
         if self.of_table:
             return normal(value, self.column)
-        return segment(value) if value is not None and not isinstance(value, float) else None
+        try:
+            value = value.decode() if isinstance(value, bytes) else value  # the same key for Redis
+            return segment(value) if value is not None and not isinstance(value, float) else None
+        except (RejectedError, UnicodeDecodeError):  # it is no part of a key
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from commute.derive.values import (
     Live,
     Value,
     either,
+    is_harmless,
     is_stored,
     options,
 )
@@ -288,6 +289,8 @@ class RawSql:
             return None
         if function.kind == "sql-method":
             return self._method(run, function.about["of"], function.about["name"], arguments, named, where)
+        if function.kind == "set-item" and isinstance(arguments[0], Handle) and arguments[0].kind == "cell":
+            return Const(None) if is_harmless(arguments[2]) else None  # of what was read
         if function.kind in ("item", "iterate") and arguments and isinstance(arguments[0], Handle):
             return self._inside(arguments[0], function.kind, arguments)
         if function.kind == "operator" and any(isinstance(one, Handle) and one.kind in _OURS for one in arguments):

@@ -131,6 +131,10 @@ class Redis:
         if isinstance(thing, Live) and str(getattr(thing.value, "__module__", "")).split(".")[0] == "redis":
             name = getattr(thing.value, "__name__", "")
             return Handle("redis") if name in ("Redis", "StrictRedis", "from_url") else None
+        if isinstance(function, Handle) and function.kind == "operator" and function.about["name"] == "contains":
+            asked = arguments[1] if len(arguments) > 1 else None
+            if isinstance(asked, Handle) and asked.kind == "redis":  # ``key in client``
+                return _command(run, asked, "exists", [arguments[0]], {}, where)
         if not isinstance(function, Handle) or function.kind != "redis-method":
             return None
         return _command(run, function.about["of"], function.about["name"], list(arguments), dict(named), where)

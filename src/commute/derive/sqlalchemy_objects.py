@@ -66,7 +66,10 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
             return Data(name)
         if value.kind == "new":
             return Data(f"{name} by default")
-        return column_value(value, columns[0])
+        from commute.derive.sqlalchemy_values import watched
+
+        known = column_value(value, columns[0])
+        return Handle("watched", {"of": value, "name": name}) if watched(mapper, name) else known
     relation = relation_of(mapper, name)
     if relation is not None:
         return load(run, value, relation, where)
@@ -164,6 +167,10 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
             _note_set(value, column, new)
         rows = rows_in(value, columns[0].table)
         changed(run, handle, columns[0].table, rows, frozenset(column.name.lower() for column in columns), new, where)
+        version = mapper.version_id_col
+        if version is not None and version.table is not columns[0].table:  # it counts the changes of all its tables
+            found = rows_in(value, version.table)
+            changed(run, handle, version.table, found, frozenset((version.name.lower(),)), None, where)
         return
     relation = relation_of(mapper, name)
     if relation is not None:

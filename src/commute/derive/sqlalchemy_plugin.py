@@ -34,12 +34,13 @@ from commute.derive.sqlalchemy_session import (
     width,
 )
 from commute.derive.sqlalchemy_telling import listeners, objects_of
+from commute.derive.sqlalchemy_values import changed, changes, method_call
 from commute.derive.sqlalchemy_written import asks_itself, of_maker, opened_by, written
 from commute.derive.trusted import module_of
-from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Value, either, options
+from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Unknown, Value, either, options
 
 _OURS = ("sa", "session", "session-maker", "result", "result-row", "entity", "new", "collection", "sa-query",
-         "sa-method")  # fmt: skip
+         "sa-method", "watched")  # fmt: skip
 _OPERATORS: dict[str, Any] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv, "mod": operator.mod,
@@ -118,6 +119,8 @@ class SqlAlchemy:
             return mapper_of(arguments[0])
         if thing is sa.orm.object_session and len(arguments) == 1:
             return session_of(arguments[0])
+        if (said := changes(run, thing, arguments, where)) is not None:
+            return said
         if mapped(thing):
             return new_object(run, thing, dict(named), arguments, where)
         if (opened := opened_by(run, thing, arguments, named)) is not None:
@@ -156,6 +159,10 @@ class SqlAlchemy:
         value = arguments[0]
         if not isinstance(value, Handle):
             return None
+        if value.kind == "watched":
+            if kind == "set-item":
+                changed(run, value, where)
+            return Data("a part of a value")
         if value.kind == "collection":
             if kind == "set-item":
                 objects.rewire(run, value.about["of"], value.about["relation"], arguments[2], where)
@@ -194,6 +201,8 @@ class SqlAlchemy:
     def _method(
         self, run: Run, owner: Handle, name: str, arguments: Arguments, named: Named, where: str
     ) -> Value | None:
+        if owner.kind == "watched":
+            return method_call(run, owner, name, arguments, where)
         if owner.kind == "sa":
             return self._built(run, name, owner, arguments, named, where)
         if owner.kind == "session-maker":
@@ -393,6 +402,8 @@ class SqlAlchemy:
             own = written(run, value, name, where)
             if own is not None or value.kind == "super":
                 return own
+        if isinstance(value, Handle) and value.kind == "sa-context":  # what a listener keeps there is its own
+            return Data(name) if name.startswith("_") else Unknown("a context")
         if not isinstance(value, Handle) or value.kind not in _OURS:
             return None
         if value.kind in ("entity", "new"):
@@ -432,7 +443,7 @@ class SqlAlchemy:
         if isinstance(value, Handle) and value.kind in ("entity", "new"):
             objects.set_attribute(run, value, name, new, where)
             return True
-        return isinstance(value, Handle) and value.kind in ("session", "sa")
+        return isinstance(value, Handle) and value.kind in ("session", "sa", "sa-context")
 
     def escape(self, run: Run, value: Value, where: str) -> bool:
         if isinstance(value, Handle) and value.kind in ("entity", "new"):

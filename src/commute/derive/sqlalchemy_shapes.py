@@ -15,7 +15,7 @@ from commute.derive.reading import as_read
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_session import look_up
-from commute.derive.sqlalchemy_telling import listeners
+from commute.derive.sqlalchemy_telling import engine_listens, listeners
 from commute.derive.sqlalchemy_types import bound
 from commute.derive.values import Const, Data, Handle, Live, Value, either, is_known, is_stored, options
 from commute.sql.parse import triggered
@@ -28,6 +28,7 @@ def touch(run: Run, handle: Handle, table: str, mode: str, kind: str, rows: list
           columns: frozenset[str] | None = None) -> TableAccess:  # fmt: skip
     """Note an access to rows of a table, and what its triggers touch."""
     listeners(run, handle, where)
+    engine_listens(run, handle, where)
     look_up(handle)
     known = handle.about["schema"].table(table)
     if mode != "read" and known is not None and known.triggers:

@@ -35,6 +35,9 @@ def trace() -> watches.Undo | None:
     return watches.all_of(undone) if undone else None
 
 
+_TWO = ("smove", "lmove", "copy")
+
+
 def _look(_client: Any, *given: Any, **_options: Any) -> None:
     for access in accesses(given):
         watches.key(access)
@@ -58,7 +61,7 @@ def accesses(given: Sequence[Any]) -> list[Access]:
     if name.lower() == "hset":
         return [Access(f"redis/{segment(rest[0])}/{segment(field)}", mode) for field in rest[1::2]]
     if several:
-        keys = rest[:2] if name.lower() == "smove" else rest  # a member stands behind the keys
+        keys = rest[:2] if name.lower() in _TWO else rest  # a member, or how it is done, stands behind the keys
         return [Access(f"redis/{segment(key)}", mode) for key in keys]
     below = f"/{segment(rest[1])}" if with_field and len(rest) > 1 else ""
     return [Access(f"redis/{segment(rest[0])}{below}", mode)]
@@ -74,4 +77,6 @@ def _of_locks() -> frozenset[str]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return repr(value)  # as redis-py sends it
     return value.decode(errors="replace") if isinstance(value, bytes) else value
