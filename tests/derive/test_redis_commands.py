@@ -77,7 +77,7 @@ EXPECTED: list[tuple[Callable[[Viewed], None], set[tuple[str, str]]]] = [
     (under_a_lock, {("redis/lock:p", "write"), ("redis/s:p", "write")}),
     (key_by_a_pattern, {("redis/views:p", "add")}),
     (published, {("redis/c:p", "write")}),
-    (all_keys, {("redis", "read")}),
+    (all_keys, {("redis/views:", "read")}),
     (asked_with_in, {("redis/p", "read"), ("redis/found", "write")}),
     (field_in_bytes, {("redis/p/x", "write")}),
 ]

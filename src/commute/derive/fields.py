@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from commute.codec import is_pydantic
+from commute.derive import model_validators
 from commute.derive.attributes import has_method, wrap
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import Computed, Const, Data, Field, Live, Made, Unknown, Value, either, options
@@ -32,7 +33,6 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
     names = fields_of_class(made.cls)
     if names is None:
         return False
-    _refuse_validators(run, made.cls, where)
     called = {name: _called(made.cls, name) for name in names}
     given = dict(zip(names, arguments, strict=False))
     for name in names:
@@ -40,16 +40,22 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
         given |= {} if by_name is None else {name: by_name}
     before = run.kept.get((GIVEN, id(made)), given.keys())
     run.kept[GIVEN, id(made)] = frozenset(before & given.keys())
+    model = is_pydantic(made.cls)
+    if model:
+        named_so = {name: taken for name, taken in called.items() if taken is not None} if "**" in named else {}
+        spread = {name: _by_name(run, named["**"], taken, where) for name, taken in named_so.items()}
+        given = model_validators.before(run, made.cls, {**spread, **given}, where)
     for name in names:
         value = given.get(name)
         if called[name] is None:
             value = Unknown(f"{name}, which is given under one of several names")
-        elif value is None and "**" in named:
+        elif value is None and "**" in named and not model:
             value = _by_name(run, named["**"], called[name] or (), where)
         elif value is None:
             value = field_default(run, made.cls, name, where)
-        elif is_pydantic(made.cls):
+        elif model:
             value = _converted(made.cls, name, value)
+            value = model_validators.after(run, made.cls, name, value, given, where)
         made.attributes[name] = either([made.attributes.get(name, value), value]) or value
     if dataclasses.is_dataclass(made.cls):
         for field in dataclasses.fields(made.cls):
@@ -57,8 +63,10 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
                 value = run.call(wrap(run, field.default_factory), [], {}, where)
                 made.attributes[field.name] = either([made.attributes.get(field.name, value), value]) or value
     after = has_method(made.cls, "model_post_init")
-    if after is not None and is_pydantic(made.cls) and not after.__module__.startswith("pydantic"):
+    if after is not None and model and not after.__module__.startswith("pydantic"):
         run.call(Live(after), [made, Data("the context of a model")], {}, where)
+    if model:
+        model_validators.whole(run, made, where)
     return True
 
 
@@ -85,6 +93,9 @@ def assigned(run: Run, made: Made, name: str, new: Value, where: str) -> Value:
         return new
     _refuse_validators(run, cls, where)
     return _converted(cls, name, new)
+
+
+_VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators")
 
 
 def _refuse_validators(run: Run, cls: Any, where: str) -> None:
@@ -119,9 +130,6 @@ def _converted(cls: Any, name: str, value: Value) -> Value:
         plain = isinstance(option, Const | Field | Computed)
         found.append(option if not plain or (kind is field.annotation and not shaped) else Data(f"{name}, converted"))
     return either(found) or Data()
-
-
-_VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators", "field_serializers")
 
 
 def field_default(run: Run, cls: Any, name: str, where: str) -> Value:

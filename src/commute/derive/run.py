@@ -11,23 +11,29 @@ from __future__ import annotations
 import ast
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from commute.derive.values import (
+    Assembled,
+    Begun,
     Computed,
     Const,
     Data,
     Either,
     Field,
     Handle,
+    Items,
     Made,
+    Own,
     Unknown,
     Value,
     either,
     pattern,
     shown,
+    unwritten,
 )
 from commute.sql.schema import Schema
 from commute.sql.statement import Touch
@@ -36,8 +42,10 @@ if TYPE_CHECKING:
     from commute.derive.knowledge import Knowledge
 
 DEPTH_MAX = 60  # of calls
+INSIDE = " > "  # between the application's line and the library's that it led to
 STEPS_MAX = 60_000  # of statements and calls of one handler
 
+T = TypeVar("T")
 E = TypeVar("E", "TableAccess", "KeyAccess", "Everything")
 Arguments: TypeAlias = Sequence[Value]
 Named: TypeAlias = Mapping[str, Value]
@@ -81,11 +89,12 @@ class KeyAccess:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """What could not be followed, where, and what would help."""
+    """What could not be followed, where, and what would help; `around`: the function that one can say more of."""
 
     why: str
     where: str
     remedy: str = ""
+    around: types.CodeType | None = None
 
     @property
     def signature(self) -> str:
@@ -101,6 +110,10 @@ def signature(value: Value) -> str:
         return f"cell {value.about['column']} of {value.about['access'].signature}"
     if isinstance(value, Const | Field | Computed):
         return shown(value)
+    if isinstance(value, Assembled):
+        return f"assembled {value.text!r}"
+    if isinstance(value, Begun | Own) and value.start is not None:
+        return f"{type(value).__name__} {signature(value.start)}"
     if isinstance(value, Either):
         return " or ".join(sorted(map(signature, value.options)))
     return type(value).__name__
@@ -148,9 +161,11 @@ class Frame:
     left: list[list[dict[str, Value]]] = field(default_factory=list)  # names at break and continue, by open loop
     outside: set[str] = field(default_factory=set)  # declared global
     around: set[str] = field(default_factory=set)  # declared nonlocal
+    site: str = ""  # in a library's function: the application's line that led there
 
     def where(self, node: ast.AST) -> str:
-        return f"{self.file}:{getattr(node, 'lineno', 0) + self.line}"
+        here = f"{self.file}:{getattr(node, 'lineno', 0) + self.line}"
+        return f"{self.site}{INSIDE}{here}" if self.site else here
 
     def assign(self, name: str, value: Value) -> None:
         self.names[name] = value
@@ -184,6 +199,14 @@ class Plugin(Protocol):
         """The object went where it is read as a whole, to a serialiser say: whether it knew what that touches."""
 
 
+class Apart:
+    """A region that runs in a context which is not known: in another thread, or called back by a library."""
+
+
+class Later:
+    """A region that runs in a copy of the context, and later: a coroutine that is not awaited where it is made."""
+
+
 class Run:
     """See the module. `plugins` are asked in sequence."""
 
@@ -191,6 +214,7 @@ class Run:
         self.knowledge = knowledge
         self.plugins = plugins
         self.effects: dict[str, Effect] = {}  # by signature
+        self.touching: set[types.CodeType] = set()  # functions in which something was touched
         self.active: list[types.CodeType | ast.AST] = []
         self.recursed: dict[Any, tuple[list[Value], Value | None]] = {}  # of functions inside themselves: given, gives
         self.given: dict[Any, list[Value]] = {}  # to the innermost activation of each function
@@ -203,6 +227,8 @@ class Run:
         self.regions: list[object] = []  # the branches and loops around the place that is read
         # What this run has put into live places, and in which regions.
         self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
+        self.written = False  # whether the call that is made next stands so in the code, and is made once
+        self.stretches: list[object] = []  # in which the run is: what is done in one may not have been done behind it
         self.raised: list[Value] = []  # by the application's own code
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
@@ -217,11 +243,54 @@ class Run:
 
     def add(self, effect: E) -> E:
         """Note an effect; the one that was noted first is returned."""
+        looks = isinstance(effect, KeyAccess) and effect.mode == "read" and effect.path[:1] == (Const("state"),)
+        if not isinstance(effect, Everything) and not looks:
+            self.touching.update(code for code in self.active if isinstance(code, types.CodeType))
         return self.effects.setdefault(effect.signature, effect)  # type: ignore[return-value]
+
+    def found(self) -> list[Effect]:
+        """The effects; of what was not followed, with the line that helps."""
+        return [self._advised(one) if isinstance(one, Everything) else one for one in self.effects.values()]
+
+    def _advised(self, one: Everything) -> Everything:
+        """A function that touches something is not to be trusted to touch nothing, whatever else it does."""
+        name = None if one.around is None else _dotted(one.around)
+        if name is None:
+            return one
+        declared = f"app.accesses(writes=...)({name})"
+        if one.around not in self.touching:
+            declared = f'app.trust("{name}") if it touches nothing, else {declared}'
+        return replace(one, remedy=" or ".join(part for part in (one.remedy, declared) if part))
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is done in here may be left out, or not come to its end: a branch, a turn of a loop, a call, a block."""
+        self.stretches.append(object())
+        try:
+            yield
+        finally:
+            self.stretches.pop()
+
+    def tail_of(self, items: Items) -> list[Value]:
+        """The last elements of a list, as far as they are known where the run is."""
+        if items.known is not None:
+            return items.known
+        if items.tail is None:
+            return []
+        last, where = items.tail
+        return last if where == tuple(self.stretches[: len(where)]) else []
 
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
-        self.own.setdefault(place, []).append((tuple(self.regions), value))
+        self.own.setdefault(place, []).append((tuple(self.regions), unwritten(value)))
+
+    def within(self, region: object, body: Callable[[], T]) -> T:
+        """What the body gives, which is read in a region of its own."""
+        self.regions.append(region)
+        try:
+            return body()
+        finally:
+            self.regions.pop()
 
     def own_at(self, place: tuple[int, str]) -> tuple[list[Value], bool]:
         """What this run has put at a place, and whether it certainly has, so that nothing else is there."""
@@ -236,20 +305,17 @@ class Run:
     def widen(self, why: str, where: str, remedy: str = "") -> Unknown:
         """Note that anything may be touched here; the value is not known either. To say what the function does in which
         it is helps too, and is all that can be done where that is a library's."""
-        around = "" if "app." in remedy else self._declare_around(where)
-        self.add(Everything(why, where, " or ".join(one for one in (remedy, around) if one)))
+        around = None if "app." in remedy else self._function_around(where)
+        self.add(Everything(why, where, remedy, around))
         return Unknown(why)
 
-    def _declare_around(self, where: str) -> str:
-        """The line that says what the innermost named function around a place does; none in the handler itself. What
-        is active inside of it is a context manager, whose ``with`` has the place in its body."""
-        file, _, line = where.rpartition(":")
-        for code in reversed(self.active[1:]):
-            if isinstance(code, types.CodeType) and code is not self.active[0] and _has(code, file, line):
-                name = _dotted(code)
-                if name is not None:
-                    return f'app.trust("{name}") if it touches nothing, else app.accesses(writes=...)({name})'
-        return ""
+    def _function_around(self, where: str) -> types.CodeType | None:
+        """The innermost named function around a place, which can be declared; None in the handler itself. What is
+        active inside of it is a context manager, whose ``with`` has the place in its body."""
+        file, _, line = where.rpartition(INSIDE)[2].rpartition(":")
+        named = (code for code in reversed(self.active[1:]) if isinstance(code, types.CodeType))
+        inside = (code for code in named if code is not self.active[0] and _has(code, file, line))
+        return next((code for code in inside if _dotted(code) is not None), None)
 
     def step(self, where: str) -> bool:
         """Whether the run may go on: it is bounded."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from commute.derive import expressions
 from commute.derive.attributes import class_attribute, has_method
+from commute.derive.deleting import delete_attribute
 from commute.derive.fields import assigned
 from commute.derive.items import settled
 from commute.derive.kept import later, touch
@@ -33,6 +34,7 @@ from commute.derive.values import (
     Value,
     either,
     is_harmless,
+    unwritten,
 )
 from commute.derive.writers import is_own
 
@@ -148,7 +150,12 @@ def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
             value = Live(found if alias.asname else sys.modules[alias.name.split(".")[0]])
         name = alias.asname or (alias.name.split(".")[0] if isinstance(node, ast.Import) else alias.name)
         where = frame.where(node)
-        frame.assign(name, value if value is not None else run.widen(f"{alias.name} is imported first here", where))
+        frame.assign(name, value if value is not None else _not_imported(run, module, alias.name, where))
+
+
+def _not_imported(run: Run, module: str, name: str, where: str) -> Value:
+    """What is not there before the handler runs, since nothing of the program is run to look at it."""
+    return run.widen(f"{name} is imported first here", where, f"`import {module}` where the app is made")
 
 
 # -- targets ------------------------------------------------------------------------------------------------------
@@ -231,21 +238,6 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
             run.widen(f"attribute {name} of {option} is set", where)
 
 
-def delete_attribute(run: Run, value: Value, name: str, where: str) -> None:
-    """``del value.name``."""
-    for option in value.options if isinstance(value, Either) else (value,):
-        cls = option.cls if isinstance(option, Made) else type(option.value) if isinstance(option, Live) else None
-        found = None if cls is None else class_attribute(cls, name)
-        deleter = found.fdel if isinstance(found, property) else None if cls is None else has_method(cls, "__delattr__")
-        descriptor = has_method(type(found), "__delete__")
-        if deleter is not None:
-            run.call(Live(deleter), [option, Const(name)][: 1 if isinstance(found, property) else 2], {}, where)
-        elif descriptor is not None:
-            run.call(Live(descriptor), [Live(found), option], {}, where)
-        else:
-            set_attribute(run, option, name, Data(), where)
-
-
 def _by_descriptor(run: Run, value: Live, name: str, new: Value, where: str) -> bool:
     """Whether a property or the like of its class sets an attribute of a live object."""
     found = None if isinstance(value.value, type | types.ModuleType) else class_attribute(type(value.value), name)
@@ -265,7 +257,7 @@ def set_raw(run: Run, value: Value, name: str, new: Value, where: str) -> None:
         run.widen(f"attribute {name} is set behind its class", where)
         return
     touch(run, "write", value, Const(name), where)
-    put = later(new) if value.state else new
+    put = later(new) if value.state else unwritten(new)
     value.attributes[name] = either([value.attributes.get(name, put), put]) or put
 
 
@@ -290,9 +282,9 @@ def _loaded(target: ast.Name | ast.Attribute | ast.Subscript) -> ast.expr:
 
 
 def _if(run: Run, frame: Frame, node: ast.If) -> bool:
-    truth = expressions.truth(run, run.evaluate(frame, node.test), frame.where(node), node.test)
-    if truth is not None:
-        return execute(run, frame, node.body if truth else node.orelse)
+    known = expressions.holds(run, frame, node.test)
+    if known is not None:
+        return execute(run, frame, node.body if known else node.orelse)
     return _branches(run, frame, [node.body, node.orelse], expressions.narrowed(run, frame, node.test))
 
 
@@ -305,7 +297,9 @@ def _branches(
     for body, more in zip(bodies, known, strict=False):
         frame.names = {**before, **more}
         run.regions.append(body)
-        if execute(run, frame, body):
+        with run.apart():
+            went_on = execute(run, frame, body)
+        if went_on:
             ends.append(frame.names)
         run.regions.pop()
     frame.names = joined(ends) if ends else before
@@ -327,16 +321,16 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         before, seen = dict(frame.names), shape(run, frame)
         held = {made: dict(made.attributes) for made in run.made.values()}
         if isinstance(node, ast.While):
-            if expressions.truth(run, run.evaluate(frame, node.test), where, node.test) is False:
+            if expressions.holds(run, frame, node.test) is False:
                 break
         else:
             assert source is not None  # what is in it may change from pass to pass
             assign(run, frame, node.target, expressions.element(run, source, where) or Data())
         run.regions.append(node)
-        went_on = execute(run, frame, node.body)
+        with run.apart():
+            went_on = execute(run, frame, node.body)
         run.regions.pop()
-        ends = [before, *frame.left[-1], *([frame.names] if went_on else [])]
-        frame.names = joined(ends)
+        frame.names = joined([before, *frame.left[-1], *([frame.names] if went_on else [])])
         if shape(run, frame) == seen or run.stop():
             break
         if number == PASSES - 2 or number >= 2 * PASSES:
@@ -360,7 +354,8 @@ def _one_by_one(run: Run, frame: Frame, node: ast.For | ast.AsyncFor, source: Va
     run.regions.append(node)
     for value in each:
         assign(run, frame, node.target, value)
-        went_on = execute(run, frame, node.body)
+        with run.apart():
+            went_on = execute(run, frame, node.body)
         ends = [*frame.left[-1], *([frame.names] if went_on else [])]
         if not ends or run.stop():
             break
@@ -377,11 +372,12 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
     jumps = len(frame.left[-1]) if frame.left else 0
     frame.trying += [{}, {}]
     run.regions.append(node)
-    went_on = execute(run, frame, node.body)
-    run.regions.pop()
-    log = frame.trying.pop()
-    if went_on and node.orelse:
-        went_on = execute(run, frame, node.orelse)
+    with run.apart():
+        went_on = execute(run, frame, node.body)
+        run.regions.pop()
+        log = frame.trying.pop()
+        if went_on and node.orelse:
+            went_on = execute(run, frame, node.orelse)
     ends = [frame.names] if went_on else []
     after = _anywhere(before, log)
     for handler in node.handlers:
@@ -390,7 +386,9 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
         if handler.name:
             frame.assign(handler.name, _caught(run, kinds))
         run.regions.append(handler)
-        if execute(run, frame, handler.body):
+        with run.apart():
+            handled = execute(run, frame, handler.body)
+        if handled:
             ends.append(frame.names)
         run.regions.pop()
     everywhere = frame.trying.pop()
@@ -413,7 +411,8 @@ def _with(run: Run, frame: Frame, node: ast.With | ast.AsyncWith) -> bool:
 def _managed(run: Run, frame: Frame, node: ast.With | ast.AsyncWith, at: int) -> bool:
     """The block inside of its managers from the one at `at` on."""
     if at == len(node.items):
-        return execute(run, frame, node.body)
+        with run.apart():
+            return execute(run, frame, node.body)
     item, kind = node.items[at], "a" if isinstance(node, ast.AsyncWith) else ""
     opened = run.evaluate(frame, item.context_expr)
     where = frame.where(item.context_expr)
@@ -492,7 +491,9 @@ def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
         if case.guard is not None:
             expressions.truth(run, run.evaluate(frame, case.guard), frame.where(case.guard), case.guard)
         run.regions.append(case)
-        if execute(run, frame, case.body):
+        with run.apart():
+            went_on = execute(run, frame, case.body)
+        if went_on:
             ends.append(frame.names)
         run.regions.pop()
     frame.names = joined(ends)
