@@ -15,8 +15,10 @@ from tests.corpus import (
     traps_orm,
     traps_python,
     traps_queries,
+    traps_sessions,
     traps_sql,
     traps_types,
+    traps_watched,
 )
 from tests.corpus.case import ALL, Case, Pair
 
@@ -30,6 +32,8 @@ MODULES = (
     traps_mapped,
     traps_loading,
     traps_types,
+    traps_sessions,
+    traps_watched,
 )  # each adds to ALL
 
 EFFORT = Effort(seeds=2, lines_max=12)

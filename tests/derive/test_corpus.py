@@ -24,6 +24,8 @@ FAR = {
     "listener-that-is-called-by-name",
     "what-a-subclass-fills-in",
     "object-that-writes-when-it-goes",
+    "query-of-its-own",
+    "changed-by-a-query-of-a-relation",
 }
 # Which rows meet is known to the database alone: the table is the best.
 TABLE = {"id-not-in-the-event", "orm-lazy-relation", "walk-to-a-shared-parent"}

@@ -21,6 +21,7 @@ from commute.derive.application import derive
 from tests.derive import (
     python_traps,
     python_traps_of_containers,
+    python_traps_of_copies,
     python_traps_of_defaults,
     python_traps_of_objects,
     python_traps_of_paths,
@@ -56,6 +57,7 @@ TRAPS = (
     python_traps_of_paths,
     python_traps_of_values,
     python_traps_of_turns,
+    python_traps_of_copies,
     python_traps_of_defaults,
 )
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps

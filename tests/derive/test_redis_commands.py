@@ -60,6 +60,15 @@ def all_keys(_event: Viewed) -> None:
         print(key)
 
 
+def asked_with_in(event: Viewed) -> None:
+    if event.page in client:
+        client.set("found", 1)
+
+
+def field_in_bytes(event: Viewed) -> None:
+    client.hset(event.page, b"x", "1")
+
+
 EXPECTED: list[tuple[Callable[[Viewed], None], set[tuple[str, str]]]] = [
     (counted_in_a_pipeline, {("redis/n:p", "add")}),
     (looked_at_in_a_pipeline, {("redis/n:p", "write")}),
@@ -69,6 +78,8 @@ EXPECTED: list[tuple[Callable[[Viewed], None], set[tuple[str, str]]]] = [
     (key_by_a_pattern, {("redis/views:p", "add")}),
     (published, {("redis/c:p", "write")}),
     (all_keys, {("redis/views:", "read")}),
+    (asked_with_in, {("redis/p", "read"), ("redis/found", "write")}),
+    (field_in_bytes, {("redis/p/x", "write")}),
 ]
 
 

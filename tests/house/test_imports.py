@@ -144,6 +144,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_making",
         "derive.sqlalchemy_reflection",
         "derive.sqlalchemy_telling",
+        "derive.sqlalchemy_values",
     ),
     "psycopg": ("postgres",),
     "pydantic": ("codec",),

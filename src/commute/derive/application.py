@@ -22,7 +22,7 @@ from commute.derive.kept import outlives
 from commute.derive.knowledge import Declaration, Knowledge
 from commute.derive.rawsql import DDL
 from commute.derive.redis_keys import families
-from commute.derive.routing import Route, choose, keys
+from commute.derive.routing import Route, choose, keys, one_route
 from commute.derive.run import Effect, Everything, KeyAccess, Plugin, Run, TableAccess
 from commute.derive.state import is_container
 from commute.derive.values import Const, Handle, Items, Live, Value
@@ -107,6 +107,7 @@ def derive(
     declared_first = declared_names(handlers)
     names = names_of_tables({one.touch.table for one in accesses}, declared_first, tables or {})
     routes = choose(accesses, names, {table for table, name in names.items() if name in declared_first})
+    routes |= one_route(accesses, routes)
     _refuse_unnamed(handlers, effects, routes, chosen)
     code = "".join(f"{handler.name}{handler.function.__code__.co_code!r}" for handler in handlers)
     stamp = hashlib.blake2b(f"{code}{knowledge.schema.version}".encode(), digest_size=8).hexdigest()

@@ -108,20 +108,30 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
         return run.widen(f".{name} of None: what is there when the handler runs is set elsewhere", where)
     if isinstance(value, Handle) and value.kind == "method":
         of_data = isinstance(value.about["of"], Data) and not name.startswith("__")
-        return Handle("method", {"of": Data(), "name": name}) if of_data else Data(f"{name} of a method")
+        return _part(run, name) if of_data else Data(f"{name} of a method")
     member = value.value if isinstance(value, Const) else value.function if isinstance(value, Computed) else None
     kind = member if isinstance(member, type) else type(member)
     if issubclass(kind, enum.Enum):
         return _of_member(run, value, kind, name, where)
-    if isinstance(value, Items | Entries | Const | Computed | Data | Own):
+    if isinstance(value, Data):
+        return _part(run, name)
+    if isinstance(value, Items | Entries | Const | Computed | Own):
         return Handle("method", {"of": value, "name": name})
     if isinstance(value, Closure):
         return Data("an attribute of a function")
     if isinstance(value, Bound):
+        if name == "__self__":
+            return value.first
         return get(run, value.function, name, where) if name in ("__name__", "__func__") else Data()
     if isinstance(value, Unknown):
         return value
     return run.widen(f"attribute {name} of what is not followed", where)
+
+
+def _part(run: Run, name: str) -> Value:
+    """A part of plain data, or a method: one for each name, so that a walk from part to part comes to an end."""
+    found: Value = run.kept.setdefault(("a part of data", name), Handle("method", {"of": Data(), "name": name}))
+    return found
 
 
 def _of_member(run: Run, value: Value, cls: type, name: str, where: str) -> Value:

@@ -14,6 +14,7 @@ import functools
 import heapq
 import inspect
 import itertools
+import logging
 import operator
 import random
 import sys
@@ -25,12 +26,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from commute.derive import digests, expressions, library
-from commute.derive.asked import HASH, SORT, ask, read_as_whole
+from commute.derive.asked import HASH, SORT, ask
 from commute.derive.attributes import class_attribute, get, has_method, wrap
 from commute.derive.comprehensions import EACH_MAX
 from commute.derive.conditions import is_instance
 from commute.derive.container_methods import called, method_call
+from commute.derive.copies import bare, copied, replaced
+from commute.derive.items import settled
 from commute.derive.kept import note_put
+from commute.derive.logs import logger_of
 from commute.derive.run import Apart, Arguments, Later, Named, Run
 from commute.derive.source import source_of
 from commute.derive.state import live_item, live_read, live_values, set_live
@@ -46,7 +50,6 @@ from commute.derive.values import (
     Live,
     Made,
     Own,
-    Unknown,
     Value,
     either,
     is_plain,
@@ -59,7 +62,7 @@ Answer = Callable[[Run, Arguments, Named, str], Value | None]
 _CONTEXT_CODE = contextlib.contextmanager(lambda: iter(())).__code__
 _ASYNC_CODE = contextlib.asynccontextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, return-value]
 _GETTERS = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
-_REFUSED = ("exec", "eval", "compile", "open", "input", "globals", "locals", "breakpoint", "delattr")
+_REFUSED = ("exec", "eval", "compile", "open", "input", "globals", "locals", "breakpoint", "delattr", "dir")
 
 
 def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value | None:
@@ -127,7 +130,7 @@ def _collect(kind: str) -> Answer:
     def collect(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
         if not arguments:
             return Items(kind, [])
-        value = arguments[0]
+        value = settled(arguments[0])
         for name in ("key", "default"):
             if name in named:
                 called(run, named[name], [expressions.element(run, value, where) or Data()], where)
@@ -218,6 +221,20 @@ def _reading(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     return Data("what was read of it")
 
 
+def _sum(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    """sum: of lists, or of objects that can be added, one of these."""
+    measure = _reading(run, arguments, named, where)
+    inside = expressions.element(run, arguments[0], where)
+    if inside is None or is_plain(inside):
+        return measure
+    total: Value = arguments[1] if len(arguments) > 1 else named.get("start", Const(0))
+    found = [total]
+    for _ in range(2):
+        total = expressions.operate(run, ast.Add, total, inside, where)
+        found.append(total)
+    return either(found[1:]) or measure
+
+
 def _length(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     """How long a tuple is, which does not change."""
     one = arguments[0] if len(arguments) == 1 else None
@@ -260,22 +277,6 @@ def _same(index: int) -> Answer:
     return same
 
 
-def _copied(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    """What is copied is looked at, with all that is in it; the copy is taken for the thing itself."""
-    seen: set[int] = set()
-    left = list(options(_of(0, arguments)))
-    while left:
-        one = left.pop()
-        if isinstance(one, Live) and isinstance(one.value, dict | list | set) and id(one.value) not in seen:
-            seen.add(id(one.value))
-            live_read(run, one, None, where)
-            inside = one.value.values() if isinstance(one.value, dict) else one.value
-            left += [Live(inner) for inner in inside if isinstance(inner, dict | list | set)]
-        elif isinstance(one, Live):
-            read_as_whole(run, one, where)
-    return _of(0, arguments)
-
-
 def _gather(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
     known = [value for value in arguments if not (isinstance(value, Handle) and value.kind == "spread")]
     loose = [value.about["of"] for value in arguments if isinstance(value, Handle) and value.kind == "spread"]
@@ -303,16 +304,6 @@ def _context(run: Run, arguments: Arguments, _named: Named, _where: str) -> Valu
 
 def _nothing(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
     return Handle("context", {"value": _of(0, arguments)})
-
-
-def _replaced(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
-    """dataclasses.replace: another object with some fields of its own."""
-    found: list[Value] = []
-    for option in options(_of(0, arguments)):
-        if not isinstance(option, Made):
-            return Data("a changed part of the event") if is_plain(option) else Unknown("a changed copy of an object")
-        found.append(Made(option.cls, {**option.attributes, **named}))
-    return either(found) or Data()
 
 
 def _chained(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
@@ -374,14 +365,15 @@ _TABLE: dict[Any, Answer] = {
     reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
     filter: _lazy(_filter),
     min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
-    len: _length, sum: _reading, any: _reading, all: _reading, print: _reading,
+    len: _length, sum: _sum, any: _reading, all: _reading, print: _reading,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
     _same(0), asyncio.shield: _same(0),
     asyncio.create_task: _same(0), asyncio.ensure_future: _same(0), asyncio.run: _same(0),
     asyncio.TaskGroup: lambda *_: Handle("context", {"value": Handle("loop")}),
     asyncio.get_running_loop: lambda *_: Handle("loop"), asyncio.get_event_loop: lambda *_: Handle("loop"),
-    copy.copy: _copied, copy.deepcopy: _copied, typing.cast: _same(1), dataclasses.replace: _replaced,
+    object.__new__: bare, logging.getLogger: logger_of, types.MappingProxyType: _same(0),
+    copy.copy: copied, copy.deepcopy: copied, typing.cast: _same(1), dataclasses.replace: replaced,
     itertools.chain: _chained, itertools.chain.from_iterable: _flat, itertools.islice: _collect("iterator"),
     itertools.cycle: _collect("iterator"), itertools.starmap: _starred,
     heapq.heappush: _pushed, heapq.heappop: _one_of, bisect.insort: _pushed,

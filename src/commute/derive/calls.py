@@ -18,7 +18,9 @@ from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
 from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
-from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
+from commute.derive.kept import remembered
+from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated, validated, validates
+from commute.derive.logs import written
 from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, INSIDE, Apart, Arguments, Frame, Later, Named, Run, joined
 from commute.derive.source import source_of, source_of_function
@@ -28,6 +30,7 @@ from commute.derive.trusted import (
     HANDS_BACK,
     NAMES_ONLY,
     SINKS,
+    TEXTS,
     is_pure,
     module_of,
     names_of,
@@ -49,6 +52,7 @@ from commute.derive.values import (
     Written,
     compute,
     either,
+    is_harmless,
     is_plain,
     options,
 )
@@ -114,6 +118,8 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     around = getattr(thing, "__wrapped__", None)
     if isinstance(thing, types.FunctionType) and around is not None and decorates(thing):
         return repeated(run, thing, arguments, named, where)
+    if isinstance(thing, types.FunctionType) and around is not None and validates(thing):
+        return validated(run, thing, arguments, named, where)
     if isinstance(thing, types.FunctionType):
         if touches_nothing(thing):
             return _trusted(run, thing, arguments, named, where)
@@ -121,6 +127,9 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     own = thing.__self__ if isinstance(thing, types.BuiltinMethodType) else None
     if own is not None and library.keeps(own):
         return call(run, Bound(Live(getattr(type(own), thing.__name__)), Live(own)), arguments, named, where)
+    of_exception = isinstance(thing, types.WrapperDescriptorType) and issubclass(thing.__objclass__, BaseException)
+    if of_exception and thing.__name__ == "__init__" and arguments:
+        note_args(arguments[0], arguments[1:])
     if isinstance(thing, types.MethodDescriptorType | types.WrapperDescriptorType):
         answer = library.by_class(run, thing, arguments, named, where)
         if answer is not None:
@@ -129,7 +138,7 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return _trusted(run, thing, arguments, named, where)
     wrapped = getattr(thing, "__wrapped__", None)
     if isinstance(thing, functools._lru_cache_wrapper) and wrapped is not None:
-        return call(run, Live(wrapped), arguments, named, where)
+        return remembered(run, thing, call(run, Live(wrapped), arguments, named, where))
     method = has_method(type(thing), "__call__")
     if method is not None:
         return call(run, Live(method), [Live(thing), *arguments], named, where)
@@ -152,18 +161,19 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     if module_of(thing).split(".")[0] in NAMES_ONLY:
         for value in values:
             expressions.as_text(run, value, where)
+        written(run, thing, arguments, where)
         return Data("what is written down")
     if is_pure(thing) and not named and all(is_plain(value) for value in values):
         return compute(names_of(thing)[0], thing, list(arguments))
     what_is_kept = library.kept(run, thing, arguments, where)
     if what_is_kept is not None:
         return what_is_kept
-    plain = all(_harmless(value) or _is_function(value) for value in values)
+    plain = all(is_harmless(value) or _is_function(value) for value in values)
     given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
         found = call_back(run, value, [given] * 2, where)
-        if plain and found is not None and not _harmless(found):  # what it gives may come back to it
+        if plain and found is not None and not is_harmless(found):  # what it gives may come back to it
             call_back(run, value, [Unknown("what it is called with")] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
@@ -171,28 +181,14 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
         for value in values:
             expressions.escape(run, value, where)
     name = names_of(thing)[0]
-    if name.split(".")[0].lstrip("_") in HANDS_BACK and not all(map(_harmless, values)):
+    gives_text = any(word in name.rpartition(".")[2] for word in TEXTS)
+    if name.split(".")[0].lstrip("_") in HANDS_BACK and not gives_text and not all(map(is_harmless, values)):
         return Unknown(f"what {name} returns")
     return Data(f"what {name} returns")
 
 
 def _is_function(value: Value) -> bool:
     return isinstance(value, Closure) or (isinstance(value, Live) and isinstance(value.value, types.FunctionType))
-
-
-def _harmless(value: Value) -> bool:
-    """Whether there is nothing of the application's in it that could be handed back."""
-    for option in options(value):
-        if isinstance(option, Items | Entries):
-            inside = option.any()
-            if inside is not None and not _harmless(inside):
-                return False
-        elif isinstance(option, Live):
-            if not touches_nothing(option.value if callable(option.value) else type(option.value)):
-                return False
-        elif not is_plain(option) and not (isinstance(option, Handle) and option.kind == "method"):
-            return False
-    return True
 
 
 def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
@@ -446,7 +442,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return compute(cls.__name__, cls, list(arguments))
     if cls.__module__ == "builtins" or (touches_nothing(cls) and not _is_ours(cls)):
         if issubclass(cls, BaseException):
-            return Data("an exception")
+            plain = all(map(is_harmless, (*arguments, *named.values())))
+            return Data("an exception") if plain else Unknown("an exception with objects in it")
         return _trusted(run, cls, arguments, named, where)
     if type(cls).__name__ not in _PLAIN_META:
         return run.widen(f"objects of {cls.__name__} are made by its metaclass, which is not followed", where)
@@ -456,6 +453,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return run.widen(f"{cls.__name__}.__del__ runs whenever", where, "do its work in a method that is called")
     key = (id(cls), hash((where, tuple(map(id, run.active[-1:])))))
     made = run.made.setdefault(key, Made(cls))
+    if issubclass(cls, BaseException):
+        note_args(made, arguments)
     new = has_method(cls, "__new__")
     if new is not None and new.__module__ not in ("typing", "abc") and not hasattr(cls, "_fields"):
         return run.widen(f"{cls.__name__}.__new__ is not followed", where)
@@ -466,7 +465,7 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return made
     if not set_fields(run, made, arguments, named, where):
         own = class_attribute(cls, "__init__")
-        if module_of(cls) in ALONE and all(map(_harmless, (*arguments, *named.values()))):
+        if module_of(cls) in ALONE and all(map(is_harmless, (*arguments, *named.values()))):
             return _trusted(run, cls, arguments, named, where)
         if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
             return run.widen(f"{cls.__name__}.__init__ is not followed", where)
@@ -474,6 +473,14 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
     if after is not None:
         call(run, Live(after), [made], {}, where)
     return made
+
+
+def note_args(made: Value, arguments: Arguments) -> None:
+    """What ``.args`` of an exception is: what it was made with, or what its constructor hands on."""
+    if isinstance(made, Made):
+        known = made.attributes.get("args")
+        before = known.any() if isinstance(known, Items) else None
+        made.attributes["args"] = Items("tuple", None, either([*arguments, *([] if before is None else [before])]))
 
 
 def _is_ours(cls: type) -> bool:

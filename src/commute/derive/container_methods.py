@@ -210,8 +210,13 @@ def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, n
     if name == "copy":
         return Entries(dict(value.known), value.other, value.key)
     if name in ("clear", "popitem", "__len__", "__contains__"):
-        return value.any() or Data() if name == "popitem" else Data()
+        return _pair(run, value, where) if name == "popitem" else Data()
     return run.widen(f"method {name} of a dict is not followed", where)
+
+
+def _pair(run: Run, value: Entries, where: str) -> Value:
+    """One of the entries."""
+    return Items("tuple", [expressions.element(run, value, where) or Data(), value.any() or Data()])
 
 
 def _lacks(value: Entries, key: Value) -> bool:

@@ -61,9 +61,13 @@ class Part:
         """The segment of one value, None where none is known."""
         if self.of_table:
             return normal(value, self.column)
-        if self.families is not None and isinstance(value, str):
-            return "/".join(redis_keys.spelled(value, self.families, begins=self.begins)[self.family :])
-        return segment(value) if value is not None and not isinstance(value, float) else None
+        try:
+            value = value.decode() if isinstance(value, bytes) else value  # the same key for Redis
+            if self.families is not None and isinstance(value, str):
+                return "/".join(redis_keys.spelled(value, self.families, begins=self.begins)[self.family :])
+            return segment(value) if value is not None and not isinstance(value, float) else None
+        except (RejectedError, UnicodeDecodeError):  # it is no part of a key
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +195,7 @@ def footprint(derivation: Derivation, *, cls: type | None, event_type: str, hand
             found = None if template is None else check(template, cls, site)
         except CommuteError:
             found = None
-        if template is not None and found is not None:
+        if template is not None and found is not None and all(one.steps is not None for one in found):
             templates.append((key.mode, template))
             places.append(found)
         else:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from commute.derive.attributes import get
+from commute.derive.copies import model_copied, replaced
 from commute.derive.fields import GIVEN, fields_of_class
 from commute.derive.items import item
 from commute.derive.model_validators import from_object
@@ -186,10 +187,14 @@ def _validated(run: Run, arguments: Arguments, named: Named, where: str) -> Valu
 _FUNCTIONS: dict[str, Callable[[Run, Arguments, Named, str], Value | None]] = {
     "dataclasses.asdict": _dumped,
     "msgspec.structs.asdict": _dumped,
+    "msgspec.structs.replace": replaced,
+    "msgspec._core.replace": replaced,
     "attr._funcs.asdict": _dumped,
     "pydantic.main.BaseModel.model_dump": _dumped,
     "pydantic.main.BaseModel.dict": _dumped,
     "pydantic.main.BaseModel.model_validate": _validated,
+    "pydantic.main.BaseModel.model_copy": model_copied,
+    "pydantic.main.BaseModel.copy": model_copied,
     **dict.fromkeys(
         (f"pydantic.main.BaseModel.{name}" for name in ("model_validate_json", "parse_obj", "from_orm")), _validated
     ),

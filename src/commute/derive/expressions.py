@@ -11,7 +11,7 @@ from commute.derive.asked import HASH, TEXT, ask
 from commute.derive.attributes import has_method, wrap
 from commute.derive.comprehensions import EACH_MAX, comprehension
 from commute.derive.conditions import compare, narrowed, truth
-from commute.derive.items import each, element, enter, escape, item, leave, put
+from commute.derive.items import each, element, enter, escape, item, leave, put, settled
 from commute.derive.run import Frame, Run
 from commute.derive.state import live_entries, set_live
 from commute.derive.texts import added, of_percent, put_together
@@ -88,7 +88,7 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
     arguments: list[Value] = []
     for argument in node.args:
         if isinstance(argument, ast.Starred):
-            spread = run.evaluate(frame, argument.value)
+            spread = settled(run.evaluate(frame, argument.value))
             if isinstance(spread, Items) and spread.known is not None:
                 arguments += spread.known
             elif (cells := _cells(run, spread, where)) is not None:
@@ -364,7 +364,7 @@ def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where
     last: list[Value] = []
     for part in node.elts:
         if isinstance(part, ast.Starred):
-            spread = run.evaluate(frame, part.value)
+            spread = settled(run.evaluate(frame, part.value))
             if isinstance(spread, Items) and spread.known is not None:
                 known += spread.known
                 last += spread.known
@@ -427,7 +427,7 @@ def _yield(run: Run, frame: Frame, node: ast.Yield, _where: str) -> Value:
     frame.yielded.append(value)
     if frame.on_yield is not None:
         return frame.on_yield(value)
-    return Data("what is sent to a generator")
+    return Unknown("what is sent to a generator")
 
 
 def _yield_from(run: Run, frame: Frame, node: ast.YieldFrom, where: str) -> Value:
@@ -436,7 +436,7 @@ def _yield_from(run: Run, frame: Frame, node: ast.YieldFrom, where: str) -> Valu
         frame.yielded.append(found)
         if frame.on_yield is not None:
             frame.on_yield(found)
-    return Data("what a generator returns")
+    return Unknown("what a generator returns")
 
 
 def _walrus(run: Run, frame: Frame, node: ast.NamedExpr, _where: str) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from typing import Any, cast
 
 import msgspec
@@ -32,17 +33,24 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
     names = fields_of_class(made.cls)
     if names is None:
         return False
-    given = dict(zip(names, arguments, strict=False)) | {name: value for name, value in named.items() if name in names}
+    called = {name: _called(made.cls, name) for name in names}
+    given = dict(zip(names, arguments, strict=False))
+    for name in names:
+        by_name = next((named[one] for one in called[name] or () if one in named), None)
+        given |= {} if by_name is None else {name: by_name}
     before = run.kept.get((GIVEN, id(made)), given.keys())
     run.kept[GIVEN, id(made)] = frozenset(before & given.keys())
     model = is_pydantic(made.cls)
     if model:
-        spread = {name: _by_name(run, named["**"], name, where) for name in names} if "**" in named else {}
+        named_so = {name: taken for name, taken in called.items() if taken is not None} if "**" in named else {}
+        spread = {name: _by_name(run, named["**"], taken, where) for name, taken in named_so.items()}
         given = model_validators.before(run, made.cls, {**spread, **given}, where)
     for name in names:
         value = given.get(name)
-        if value is None and "**" in named and not model:
-            value = _by_name(run, named["**"], name, where)
+        if called[name] is None:
+            value = Unknown(f"{name}, which is given under one of several names")
+        elif value is None and "**" in named and not model:
+            value = _by_name(run, named["**"], called[name] or (), where)
         elif value is None:
             value = field_default(run, made.cls, name, where)
         elif model:
@@ -62,12 +70,49 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
     return True
 
 
-def _by_name(run: Run, spread: Value, name: str, where: str) -> Value:
+def _called(cls: Any, name: str) -> tuple[str, ...] | None:
+    """The names under which a constructor takes a field, the first one before the others; None for a path."""
+    if not is_pydantic(cls):
+        return (name,)
+    field = cls.model_fields[name]
+    alias = field.validation_alias or field.alias
+    if alias is None:
+        return (name,)
+    if not isinstance(alias, str):
+        return None
+    by_name = any(cls.model_config.get(option) for option in ("populate_by_name", "validate_by_name"))
+    return (alias, name) if by_name else (alias,)
+
+
+def assigned(run: Run, made: Made, name: str, new: Value, where: str) -> Value:
+    """What an attribute of an object is once a library's ``__setattr__`` has set it to a value."""
+    cls: Any = made.cls
+    if not is_pydantic(cls):
+        return either([new, Data(f"{name}, converted")]) or new
+    if not cls.model_config.get("validate_assignment") or name not in cls.model_fields:
+        return new
+    _refuse_validators(run, cls, where)
+    return _converted(cls, name, new)
+
+
+_VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators")
+
+
+def _refuse_validators(run: Run, cls: Any, where: str) -> None:
+    decorators = getattr(cls, "__pydantic_decorators__", None)
+    own = decorators is not None and any(getattr(decorators, kind, None) for kind in _VALIDATORS)
+    fields = cls.model_fields.values() if decorators is not None else ()
+    if own or any(isinstance(getattr(one, "func", None), types.FunctionType) for f in fields for one in f.metadata):
+        run.widen(f"the validators of {cls.__name__} are not followed", where)
+
+
+def _by_name(run: Run, spread: Value, names: tuple[str, ...], where: str) -> Value:
     """What a field is given by ``**spread``."""
     from commute.derive.library import entries_of
 
     found = entries_of(run, spread, where)
-    known = found.known.get(name)
+    name = names[0]
+    known = next((found.known[one] for one in names if one in found.known), None)
     if known is None and not (isinstance(found.key, Data) or found.key is None):
         return Unknown(f"{name}, which is given by name")  # or by default
     inside = [one for one in (known, found.other) if one is not None]

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
+from commute.derive.asked import HASH, ask
 from commute.derive.attributes import class_attribute, has_method, wrap
 from commute.derive.kept import later, note_put, touch
 from commute.derive.run import Run
@@ -66,9 +67,11 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
     if isinstance(value, Either):
         there = [option for option in value.options if option != Const(None)]  # an item of None raises
         return either([item(run, option, key, where) for option in there]) or Data()
+    ask(run, key, where, ("__index__", *HASH))
     if isinstance(value, Items | Entries):
         touch(run, "read", value, key if isinstance(value, Entries) else None, where)
     if isinstance(value, Items):
+        settled(value)
         at = key.value if isinstance(key, Const) and isinstance(key.value, int) else None
         if value.known is not None and at is not None and -len(value.known) <= at < len(value.known):
             return value.known[at]
@@ -181,6 +184,19 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
             run.widen("the event itself is changed", where)
         elif not isinstance(option, Data | Const | Computed) or isinstance(new, Made | Closure | Bound):
             run.widen("an item of what is not known is set", where)
+
+
+def settled(value: Value) -> Value:
+    """The value with all that has come to what it looks at since it was made: a view of a dict, an iterator."""
+    for option in options(value):
+        if isinstance(option, Items) and option.again is not None:
+            found = option.again()
+            if option.view is not None:
+                option.known = option.view()
+            if option.known is None:
+                inside = [one for one in (option.element, found) if one is not None]
+                option.element = either(inside)
+    return value
 
 
 def element(run: Run, value: Value, where: str) -> Value | None:

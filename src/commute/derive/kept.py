@@ -110,6 +110,21 @@ def note_put(run: Run, holder: object, value: Value | None) -> None:
     run.knowledge.put[id(holder)] = new if known is None else either([known, new]) or new
 
 
+def remembered(run: Run, function: object, value: Value) -> Value:
+    """What a function gives that remembers its results: one that can be changed is the same for all events."""
+    if not isinstance(value, Made | Items | Entries) or not _is_clean(value, set()):
+        return value
+    if isinstance(value, Items) and value.kind == "tuple":
+        return value
+    key = ("remembered", id(function), type(value).__name__)
+    known = run.knowledge.later.get(key)
+    if known is None:
+        keep(value)
+        run.knowledge.kept.append(function)
+        run.knowledge.later[key] = known = value
+    return known
+
+
 def later(value: Value) -> Value:
     """The value as a later handler finds it."""
     return either([_later(option, set()) for option in options(value)]) or Data()

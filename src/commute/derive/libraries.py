@@ -9,7 +9,7 @@ from typing import Any
 from commute.derive.attributes import wrap
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.trusted import DECORATORS
-from commute.derive.values import Data, Live, Made, Unknown, Value, options
+from commute.derive.values import Data, Live, Made, Unknown, Value, either, is_plain, options
 from commute.derive.writers import is_application, is_own
 
 
@@ -30,6 +30,23 @@ def repeated(run: Run, thing: types.FunctionType, arguments: Arguments, named: N
             call_back(run, Live(one), [Unknown("the state of a repetition")] * 2, where)
     found: Value = run.call(wrap(run, original), arguments, named, where)
     return found
+
+
+def validates(thing: types.FunctionType) -> bool:
+    """Whether it is what ``pydantic.validate_call`` puts around a function."""
+    return str(thing.__globals__.get("__name__", "")) == "pydantic._internal._validate_call"
+
+
+def validated(run: Run, thing: types.FunctionType, arguments: Arguments, named: Named, where: str) -> Value:
+    """The function is called with what its arguments are converted to."""
+    original: Any = thing.__wrapped__  # type: ignore[attr-defined]
+    given = [_converted(one) for one in arguments]
+    found: Value = run.call(wrap(run, original), given, {name: _converted(one) for name, one in named.items()}, where)
+    return found
+
+
+def _converted(value: Value) -> Value:
+    return either([Data("an argument, converted") if is_plain(one) else one for one in options(value)]) or Data()
 
 
 def _ours(function: Any) -> bool:

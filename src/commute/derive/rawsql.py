@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from commute.derive import expressions
+from commute.derive.reading import as_read
 from commute.derive.run import Arguments, Named, Run, TableAccess
 from commute.derive.values import (
     SEVERAL,
@@ -29,6 +30,7 @@ from commute.derive.values import (
     Live,
     Value,
     either,
+    is_harmless,
     is_stored,
     options,
 )
@@ -181,11 +183,18 @@ def _touch(run: Run, connection: Handle, summary: Statement, text: str, paramete
             )
         access = run.add(TableAccess(touch, rows, schema, where))
         accesses.append(access)
+        if touch.kind in ("update", "merge") or (touch.kind == "insert" and "CONFLICT" in text.upper()):
+            set_in(connection, touch.table, touch.columns)
         if touch.mode == "add":
             connection.about["adds"].append(access)
     key = ("rows", where, text, tuple(access.signature for access in accesses))
     found: Value = run.kept.setdefault(key, Handle("rows", {"of": summary, "accesses": accesses}))
     return found
+
+
+def set_in(connection: Handle, table: str, columns: frozenset[str] | None) -> None:
+    """Note that columns of a table are set, None for any: an object that is loaded again may have other values then."""
+    connection.about.setdefault("set", set()).update((table, column) for column in columns or ("",))
 
 
 def _name(operand: Operand) -> str:
@@ -246,8 +255,10 @@ def cell(rows: Handle, name: str) -> Value:
         return Data(f"column {name}")
     if access.rows is not None and len(access.rows) == 1 and column in access.rows[0]:
         known = either(access.rows[0][column])
-        if known is not None and not isinstance(known, Data) and not is_stored(known) and spelled_alike(access, column):
-            return known
+        if known is not None and not isinstance(known, Data) and not is_stored(known):
+            read = as_read(known, access, column)
+            if read is not None:
+                return read
     return Handle("cell", {"access": access, "column": column})
 
 
@@ -257,13 +268,6 @@ def access_of(accesses: Sequence[TableAccess], table: str) -> TableAccess | None
         one for one in accesses if one.touch.table == table and one.touch.kind not in ("unique", "parent", "child")
     ]
     return found[0] if len({one.signature for one in found}) == 1 else None
-
-
-def spelled_alike(access: TableAccess, column: str) -> bool:
-    """Whether what a row was found by is what the row has: not where A finds a."""
-    table = access.schema.table(access.touch.table)
-    known = None if table is None else table.columns.get(column)
-    return known is None or known.kind != "text" or known.collation == "binary"
 
 
 def _known(run: Run, thing: object, dialect: str) -> Schema:
@@ -355,6 +359,8 @@ class RawSql:
             return None
         if function.kind == "sql-method":
             return self._method(run, function.about["of"], function.about["name"], arguments, named, where)
+        if function.kind == "set-item" and isinstance(arguments[0], Handle) and arguments[0].kind == "cell":
+            return Const(None) if is_harmless(arguments[2]) else None  # of what was read
         if function.kind in ("item", "iterate") and arguments and isinstance(arguments[0], Handle):
             return self._inside(arguments[0], function.kind, arguments)
         if function.kind == "operator" and any(isinstance(one, Handle) and one.kind in _OURS for one in arguments):

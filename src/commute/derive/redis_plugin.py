@@ -154,6 +154,10 @@ class Redis:
         thing = function.function if isinstance(function, Bound) else function
         if isinstance(thing, Live) and str(getattr(thing.value, "__module__", "")).split(".")[0] == "redis":
             return _made(run, thing.value, arguments, named, where)
+        if isinstance(function, Handle) and function.kind == "operator" and function.about["name"] == "contains":
+            asked = arguments[1] if len(arguments) > 1 else None
+            if isinstance(asked, Handle) and asked.kind == "redis":  # ``key in client``
+                return _command(run, asked, "exists", [arguments[0]], {}, where)
         if not isinstance(function, Handle):
             return None
         if function.kind in ("item", "set-item", "iterate", "operator", "each"):

@@ -114,6 +114,27 @@ def choose(accesses: Iterable[TableAccess], names: dict[str, str], pinned: Colle
     return routes
 
 
+def one_route(accesses: Iterable[TableAccess], routes: Mapping[str, Route]) -> dict[str, Route]:
+    """The routes of tables that are called in several ways, with a schema and without, or in other letters: together
+    they are one table, as a whole, unless one schema knows them apart."""
+    groups: dict[str, set[str]] = {}
+    for table in routes:
+        groups.setdefault(table.rpartition(".")[2].lower(), set()).add(table)
+    several = [names for names in groups.values() if len(names) > 1]
+    apart = {
+        frozenset(names)
+        for names in several
+        for access in accesses
+        if sum(access.schema.table(name) is not None for name in names) > 1
+    }
+    found: dict[str, Route] = {}
+    for names in several:
+        if frozenset(names) not in apart:
+            first = min(names, key=lambda name: (len(name), name.lower(), name))
+            found |= {name: Route(name, (), routes[first].name) for name in names}
+    return found
+
+
 _SAFE: tuple[tuple[Kind, tuple[Kind, ...]], ...] = (  # takes any value for one, beside those that keep it as these
     ("uuid", ("text",)), ("date", ("numeric", "text", "other")), ("bool", ("int", "numeric")),
     ("numeric", ("int", "float")),

@@ -41,6 +41,17 @@ def behind(listeners: Iterable[Any]) -> Iterator[Any]:
             yield inner if direct else _CHANGED
 
 
+def around(listeners: Iterable[Any]) -> Iterator[Any]:
+    """The same of what listens to an engine, whose own wrappers hand on all that they get. One without them gives back
+    another statement, perhaps."""
+    for listener in list(listeners):
+        inner, direct = _inner(listener, 0)
+        wrapped = getattr(listener, "__qualname__", "").startswith("ConnectionEvents._listen")
+        if inner is not None:
+            plain = direct and not getattr(listener, "__name__", "").startswith("before_")
+            yield inner if wrapped or plain else _CHANGED
+
+
 def _inner(listener: Any, depth: int) -> tuple[Any, bool]:
     """The application's function behind SQLAlchemy's wrappers, and whether it gets the same arguments."""
     if not str(getattr(listener, "__module__", "")).startswith("sqlalchemy"):

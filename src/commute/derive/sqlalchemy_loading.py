@@ -3,9 +3,11 @@ or the query says so."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.orm import RelationshipProperty
 
 from commute.derive.run import Run
@@ -33,13 +35,36 @@ def load(run: Run, value: Handle, relation: RelationshipProperty[Any], where: st
     if relation.secondary is not None:
         touch(run, handle, table_name(relation.secondary), "read", "select", linked(value, relation), where)
     else:
-        for local, remote in relation.local_remote_pairs or ():
+        for local, remote in joined(relation):
             row[remote.name.lower()] = (value_of(value, local),)
     access = touch(run, handle, table_name(target.local_table), "read", "select", [row] if row else None, where)
     inside = entity(run, handle, target.class_, [access], where)
     if not relation.uselist:
         return either([inside, Const(None)]) or inside
     return Handle("collection", {"of": value, "relation": relation, "element": inside, "session": handle})
+
+
+def joined(relation: RelationshipProperty[Any]) -> list[tuple[Any, Any]]:
+    """The columns of an object, each with the one at the other end that has to be equal to it; a condition of another
+    kind between two columns tells no row."""
+    equal = {frozenset(map(_place, pair)) for pair in _equalities(relation.primaryjoin)}
+    return [pair for pair in relation.local_remote_pairs or () if frozenset(map(_place, pair)) in equal]
+
+
+def _equalities(condition: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(condition, sa.sql.elements.BooleanClauseList) and condition.operator is operator.and_:
+        for part in condition.clauses:
+            yield from _equalities(part)
+    elif isinstance(condition, sa.sql.elements.Grouping):
+        yield from _equalities(condition.element)
+    elif isinstance(condition, sa.BinaryExpression) and condition.operator is operator.eq:
+        sides = condition.left, condition.right
+        if all(isinstance(side, sa.Column) for side in sides):
+            yield sides
+
+
+def _place(column: Any) -> tuple[str, str]:
+    return table_name(column.table), column.name.lower()
 
 
 def linked(value: Handle, relation: RelationshipProperty[Any]) -> list[Row] | None:

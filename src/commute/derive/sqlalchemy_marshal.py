@@ -152,17 +152,17 @@ def compiled(run: Run, statement: Any, dialect: Any) -> tuple[str, Entries, Mapp
     parameters = Entries()
     for name, value in made.params.items():
         parameters.known[name] = binds.get(name) or _constant(value)
-    for column in (*(getattr(made, "insert_prefetch", None) or ()), *(getattr(made, "update_prefetch", None) or ())):
-        for name in parameters.known:
-            if name == column.key or name.startswith(f"{column.key}_m"):
-                parameters.known[name] = _prefetched(run, column)
+    for prefetched, when in (("insert_prefetch", "default"), ("update_prefetch", "onupdate")):
+        for column in getattr(made, prefetched, None) or ():
+            for name in parameters.known:
+                if name == column.key or name.startswith(f"{column.key}_m"):
+                    parameters.known[name] = _prefetched(run, column, getattr(column, when))
     text = _POSTCOMPILE.sub(r"(:\1)", text)
     return _LITERAL.sub(r":\1", text), parameters, made.binds
 
 
-def _prefetched(run: Run, column: Any) -> Value:
+def _prefetched(run: Run, column: Any, default: Any) -> Value:
     """A default that SQLAlchemy makes before it sends the statement."""
-    default = column.default
     if default is None or default.is_sequence:
         return Data("a default")
     if default.is_scalar:

@@ -10,9 +10,10 @@ from sqlalchemy.orm import RelationshipProperty
 
 from commute.derive.attributes import bind, class_attribute
 from commute.derive.expressions import element
+from commute.derive.rawsql import set_in
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_listeners import DELETED, INSERTED, UPDATED, heard, is_heard
-from commute.derive.sqlalchemy_loading import at_once, escape, key_in, linked, load, value_of
+from commute.derive.sqlalchemy_loading import at_once, escape, joined, key_in, linked, load, value_of
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_session import attribute_listens, entity, learn, metadata_of
 from commute.derive.sqlalchemy_shapes import (
@@ -65,7 +66,10 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
             return Data(name)
         if value.kind == "new":
             return Data(f"{name} by default")
-        return column_value(value, columns[0])
+        from commute.derive.sqlalchemy_values import watched
+
+        known = column_value(value, columns[0])
+        return Handle("watched", {"of": value, "name": name}) if watched(mapper, name) else known
     relation = relation_of(mapper, name)
     if relation is not None:
         return load(run, value, relation, where)
@@ -175,6 +179,10 @@ def set_attribute(run: Run, value: Handle, name: str, new: Value, where: str) ->
             _note_set(value, column, new)
         rows = rows_in(value, columns[0].table)
         changed(run, handle, columns[0].table, rows, frozenset(column.name.lower() for column in columns), new, where)
+        version = mapper.version_id_col
+        if version is not None and version.table is not columns[0].table:  # it counts the changes of all its tables
+            found = rows_in(value, version.table)
+            changed(run, handle, version.table, found, frozenset((version.name.lower(),)), None, where)
         return
     relation = relation_of(mapper, name)
     if relation is not None:
@@ -206,6 +214,7 @@ def changed(run: Run, handle: Handle, table: Any, rows: list[Row] | None, column
             where: str) -> None:  # fmt: skip
     """Columns of rows are set: the rows are written, whoever has the new value collides, a parent is read."""
     name = table_name(table)
+    set_in(handle, name, columns)
     touch(run, handle, name, "write", "update", rows, where, columns)
     for column in table.columns:
         if column.name.lower() not in columns and column.onupdate is not None:
@@ -244,7 +253,7 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
     else:
         target = table_name(relation.mapper.local_table)
         row: Row = {}
-        for local, remote in relation.local_remote_pairs or ():
+        for local, remote in joined(relation):
             if value.kind == "entity":
                 row[remote.name.lower()] = (column_value(value, local),)
         orphans = touch(run, handle, target, "write", "update", [row] if row else None, where)
@@ -306,6 +315,8 @@ def _inside(run: Run, new: Value | None, where: str) -> list[Value]:
         if isinstance(option, Items | Entries):
             inner = element(run, option, where)
             found += options(inner) if inner is not None else ()
+        elif isinstance(option, Handle) and option.kind == "collection":
+            found += options(option.about["element"])
         else:
             found.append(option)
     return found
@@ -451,10 +462,7 @@ def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
             touch(run, handle, table_name(relation.secondary), "write", "delete", linked(value, relation), where)
         elif relation.direction.name == "ONETOMANY" and not relation.viewonly:
             learn(handle, metadata_of(relation.mapper.class_))
-            row: Row = {
-                remote.name.lower(): (column_value(value, local),)
-                for local, remote in relation.local_remote_pairs or ()
-            }
+            row: Row = {remote.name.lower(): (column_value(value, local),) for local, remote in joined(relation)}
             access = touch(run, handle, table_name(relation.mapper.local_table), "write", "delete", [row], where)
             if relation.cascade.delete:
                 _drag(run, handle, relation, access, where)

@@ -15,9 +15,11 @@ from commute.derive import sqlalchemy_queries as queries
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.expressions import element
 from commute.derive.run import Arguments, Named, Run
+from commute.derive.sqlalchemy_collections import collection_call
 from commute.derive.sqlalchemy_loading import as_asked, escape
 from commute.derive.sqlalchemy_making import new_object, new_row
 from commute.derive.sqlalchemy_marshal import CannotBuildError, built, is_clause, made, real, reals, wrapped
+from commute.derive.sqlalchemy_merging import merged
 from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
 from commute.derive.sqlalchemy_session import (
     column,
@@ -31,11 +33,12 @@ from commute.derive.sqlalchemy_session import (
     width,
 )
 from commute.derive.sqlalchemy_telling import listeners, objects_of
+from commute.derive.sqlalchemy_values import changed, changes, method_call
 from commute.derive.trusted import module_of
-from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Value, either, options
+from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Unknown, Value, either, options
 
 _OURS = ("sa", "session", "session-maker", "result", "result-row", "entity", "new", "collection", "sa-query",
-         "sa-method")  # fmt: skip
+         "sa-method", "watched")  # fmt: skip
 _OPERATORS: dict[str, Any] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv, "mod": operator.mod,
@@ -111,6 +114,8 @@ class SqlAlchemy:
             return mapper_of(arguments[0])
         if thing is sa.orm.object_session and len(arguments) == 1:
             return session_of(arguments[0])
+        if (said := changes(run, thing, arguments, where)) is not None:
+            return said
         if mapped(thing):
             return new_object(run, thing, dict(named), arguments, where)
         if isinstance(thing, type) and (issubclass(thing, Session) or classes.is_async(thing)):
@@ -143,6 +148,9 @@ class SqlAlchemy:
                 return wrapped(run, _OPERATORS[name](*reals(run, arguments, where)))
             except Exception:  # noqa: BLE001 - a condition that cannot be built
                 return run.widen("a condition that is not followed", where)
+        if name in ("add", "or") and any(value.kind == "collection" for value in ours):
+            found = [element(run, value, where) for value in arguments]
+            return Items("list", None, either([one for one in found if one is not None]))
         for value in arguments:  # the application's own methods for it
             ask(run, value, where, _ASKED)
         return Data("a condition on objects")
@@ -151,6 +159,10 @@ class SqlAlchemy:
         value = arguments[0]
         if not isinstance(value, Handle):
             return None
+        if value.kind == "watched":
+            if kind == "set-item":
+                changed(run, value, where)
+            return Data("a part of a value")
         if value.kind == "collection":
             if kind == "set-item":
                 objects.rewire(run, value.about["of"], value.about["relation"], arguments[2], where)
@@ -181,6 +193,8 @@ class SqlAlchemy:
     def _method(
         self, run: Run, owner: Handle, name: str, arguments: Arguments, named: Named, where: str
     ) -> Value | None:
+        if owner.kind == "watched":
+            return method_call(run, owner, name, arguments, where)
         if owner.kind == "sa":
             return built(run, name, owner, arguments, named, where)
         if owner.kind == "session-maker":
@@ -196,14 +210,7 @@ class SqlAlchemy:
         if owner.kind == "result-row":
             return row_as_dict(run, owner.about["of"], where) if name in ("_asdict", "_mapping") else Data()
         if owner.kind == "collection":
-            if name in ("append", "add", "remove", "discard", "extend", "clear", "insert", "pop", "update", "set"):
-                new = arguments[-1] if arguments else None
-                if "creator" in owner.about and new is not None:
-                    new = objects.by_proxy(run, owner, new, where)
-                objects.rewire(run, owner.about["of"], owner.about["relation"], new, where)
-                inside: Value = owner.about["element"]
-                return inside if name == "pop" else Const(None)
-            return Items("list", None, owner.about["element"])
+            return collection_call(run, owner, name, arguments, where)
         return None
 
     def _session(
@@ -282,23 +289,11 @@ class SqlAlchemy:
             elif option.kind == "new":
                 objects.insert(run, owner, option, where)
                 if name == "merge":
-                    self._merged(run, owner, option, where)
+                    merged(run, owner, option, where)
                     objects.reloaded(run, owner, option, where)
             elif name == "refresh" and option.about["access"] is not None:
                 run.add(option.about["access"])
         return given
-
-    def _merged(self, run: Run, owner: Handle, value: Handle, where: str) -> None:
-        """The row that is there already is found by its key and changed."""
-        mapper = value.about["mapper"]
-        row: objects.Row = {}
-        for one in mapper.primary_key:
-            found = value.about["values"].get(mapper.get_property_by_column(one).key)
-            if found is not None:
-                row[one.name.lower()] = (found,)
-        given = [one.name.lower() for key in value.about["values"] for one in objects.columns_of(mapper, key)]
-        columns_ = frozenset(given) - row.keys()
-        objects.changed(run, owner, mapper.local_table, [row] if row else None, columns_, None, where)
 
     # -- attributes ---------------------------------------------------------------------------------------------
 
@@ -310,6 +305,8 @@ class SqlAlchemy:
             if name in mapper.all_orm_descriptors or name in ("__table__", "metadata"):
                 return Handle("sa", {"real": getattr(value.value, name)})
             return query_property(run, value, name, where)
+        if isinstance(value, Handle) and value.kind == "sa-context":  # what a listener keeps there is its own
+            return Data(name) if name.startswith("_") else Unknown("a context")
         if not isinstance(value, Handle) or value.kind not in _OURS:
             return None
         if value.kind in ("entity", "new"):
@@ -360,7 +357,7 @@ class SqlAlchemy:
         if isinstance(value, Handle) and value.kind in ("entity", "new"):
             objects.set_attribute(run, value, name, new, where)
             return True
-        return isinstance(value, Handle) and value.kind in ("session", "sa")
+        return isinstance(value, Handle) and value.kind in ("session", "sa", "sa-context")
 
     def escape(self, run: Run, value: Value, where: str) -> bool:
         if isinstance(value, Handle) and value.kind in ("entity", "new"):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import CITEXT
 
 from commute.derive.sqlalchemy_types import is_plain
-from commute.sql.ddl import collation_of, folded_by, word_in
+from commute.sql.ddl import DEFAULT_SCHEMAS, collation_of, folded_by, word_in
 from commute.sql.schema import Collation, Column, ForeignKey, Kind, Schema, Table
 
 _FOLDS = ("MySQLdb", "pymysql", "mysql", "aiomysql", "asyncmy")  # drivers of servers that compare text without case
@@ -24,7 +24,8 @@ def schema_of_metadata(metadata: sa.MetaData, dialect: str, count: int) -> Schem
 
 def name(table: Any) -> str:
     """A table as statements name it."""
-    return f"{table.schema}.{table.name}".lower() if table.schema else table.name.lower()
+    plain = not table.schema or table.schema.lower() in DEFAULT_SCHEMAS
+    return table.name.lower() if plain else f"{table.schema}.{table.name}".lower()
 
 
 def _table(table: sa.Table, dialect: str) -> Table:

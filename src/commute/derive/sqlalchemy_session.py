@@ -20,7 +20,7 @@ from commute.derive.sqlalchemy_listeners import loaded
 from commute.derive.sqlalchemy_marshal import BINDS, CannotBuildError, compiled, real
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_schema import schema_of_metadata
-from commute.derive.sqlalchemy_telling import listeners, rows_deleted
+from commute.derive.sqlalchemy_telling import engine_listens, listeners, rows_deleted
 from commute.derive.sqlalchemy_types import binding
 from commute.derive.values import Const, Data, Entries, Handle, Items, Value, either, options
 from commute.sql.ddl import schema_of
@@ -146,6 +146,7 @@ def attribute_listens(mapper: Any, name: str) -> bool:
 def execute(run: Run, handle: Handle, given: Value, parameters: Value | None, where: str) -> Value:
     """Run a statement: a text, or what was built of parts."""
     listeners(run, handle, where)
+    engine_listens(run, handle, where)
     look_up(handle)
     found = []
     for option in options(given):
@@ -234,7 +235,12 @@ def fetched(run: Run, result: Value, name: str, where: str) -> Value:
         used(run, about["session"]) if "session" in about else None
         return Data(f"{name} of a statement")
     scalars = about.get("scalars", False) or name.startswith("scalar")
-    if name in ("scalars", "mappings", "tuples", "unique", "columns", "partitions", "yield_per"):
+    if name == "columns":
+        several = [column(run, result, at, where) for at in range(width(result))]
+        return Items("list", None, Items("tuple", None, either(several)))
+    if name == "partitions":
+        return Items("list", None, Items("list", None, row_of(run, result, scalars=scalars, where=where)))
+    if name in ("scalars", "mappings", "tuples", "unique", "yield_per"):
         return Handle("result", {**about, "scalars": about.get("scalars", False) or name == "scalars"})
     one = row_of(run, result, scalars=scalars, where=where)
     if name in ONE or name in ("get", "__next__"):

@@ -11,11 +11,11 @@ from sqlalchemy.ext.associationproxy import AssociationProxy
 from sqlalchemy.orm import RelationshipProperty, SynonymProperty
 
 from commute.derive.attributes import class_attribute
-from commute.derive.rawsql import spelled_alike
+from commute.derive.reading import as_read
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_session import look_up
-from commute.derive.sqlalchemy_telling import listeners
+from commute.derive.sqlalchemy_telling import engine_listens, listeners
 from commute.derive.sqlalchemy_types import bound
 from commute.derive.values import Const, Data, Handle, Live, Value, either, is_known, is_stored, options
 from commute.sql.parse import triggered
@@ -28,6 +28,7 @@ def touch(run: Run, handle: Handle, table: str, mode: str, kind: str, rows: list
           columns: frozenset[str] | None = None) -> TableAccess:  # fmt: skip
     """Note an access to rows of a table, and what its triggers touch."""
     listeners(run, handle, where)
+    engine_listens(run, handle, where)
     look_up(handle)
     known = handle.about["schema"].table(table)
     if mode != "read" and known is not None and known.triggers:
@@ -78,9 +79,16 @@ def _loaded(value: Handle, key: str) -> Value:
     if access.rows is not None and len(access.rows) == 1 and key in access.rows[0]:
         found = either(access.rows[0][key])
         known = found is not None and all(is_known(option) for option in options(found)) and not is_stored(found)
-        if found is not None and known and spelled_alike(access, key):
-            return found
+        read = as_read(found, access, key) if found is not None and known else None
+        if read is not None and not {(access.touch.table, key), (access.touch.table, "")} & _set(value):
+            return read
     return Handle("cell", {"access": access, "column": key})
+
+
+def _set(value: Handle) -> set[tuple[str, str]]:
+    """The columns that this run sets until now, by another object of the same row, say."""
+    found: set[tuple[str, str]] = value.about["session"].about.get("set", set())
+    return found
 
 
 def is_wide(mapper: Any) -> bool:

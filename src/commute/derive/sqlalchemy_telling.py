@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.events import SessionEvents
 
 from commute.derive.run import Run
-from commute.derive.sqlalchemy_behind import behind, call_each
+from commute.derive.sqlalchemy_behind import around, behind, call_each
 from commute.derive.sqlalchemy_classes import call_overridden, overridden
-from commute.derive.values import Handle, Items, Unknown, Value, either
+from commute.derive.values import Data, Handle, Items, Unknown, Value, either
 
 _ROUNDS_MAX = 8  # in which listeners of a session set off themselves
 _REMEDY = "do its work in the handler"
@@ -59,6 +60,29 @@ def told(run: Run, handle: Handle, value: Handle, events: Iterable[str], where: 
 def listeners(run: Run, handle: Handle, where: str) -> None:
     """The session does something: who listens to that is called."""
     _tell(run, handle, _known(run, handle, where), where)
+
+
+_ENGINE_EVENTS = (
+    "before_execute", "after_execute", "before_cursor_execute", "after_cursor_execute", "handle_error", "begin",
+    "commit", "rollback", "savepoint", "release_savepoint", "engine_connect", "do_execute", "do_executemany",
+)  # fmt: skip
+
+
+def engine_listens(run: Run, handle: Handle, where: str) -> None:
+    """Statements are run by an engine: who listens to that is called, once for all of them."""
+    bind = handle.about.get("bind")
+    key = ("sqlalchemy engine told", id(bind))
+    if not isinstance(bind, sa.Engine) or run.kept.get(key):
+        return
+    run.kept[key] = True
+    run.regions.append(bind)
+    for name in _ENGINE_EVENTS:
+        more: list[Value] = [Unknown("what an engine runs") for _ in range(6)]
+        if "cursor_execute" in name or name.startswith("do_"):
+            more = [more[0], Data("a text of SQL"), Data("parameters"), Handle("sa-context"), Data("whether many")]
+        given = [Unknown("a cursor"), *more[1:]] if name.startswith("do_") else [handle, *more]
+        call_each(run, around(getattr(bind.dispatch, name, ()) or ()), name, given, where)
+    run.regions.pop()
 
 
 def objects_of(run: Run, handle: Handle, where: str) -> Value:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 from commute.derive import expressions
 from commute.derive.attributes import class_attribute, has_method
+from commute.derive.deleting import delete_attribute
+from commute.derive.fields import assigned
+from commute.derive.items import settled
 from commute.derive.kept import later, touch
 from commute.derive.patterns import capture
 from commute.derive.run import Frame, Run, joined
 from commute.derive.settling import alike, made_again, widen_changing, widen_held
 from commute.derive.shape import shape
 from commute.derive.state import first_made, set_global
+from commute.derive.trusted import touches_nothing
 from commute.derive.values import (
     Closure,
     Const,
@@ -26,8 +30,10 @@ from commute.derive.values import (
     Items,
     Live,
     Made,
+    Unknown,
     Value,
     either,
+    is_harmless,
     unwritten,
 )
 from commute.derive.writers import is_own
@@ -99,7 +105,7 @@ def _simple(run: Run, frame: Frame, node: ast.stmt) -> None:
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         frame.assign(node.name, _decorated(run, frame, node))
     elif isinstance(node, ast.Assert):
-        run.evaluate(frame, node.test)
+        expressions.truth(run, run.evaluate(frame, node.test), frame.where(node), node.test)
         if node.msg is not None:
             run.evaluate(frame, node.msg)
     elif isinstance(node, ast.Delete):
@@ -107,7 +113,7 @@ def _simple(run: Run, frame: Frame, node: ast.stmt) -> None:
             if isinstance(target, ast.Subscript):
                 expressions.set_item(run, frame, target, None)
             elif isinstance(target, ast.Attribute):
-                set_attribute(run, run.evaluate(frame, target.value), target.attr, Data(), frame.where(node))
+                delete_attribute(run, run.evaluate(frame, target.value), target.attr, frame.where(node))
     elif isinstance(node, ast.Import | ast.ImportFrom):
         _import(run, frame, node)
     elif isinstance(node, ast.Global):
@@ -187,6 +193,7 @@ def _set_around(run: Run, frame: Frame, name: str, value: Value, where: str) -> 
 
 def _unpack(run: Run, frame: Frame, target: ast.Tuple | ast.List, value: Value) -> None:
     starred = any(isinstance(part, ast.Starred) for part in target.elts)
+    settled(value)
     if isinstance(value, Items) and value.known is not None and not starred and len(value.known) == len(target.elts):
         for part, item in zip(target.elts, value.known, strict=True):
             assign(run, frame, part, item)
@@ -203,17 +210,19 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
     for option in value.options if isinstance(value, Either) else (value,):
         if any(plugin.assign(run, option, name, new, where) for plugin in run.plugins):
             continue
+        if name == "__dict__":
+            run.widen("the attributes of an object are replaced all at once", where)
         if isinstance(option, Made):
             found = class_attribute(option.cls, name)
             method = has_method(option.cls, "__setattr__")
             if isinstance(found, property) and found.fset is not None:
                 run.call(Live(found.fset), [option, new], {}, where)
-            elif method is not None:
+            elif method is not None and not touches_nothing(method):
                 run.call(Live(method), [option, Const(name), new], {}, where)
             elif found is not None and has_method(type(found), "__set__"):
                 run.call(Live(has_method(type(found), "__set__")), [Live(found), option, new], {}, where)
             else:
-                set_raw(run, option, name, new, where)
+                set_raw(run, option, name, new if method is None else assigned(run, option, name, new, where), where)
         elif isinstance(option, Live) and _by_descriptor(run, option, name, new, where):
             continue
         elif isinstance(option, Live):
@@ -224,7 +233,7 @@ def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> 
                 expressions.set_live(run, option, name, where)
         elif isinstance(option, Field):
             run.widen("the event itself is changed", where)
-        elif not isinstance(option, Const | Data):
+        elif not isinstance(option, Const | Data) or not (isinstance(option, Const) or is_harmless(new)):
             run.assigned.setdefault((0, name), []).append(new)
             run.widen(f"attribute {name} of {option} is set", where)
 
@@ -321,8 +330,7 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         with run.apart():
             went_on = execute(run, frame, node.body)
         run.regions.pop()
-        ends = [before, *frame.left[-1], *([frame.names] if went_on else [])]
-        frame.names = joined(ends)
+        frame.names = joined([before, *frame.left[-1], *([frame.names] if went_on else [])])
         if shape(run, frame) == seen or run.stop():
             break
         if number == PASSES - 2 or number >= 2 * PASSES:
@@ -436,6 +444,8 @@ def _caught(run: Run, kinds: Value | None) -> Value:
     made = [value for value in own if isinstance(value, Made)]
     if made and len(classes) == len(listed) and all(is_own(cls) for cls in classes):
         return either(made) or Data()  # a class of the application's own, which the application alone raises
+    if any(issubclass(cls, StopIteration | StopAsyncIteration) for cls in classes):
+        return Unknown("what a generator has returned")
     return either([Data("an exception"), *own]) or Data()
 
 
@@ -479,7 +489,7 @@ def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
         frame.names = dict(before)
         capture(run, frame, case.pattern, subject)
         if case.guard is not None:
-            run.evaluate(frame, case.guard)
+            expressions.truth(run, run.evaluate(frame, case.guard), frame.where(case.guard), case.guard)
         run.regions.append(case)
         with run.apart():
             went_on = execute(run, frame, case.body)

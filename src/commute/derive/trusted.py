@@ -98,8 +98,11 @@ HANDS_BACK = frozenset(
     [
         *("copy", "operator", "itertools", "functools", "collections", "random", "heapq", "bisect", "types", "weakref"),
         *("asyncio", "dataclasses", "enum", "typing", "contextlib", "inspect", "typing_extensions", "attr", "attrs"),
+        *("msgspec", "pydantic"),
     ]
 )
+# Of these the functions that give a text all the same.
+TEXTS = ("json", "encode", "repr", "fields")
 # Modules whose objects hold nothing but what they are made of, and hand back no more: locks, answers.
 ALONE = frozenset(
     [

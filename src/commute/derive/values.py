@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeAlias
 
+from commute.derive.trusted import touches_nothing
+
 SEVERAL = "\0"  # behind a piece of a text that stands there any number of times
 EITHER_MAX = 12  # of what an expression may be; more is not known
 
@@ -313,6 +315,21 @@ def options(value: Value) -> Sequence[Value]:
 def is_plain(value: Value) -> bool:
     """Whether it is data that can be told from the event, or at least has no way to the outside."""
     return all(isinstance(option, Const | Field | Computed | Data | Own) for option in options(value))
+
+
+def is_harmless(value: Value) -> bool:
+    """Whether there is nothing of the application's in it that could be handed back, however deep."""
+    for option in options(value):
+        if isinstance(option, Items | Entries):
+            inside = option.any()
+            if inside is not None and not is_harmless(inside):
+                return False
+        elif isinstance(option, Live):
+            if not touches_nothing(option.value if callable(option.value) else type(option.value)):
+                return False
+        elif not is_plain(option) and not (isinstance(option, Handle) and option.kind == "method"):
+            return False
+    return True
 
 
 def is_known(value: Value) -> bool:

@@ -124,4 +124,6 @@ def _of_locks() -> frozenset[str]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return repr(value)  # as redis-py sends it
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -36,6 +36,7 @@ _KINDS: dict[str, Kind] = {
     "DATE": "date",
     **dict.fromkeys(("TIMESTAMP", "TIMESTAMPTZ", "DATETIME"), "time"),
 }
+DEFAULT_SCHEMAS = ("main", "public")  # a table there is called by its name alone
 _WRITES = ("CASCADE", "SET NULL", "SET DEFAULT")
 
 
@@ -85,7 +86,7 @@ def name_of(node: exp.Expr, dialect: str) -> str:
     this = node.this
     name = fold(node.name, dialect, quoted=isinstance(this, exp.Identifier) and bool(this.args.get("quoted")))
     db = node.args.get("db") if isinstance(node, exp.Table) else None
-    return f"{fold(db.name, dialect)}.{name}" if db is not None and db.name.lower() not in ("main", "public") else name
+    return f"{fold(db.name, dialect)}.{name}" if db is not None and db.name.lower() not in DEFAULT_SCHEMAS else name
 
 
 def _created(tree: exp.Create, tables: dict[str, Table], dialect: str) -> None:

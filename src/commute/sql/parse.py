@@ -109,6 +109,7 @@ _QUIET_TEXT = re.compile(
     r"\s*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|START\s+TRANSACTION|PRAGMA(?!\s+(?:\w+\.)?(?:user_|appl)))\b",
     re.IGNORECASE,
 )
+_MORE = re.compile(r";\s*\S")  # another statement behind the first one
 
 
 @lru_cache(64)
@@ -132,7 +133,7 @@ def summarize(text: str, schema: Schema, version: str) -> Statement:
 
 def _summarize(text: str, schema: Schema, depth: int) -> Statement:
     prepared = _REPLACE.sub("INSERT OR REPLACE INTO", prepare(text, schema.dialect).text)
-    if _QUIET_TEXT.match(prepared):
+    if _QUIET_TEXT.match(prepared) and not _MORE.search(prepared):
         return Statement()
     try:
         trees = [tree for tree in _parsed(prepared, schema.dialect) if tree is not None]
@@ -168,6 +169,8 @@ def _unknown(tree: exp.Expr, dialect: str) -> str | None:
         if isinstance(tree, exp.Create) and str(tree.args.get("kind")).upper() == "TABLE" and tree.args.get("exists"):
             return None
         return f"{type(tree).__name__.upper()} may touch anything"
+    if tree.find(exp.Into) is not None:
+        return "SELECT INTO makes a table"
     for function in tree.find_all(exp.Anonymous):
         if function.name.lower() not in PURE:
             return f"the function {function.name} may touch anything"
