@@ -56,7 +56,7 @@ def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> b
         isinstance(value, Const) and (isinstance(node, ast.Constant | ast.Compare | ast.UnaryOp) or _decides(node))
     ):
         return bool(value.value)
-    return run.decided.get(node) if isinstance(node, ast.BoolOp) else None
+    return None
 
 
 def narrowed(run: Run, frame: Frame, test: ast.expr) -> tuple[dict[str, Value], dict[str, Value]]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from commute.derive.knowledge import Knowledge
 
 DEPTH_MAX = 60  # of calls
+INSIDE = " > "  # between the application's line and the library's that it led to
 STEPS_MAX = 60_000  # of statements and calls of one handler
 
 E = TypeVar("E", "TableAccess", "KeyAccess", "Everything")
@@ -150,9 +151,11 @@ class Frame:
     left: list[list[dict[str, Value]]] = field(default_factory=list)  # names at break and continue, by open loop
     outside: set[str] = field(default_factory=set)  # declared global
     around: set[str] = field(default_factory=set)  # declared nonlocal
+    site: str = ""  # in a library's function: the application's line that led there
 
     def where(self, node: ast.AST) -> str:
-        return f"{self.file}:{getattr(node, 'lineno', 0) + self.line}"
+        here = f"{self.file}:{getattr(node, 'lineno', 0) + self.line}"
+        return f"{self.site}{INSIDE}{here}" if self.site else here
 
     def assign(self, name: str, value: Value) -> None:
         self.names[name] = value
@@ -207,7 +210,6 @@ class Run:
         # What this run has put into live places, and in which regions.
         self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
         self.raised: list[Value] = []  # by the application's own code
-        self.decided: dict[ast.BoolOp, bool | None] = {}  # whether it holds, where that is certain: the last time
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
         self.late: list[Callable[[], object]] | None = []  # coroutines that run later than where they are made
@@ -264,7 +266,7 @@ class Run:
     def _function_around(self, where: str) -> types.CodeType | None:
         """The innermost named function around a place, which can be declared; None in the handler itself. What is
         active inside of it is a context manager, whose ``with`` has the place in its body."""
-        file, _, line = where.rpartition(":")
+        file, _, line = where.rpartition(INSIDE)[2].rpartition(":")
         named = (code for code in reversed(self.active[1:]) if isinstance(code, types.CodeType))
         inside = (code for code in named if code is not self.active[0] and _has(code, file, line))
         return next((code for code in inside if _dotted(code) is not None), None)
