@@ -250,7 +250,7 @@ def _same(index: int) -> Answer:
 
 
 def _copied(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    """What is copied is looked at, with all that is in it; the copy is taken for the thing itself."""
+    """What is copied is looked at, with all that is in it; the copy of an object is taken for the object itself."""
     seen: set[int] = set()
     left = list(options(_of(0, arguments)))
     while left:
@@ -262,7 +262,12 @@ def _copied(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
             left += [Live(inner) for inner in inside if isinstance(inner, dict | list | set)]
         elif isinstance(one, Live):
             read_as_whole(run, one, where)
-    return _of(0, arguments)
+    return either([_copy(option) for option in options(_of(0, arguments))]) or Data()
+
+
+def _copy(value: Value) -> Value:
+    """What a column holds, JSON say, belongs to nobody when it is copied: to change it writes no row."""
+    return Data("a copy of a column") if isinstance(value, Handle) and value.kind == "cell" else value
 
 
 def _gather(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
