@@ -23,6 +23,7 @@ from tests.derive import (
     python_traps_of_containers,
     python_traps_of_copies,
     python_traps_of_defaults,
+    python_traps_of_names,
     python_traps_of_objects,
     python_traps_of_paths,
     python_traps_of_state,
@@ -59,6 +60,7 @@ TRAPS = (
     python_traps_of_turns,
     python_traps_of_copies,
     python_traps_of_defaults,
+    python_traps_of_names,
 )
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps
 
@@ -101,6 +103,7 @@ def test_no_footprint_is_narrower_than_what_the_database_sees(module: ModuleType
     python_traps_of_containers.startup()
     python_traps_of_values.startup()
     python_traps_of_defaults.startup()
+    python_traps_of_names.startup()
     said: list[str] = []
     connection.set_trace_callback(said.append)
     narrower = []

@@ -13,7 +13,20 @@ from commute.derive.run import Arguments, Named, Run
 from commute.derive.source import source_of
 from commute.derive.state import live_read
 from commute.derive.trusted import touches_nothing
-from commute.derive.values import Const, Data, Entries, Field, Live, Made, Unknown, Value, either, is_plain, options
+from commute.derive.values import (
+    Const,
+    Data,
+    Entries,
+    Field,
+    Handle,
+    Live,
+    Made,
+    Unknown,
+    Value,
+    either,
+    is_plain,
+    options,
+)
 from commute.footprints.schema import fields_of
 
 
@@ -28,7 +41,7 @@ def bare(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
 
 
 def copied(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    """What is copied is looked at, with all that is in it; the copy is taken for the thing itself."""
+    """What is copied is looked at, with all that is in it; the copy of an object is taken for the object itself."""
     given = arguments[0]
     seen: set[int] = set()
     left = list(options(given))
@@ -43,7 +56,12 @@ def copied(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
             read_as_whole(run, one, where)
     ask(run, given, where, ("__copy__", "__deepcopy__"))
     own = [_own_copy(run, one, where) for one in options(given) if isinstance(one, Made)]
-    return either([given, *(one for one in own if one is not None)]) or Data()
+    return either([*map(_plain_copy, options(given)), *(one for one in own if one is not None)]) or Data()
+
+
+def _plain_copy(value: Value) -> Value:
+    """What a column holds, JSON say, belongs to nobody when it is copied: to change it writes no row."""
+    return Data("a copy of a column") if isinstance(value, Handle) and value.kind == "cell" else value
 
 
 def _own_copy(run: Run, value: Made, where: str) -> Value | None:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
-from commute.derive.private import class_around, spell_out
+from commute.derive.mangling import class_around, spell
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -40,9 +40,9 @@ def source_of(code: types.CodeType) -> Source | None:
     tree = _parsed("".join(lines))
     if tree is None:
         return None
+    spell(tree, class_around(code))
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode) and _is_of(node, code):
-            spell_out(node, class_around(code.co_qualname))
             return Source(node, shown(code.co_filename), first - 1)
     return None
 

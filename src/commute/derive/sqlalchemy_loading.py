@@ -102,10 +102,10 @@ def at_once(run: Run, value: Handle, where: str) -> None:
     mapper = value.about["mapper"]
     for relation in {relation for sub in mapper.self_and_descendants for relation in sub.relationships}:
         if relation.lazy in _AT_ONCE:
-            _within(run, value, relation, where)
+            within(run, value, relation, where)
 
 
-def _within(run: Run, value: Handle, relation: RelationshipProperty[Any], where: str) -> None:
+def within(run: Run, value: Handle, relation: RelationshipProperty[Any], where: str) -> None:
     """Load a relation; of one that lies far behind any row, since classes that load each other in many ways would
     else be walked in every sequence."""
     chain: list[object] = run.kept.setdefault("sqlalchemy loads", [])

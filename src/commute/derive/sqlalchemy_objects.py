@@ -13,7 +13,7 @@ from commute.derive.expressions import element
 from commute.derive.rawsql import set_in
 from commute.derive.run import Run, TableAccess
 from commute.derive.sqlalchemy_listeners import DELETED, INSERTED, UPDATED, heard, is_heard
-from commute.derive.sqlalchemy_loading import at_once, escape, joined, key_in, linked, load, value_of
+from commute.derive.sqlalchemy_loading import at_once, escape, joined, key_in, linked, load, value_of, within
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_session import attribute_listens, entity, learn, metadata_of
 from commute.derive.sqlalchemy_shapes import (
@@ -239,6 +239,8 @@ def rewire(run: Run, value: Handle, relation: RelationshipProperty[Any], new: Va
         return
     learn(handle, metadata_of(relation.mapper.class_))
     heard(run, handle, value, UPDATED, where)
+    if relation.uselist and value.kind == "entity" and relation.lazy not in ("dynamic", "write_only", "noload"):
+        within(run, value, relation, where)  # who was there until now
     if relation.secondary is not None:
         touch(run, handle, table_name(relation.secondary), "write", "update", linked(value, relation), where)
     elif relation.direction.name == "MANYTOONE":
@@ -458,6 +460,9 @@ def delete(run: Run, handle: Handle, value: Handle, where: str) -> None:
             if dragged.kind == "child":
                 touch(run, handle, dragged.table, dragged.mode, "child", None, where)
     for relation in mapper.relationships:
+        many = relation.secondary is not None or relation.direction.name == "ONETOMANY"
+        if many and not (relation.viewonly or relation.passive_deletes):  # the flush looks at all who are at its end
+            within(run, value, relation, where)
         if relation.secondary is not None:
             touch(run, handle, table_name(relation.secondary), "write", "delete", linked(value, relation), where)
         elif relation.direction.name == "ONETOMANY" and not relation.viewonly:
