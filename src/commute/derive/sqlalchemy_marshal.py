@@ -75,7 +75,8 @@ def real(run: Run, value: Value, where: str) -> Any:
         return value.value
     if isinstance(value, Items):
         if value.known is not None:
-            return [real(run, inner, where) for inner in value.known]
+            each = [real(run, inner, where) for inner in value.known]
+            return tuple(each) if value.kind == "tuple" else each
         inside = element(run, value, where)
         if isinstance(inside, Entries):
             return [real(run, inside, where)]

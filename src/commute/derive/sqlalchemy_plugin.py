@@ -32,7 +32,7 @@ from commute.derive.sqlalchemy_session import (
 )
 from commute.derive.sqlalchemy_telling import listeners, objects_of
 from commute.derive.trusted import module_of
-from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Value, either, options
+from commute.derive.values import Bound, Certain, Const, Data, Entries, Handle, Items, Live, Value, either, options
 
 _OURS = ("sa", "session", "session-maker", "result", "result-row", "entity", "new", "collection", "sa-query",
          "sa-method")  # fmt: skip
@@ -320,6 +320,8 @@ class SqlAlchemy:
             return known
         if value.kind == "sa":
             found = getattr(value.about["real"], name, None)
+            if isinstance(found, str | bool) and isinstance(value.about["real"], sa.Column):
+                return Certain(found)
             if found is not None and not callable(found):
                 return wrapped(run, found)
             return Handle("sa-method", {"of": value, "name": name})
