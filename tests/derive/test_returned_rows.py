@@ -119,3 +119,31 @@ def test_it_is_followed(body: Any, expected: set[tuple[str, str]]) -> None:
     with watching(app) as watch:
         run(app, [Weighed(id=1, weight=2), Weighed(id=3, weight=2)])
     assert watch.undeclared == []
+
+
+def found_by(session: Session, id: int | None = None, above: int | None = None, among: list[int] | None = None) -> Any:
+    query = select(Parcel)
+    if id:
+        query = query.where(Parcel.id == id)
+    if above:
+        query = query.where(Parcel.weight > above)
+    if among:
+        query = query.where(Parcel.id.in_(among))
+    return session.scalars(query).all()
+
+
+def test_a_condition_for_what_is_not_given_restricts_nothing() -> None:
+    app: App[Any] = App("parcels", "memory://", derive=True)
+
+    @app.on(Weighed)
+    def weigh(event: Weighed) -> None:
+        with sessions() as session:
+            found_by(session, id=event.id)
+
+    found = app.derived()
+    assert found is not None
+    derivation = found.found["weigh", app.handlers[0].events[0].type]
+    assert derivation.everything == ()
+    assert ("read", "parcel") in {(key.mode, str(key)) for key in derivation.keys}, (
+        "whether there is an id is not known"
+    )

@@ -17,7 +17,16 @@ from commute.derive.expressions import element
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.sqlalchemy_loading import as_asked, escape
 from commute.derive.sqlalchemy_making import new_object, new_row
-from commute.derive.sqlalchemy_marshal import CannotBuildError, built, is_clause, made, real, reals, wrapped
+from commute.derive.sqlalchemy_marshal import (
+    CannotBuildError,
+    built,
+    is_clause,
+    made,
+    real,
+    reals,
+    without_value,
+    wrapped,
+)
 from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
 from commute.derive.sqlalchemy_session import (
     column,
@@ -142,7 +151,7 @@ class SqlAlchemy:
             try:
                 return wrapped(run, _OPERATORS[name](*reals(run, arguments, where)))
             except Exception:  # noqa: BLE001 - a condition that cannot be built
-                return run.widen("a condition that is not followed", where)
+                return without_value(run, name, arguments) or run.widen("a condition that is not followed", where)
         for value in arguments:  # the application's own methods for it
             ask(run, value, where, _ASKED)
         return Data("a condition on objects")
@@ -203,6 +212,8 @@ class SqlAlchemy:
                 objects.rewire(run, owner.about["of"], owner.about["relation"], new, where)
                 inside: Value = owner.about["element"]
                 return inside if name == "pop" else Const(None)
+            if name in queries.OF_RELATIONS and owner.about["relation"].lazy == "dynamic":
+                return queries.of_relation(run, owner, name, arguments, where)
             return Items("list", None, owner.about["element"])
         return None
 
@@ -213,7 +224,8 @@ class SqlAlchemy:
         if name in ("execute", "scalars", "scalar", "exec", "stream", "stream_scalars", "exec_driver_sql"):
             given = arguments[1] if len(arguments) > 1 else named.get("params", named.get("parameters"))
             result = execute(run, owner, first, given, where)
-            if name in ("scalar", "scalars", "stream_scalars"):
+            single = name == "exec" and isinstance(first, Handle) and _of_one(first.about.get("real"))
+            if name in ("scalar", "scalars", "stream_scalars") or single:
                 how = "scalars" if name != "scalar" else "scalar"
                 found = [fetched(run, one, how, where) if isinstance(one, Handle) else one for one in options(result)]
                 return either(found) or Data()
@@ -391,12 +403,17 @@ def _engine(bind: Any) -> Any:
 
 
 _BUILDERS = ("sqlalchemy.sql.", "sqlalchemy.orm.strategy_options", "sqlalchemy.orm.util", "sqlalchemy.dialects.",
-             "sqlalchemy.orm._orm_constructors")  # fmt: skip
+             "sqlalchemy.orm._orm_constructors", "sqlmodel.sql.")  # fmt: skip
 
 
 def _builds(thing: Any) -> bool:
     """Whether calling it for real makes a part of a statement, and does nothing else."""
     return f"{module_of(thing)}.".startswith(_BUILDERS) and "close" not in getattr(thing, "__name__", "")
+
+
+def _of_one(statement: Any) -> bool:
+    """Whether a statement of SQLModel's selects one thing, which is what its rows are then."""
+    return any(base.__name__ == "SelectOfScalar" for base in type(statement).__mro__)
 
 
 def _is_library(thing: Any) -> bool:

@@ -107,3 +107,34 @@ def _change(run: Run, handle: Handle, query: Handle, name: str, arguments: Argum
     if not run.kept.get("discarded", False):
         used(run, handle)
     return Data("how many rows were changed") if isinstance(result, Handle) else result
+
+
+_CHAINED = (
+    "filter", "filter_by", "where", "order_by", "group_by", "having", "join", "outerjoin", "options", "distinct",
+    "limit", "offset", "slice", "enable_eagerloads", "populate_existing", "with_for_update",
+)  # fmt: skip
+_WITHOUT = ("filter_by", "limit", "offset", "slice", "distinct", "with_for_update")  # name no other table
+OF_RELATIONS = (*_CHAINED, *ONE, *ALL, "count", "exists", "get", "delete", "with_entities", "paginate")
+
+
+def of_relation(run: Run, owner: Handle, name: str, arguments: Arguments, where: str) -> Value:
+    """What a method of a relation that is a query gives (``lazy="dynamic"``): its rows are all read, whichever of them
+    are asked for, and so are the tables that its conditions name."""
+    handle, inside = owner.about["session"], owner.about["element"]
+    if name in ("count", "exists"):
+        return Data(f"{name} of a relation")
+    if name in (*ONE, "get"):
+        found: Value = either([inside, Const(None)]) or Data()
+        return found
+    if name in (*ALL, "paginate"):
+        return Items("list", None, inside)
+    if name not in _CHAINED or handle is None:
+        return run.widen(f"{name} of a relation is not followed", where)
+    if name not in _WITHOUT:
+        try:
+            query = sa.select(owner.about["relation"].mapper.class_)
+            method_ = getattr(query, {"filter": "where", "outerjoin": "join"}.get(name, name))
+            execute(run, handle, Handle("sa", {"real": method_(*reals(run, arguments, where))}), None, where)
+        except Exception as error:  # noqa: BLE001 - one that cannot be built
+            return run.widen(f"a query that is not followed: {error}", where)
+    return owner
