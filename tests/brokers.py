@@ -90,6 +90,11 @@ def restart(name: str) -> str:
     return control("start", name).split()[1]
 
 
+def write_down_queues() -> None:
+    """RabbitMQ has on disk which queues it has: it buffers that for seconds, and a kill would lose the queue itself."""
+    rabbitmqctl("eval", "mnesia:sync_log().")
+
+
 def kafka_secured() -> tuple[int, Path]:
     """The port at which our Kafka speaks TLS and asks who one is, and the file of its authority. Skips (CI: fails)
     where it is not ours."""

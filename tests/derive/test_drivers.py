@@ -157,6 +157,34 @@ def test_get_or_create_that_calls_itself_keeps_its_row() -> None:
     assert set(keys(app)["pay"]) == {("read", "purse/{purse}"), ("write", "purse/{purse}")}
 
 
+def fetched(connection: psycopg.Connection[Any], purse: int, made: Any = None, *, strict: bool = False) -> Any:
+    """As adapters of statements have it: rows as they are, unless a class for them is given."""
+    row = connection.execute("SELECT coins FROM purse WHERE id = %s", (purse,)).fetchone()
+    if row is not None and made is not None:
+        row = made(row)
+    if row is not None or made is None:
+        return row
+    return getattr(made, input()) if strict else None
+
+
+def test_one_part_that_decides_a_condition_is_enough() -> None:
+    app = App("purses", "memory://", derive=True)
+
+    @app.on(Paid)
+    def pay(event: Paid) -> None:
+        fetched(psycopg.connect("postgresql://nowhere"), event.purse)
+
+    @app.on(Shared)
+    def made(event: Shared) -> None:
+        fetched(psycopg.connect("postgresql://nowhere"), event.purses[0], globals()[input()])
+
+    found = app.derived()
+    assert isinstance(found, Derived)
+    assert [(key.mode, str(key)) for key in found.found["pay", "paid"].keys] == [("read", "purse/{purse}")]
+    assert not found.found["pay", "paid"].everything
+    assert len(found.found["made", "shared"].everything) > 1, "the class is called, and asked by a name"
+
+
 def test_a_proxy_of_nothing_yet_is_everything_and_says_so() -> None:
     app = App("purses", "memory://", derive=True)
 

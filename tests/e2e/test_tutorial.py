@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from commute.link import discard, parse_url, with_stream
-from tests.brokers import broker_url, kill_and_restart
+from tests.brokers import broker_url, kill_and_restart, write_down_queues
 from tests.e2e.workers import rows, wait_for, working
 from tests.house.pages import snippets
 
@@ -138,6 +138,7 @@ def test_messages_that_are_not_persistent_are_gone_after_a_restart(place: Callab
     here = place("rabbitmq")
     here.produce(here.pika("producer.py", ("delivery_mode=2", "delivery_mode=1")))
     wait_for(lambda: here.left() == len(LOG))
+    write_down_queues()
     kill_and_restart("rabbitmq")
     assert here.left() == 0
     # Confirmed, or the broker may be killed before it has them on disk.

@@ -20,8 +20,8 @@ from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
 from commute.derive.recursion import SAME_MAX, inside_itself
-from commute.derive.run import DEPTH_MAX, Apart, Arguments, Frame, Later, Named, Run, joined
-from commute.derive.source import source_of
+from commute.derive.run import DEPTH_MAX, INSIDE, Apart, Arguments, Frame, Later, Named, Run, joined
+from commute.derive.source import source_of, source_of_function
 from commute.derive.trusted import (
     CONTEXTS,
     HANDS_BACK,
@@ -50,6 +50,7 @@ from commute.derive.values import (
     is_plain,
     options,
 )
+from commute.derive.writers import is_application
 
 CLASSES_MAX = 8  # of one argument; a function is followed once for each
 
@@ -216,7 +217,7 @@ def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: 
     if hasattr(thing, "registry") and hasattr(thing, "dispatch"):  # functools.singledispatch
         several = either([wrap(run, one) for one in thing.registry.values()])
         return call(run, several or Data(), arguments, named, where)
-    source = source_of(thing.__code__)
+    source = source_of_function(thing)
     if source is None:
         return run.widen(
             f"{names_of(thing)[0]} is not followed: its source is not to be had, or is another one", where,
@@ -229,7 +230,9 @@ def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: 
         except ValueError:
             continue  # not set yet
     owner = cells.pop("__class__", None)
-    frame = Frame(source.node, source.file, source.line, thing.__globals__, cells=cells, owner=owner)
+    own = is_application(str(thing.__globals__.get("__file__", "")))
+    site = "" if own else where.partition(INSIDE)[0]
+    frame = Frame(source.node, source.file, source.line, thing.__globals__, cells=cells, owner=owner, site=site)
     plain = [*source.node.args.posonlyargs, *source.node.args.args]
     given = thing.__defaults__ or ()
     defaults = {
@@ -245,7 +248,7 @@ def _default(run: Run, value: object) -> Value:
 
 def _run_closure(run: Run, function: Closure, arguments: Arguments, named: Named, where: str) -> Value:
     outer: Frame = function.frame
-    frame = Frame(function.node, outer.file, outer.line, outer.globals, outer=outer)
+    frame = Frame(function.node, outer.file, outer.line, outer.globals, outer=outer, site=outer.site)
     return _activate(run, frame, function.node, function.defaults, arguments, named, where)
 
 
@@ -298,7 +301,14 @@ def _by_class(arguments: Arguments) -> list[list[Value]]:
 def like(frame: Frame) -> Frame:
     """Another activation of the same function."""
     return Frame(
-        frame.node, frame.file, frame.line, frame.globals, outer=frame.outer, cells=frame.cells, owner=frame.owner
+        frame.node,
+        frame.file,
+        frame.line,
+        frame.globals,
+        outer=frame.outer,
+        cells=frame.cells,
+        owner=frame.owner,
+        site=frame.site,
     )
 
 

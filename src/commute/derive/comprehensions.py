@@ -35,7 +35,7 @@ def _one_pass(run: Run, frame: Frame, node: Any, where: str) -> Value:
     from commute.derive.expressions import truth
     from commute.derive.statements import assign
 
-    inner = Frame(node, frame.file, frame.line, frame.globals, {}, frame, {}, None)
+    inner = Frame(node, frame.file, frame.line, frame.globals, outer=frame, site=frame.site)
     inner.yielded = frame.yielded
     one_by_one = _each(run, inner, node, where)
     if one_by_one is not None:

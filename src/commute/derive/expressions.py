@@ -248,10 +248,10 @@ def _collected(run: Run, left: Items | Entries, right: Value, where: str) -> Val
 
 
 def _unary(run: Run, frame: Frame, node: ast.UnaryOp, where: str) -> Value:
-    value = run.evaluate(frame, node.operand)
     if isinstance(node.op, ast.Not):
-        known = truth(run, value, where, node.operand)
+        known = holds(run, frame, node.operand)
         return Data("a condition") if known is None else Const(not known)
+    value = run.evaluate(frame, node.operand)
     name, function = _UNARY[type(node.op)]
     method = has_method(value.cls, f"__{name}__") if isinstance(value, Made) else None
     if method is not None:
@@ -264,21 +264,40 @@ def _unary(run: Run, frame: Frame, node: ast.UnaryOp, where: str) -> Value:
 
 
 def _boolean(run: Run, frame: Frame, node: ast.BoolOp, where: str) -> Value:
-    found = []
+    return _chain(run, frame, node, where)[0]
+
+
+def _chain(run: Run, frame: Frame, node: ast.BoolOp, where: str) -> tuple[Value, bool | None]:
+    """What ``and`` or ``or`` comes to, and whether it holds: one part that decides it is enough, wherever it stands."""
+    found, answers = [], []
+    decisive = isinstance(node.op, ast.Or)
     for part in node.values:
-        value = run.evaluate(frame, part)
-        known = truth(run, value, where, part)
-        if isinstance(node.op, ast.Or) and part is not node.values[-1] and known is not True:
+        value, known = _asked(run, frame, part, where)
+        answers.append(known)
+        if decisive and part is not node.values[-1] and known is not True:
             found += [one for one in options(value) if one != Const(None)]  # `or` goes on behind it
             continue
         found.append(value)
-        if known is not None and known == isinstance(node.op, ast.Or):
+        if known is decisive:
             break
-    return either(found) or Data()
+    holds_ = decisive if decisive in answers else None if None in answers else not decisive
+    return either(found) or Data(), holds_
+
+
+def _asked(run: Run, frame: Frame, node: ast.expr, where: str) -> tuple[Value, bool | None]:
+    if isinstance(node, ast.BoolOp):
+        return _chain(run, frame, node, where)
+    value = run.evaluate(frame, node)
+    return value, truth(run, value, where, node)
+
+
+def holds(run: Run, frame: Frame, node: ast.expr) -> bool | None:
+    """Whether a condition holds, where that is certain; it is evaluated."""
+    return _asked(run, frame, node, frame.where(node))[1]
 
 
 def _conditional(run: Run, frame: Frame, node: ast.IfExp, where: str) -> Value:
-    known = truth(run, run.evaluate(frame, node.test), where, node.test)
+    known = holds(run, frame, node.test)
     if known is not None:
         return run.evaluate(frame, node.body if known else node.orelse)
     return either([run.evaluate(frame, node.body), run.evaluate(frame, node.orelse)]) or Data()

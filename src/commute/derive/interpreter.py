@@ -50,6 +50,10 @@ def _known() -> list[type[Plugin]]:
         from commute.derive.redis_plugin import Redis
 
         found.insert(0, Redis)
+    if "aiosql" in sys.modules:
+        from commute.derive.aiosql_plugin import AioSql
+
+        found.insert(0, AioSql)
     return found
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from commute.derive.knowledge import Knowledge
 
 DEPTH_MAX = 60  # of calls
+INSIDE = " > "  # between the application's line and the library's that it led to
 STEPS_MAX = 60_000  # of statements and calls of one handler
 
 T = TypeVar("T")
@@ -149,9 +150,11 @@ class Frame:
     left: list[list[dict[str, Value]]] = field(default_factory=list)  # names at break and continue, by open loop
     outside: set[str] = field(default_factory=set)  # declared global
     around: set[str] = field(default_factory=set)  # declared nonlocal
+    site: str = ""  # in a library's function: the application's line that led there
 
     def where(self, node: ast.AST) -> str:
-        return f"{self.file}:{getattr(node, 'lineno', 0) + self.line}"
+        here = f"{self.file}:{getattr(node, 'lineno', 0) + self.line}"
+        return f"{self.site}{INSIDE}{here}" if self.site else here
 
     def assign(self, name: str, value: Value) -> None:
         self.names[name] = value
@@ -260,7 +263,7 @@ class Run:
     def _declare_around(self, where: str) -> str:
         """The line that says what the innermost named function around a place does; none in the handler itself. What
         is active inside of it is a context manager, whose ``with`` has the place in its body."""
-        file, _, line = where.rpartition(":")
+        file, _, line = where.rpartition(INSIDE)[2].rpartition(":")
         for code in reversed(self.active[1:]):
             if isinstance(code, types.CodeType) and code is not self.active[0] and _has(code, file, line):
                 name = _dotted(code)

@@ -44,6 +44,34 @@ def source_of(code: types.CodeType) -> Source | None:
     return None
 
 
+def source_of_function(function: types.FunctionType) -> Source | None:
+    """`source_of` its code; and where the code was made to name another place than its own, as aiosql's names the file
+    of the statement: of the function in its module whose code is the same but for the place."""
+    code, file = function.__code__, function.__globals__.get("__file__")
+    source = source_of(code)
+    if source is not None or not isinstance(file, str) or file == code.co_filename:
+        return source
+    for one in _codes_of(file):
+        if one.replace(co_firstlineno=code.co_firstlineno) == code:
+            return source_of(one)
+    return None
+
+
+@lru_cache(64)
+def _codes_of(file: str) -> tuple[types.CodeType, ...]:
+    """All functions of a file, compiled as an import compiles them."""
+    try:
+        waiting = [compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)]
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    found = []
+    while waiting:
+        inner = [constant for constant in waiting.pop().co_consts if isinstance(constant, types.CodeType)]
+        found += inner
+        waiting += inner
+    return tuple(found)
+
+
 def _is_of(node: FunctionNode, code: types.CodeType) -> bool:
     return _name(node) == code.co_name and _arguments(node) == _taken(code) and _same(node, code)
 

@@ -90,9 +90,8 @@ def _made(run: Run, cls: Live, given: Value, update: Value | None, where: str) -
 def _dumped(run: Run, value: Value, arguments: Arguments, named: Named, where: str) -> Value | None:
     """A row as a dict; of a model without a table what pydantic makes of it."""
     if isinstance(value, Made):
-        from pydantic import BaseModel
-
-        return run.call(Live(BaseModel.model_dump), [value, *arguments], named, where)
+        plain: Any = next(base for base in value.cls.__mro__ if base.__module__ == "pydantic.main")
+        return run.call(Live(plain.model_dump), [value, *arguments], named, where)
     if not isinstance(value, Handle) or value.kind not in ("entity", "new") or arguments:
         return None
     names = chosen(_names(value.about["class"]), named)

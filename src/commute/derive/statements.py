@@ -267,9 +267,9 @@ def _loaded(target: ast.Name | ast.Attribute | ast.Subscript) -> ast.expr:
 
 
 def _if(run: Run, frame: Frame, node: ast.If) -> bool:
-    truth = expressions.truth(run, run.evaluate(frame, node.test), frame.where(node), node.test)
-    if truth is not None:
-        return execute(run, frame, node.body if truth else node.orelse)
+    known = expressions.holds(run, frame, node.test)
+    if known is not None:
+        return execute(run, frame, node.body if known else node.orelse)
     return _branches(run, frame, [node.body, node.orelse], expressions.narrowed(run, frame, node.test))
 
 
@@ -304,7 +304,7 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         before, seen = dict(frame.names), shape(run, frame)
         held = {made: dict(made.attributes) for made in run.made.values()}
         if isinstance(node, ast.While):
-            if expressions.truth(run, run.evaluate(frame, node.test), where, node.test) is False:
+            if expressions.holds(run, frame, node.test) is False:
                 break
         else:
             assert source is not None  # what is in it may change from pass to pass
