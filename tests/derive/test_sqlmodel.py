@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from pydantic import field_validator
 from sqlalchemy import StaticPool
 from sqlmodel import Field, Session, SQLModel, create_engine, func, select
 
@@ -32,6 +33,15 @@ class Sailor(SailorBase, table=True):
 class Badge(SQLModel, table=True):
     id: uuid.UUID = Field(default_factory=uuid.uuid4, primary_key=True)
     word: str
+
+
+class Harbour(SQLModel, table=True):
+    id: str = Field(primary_key=True)
+
+    @field_validator("id")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        return value.lower()
 
 
 class SailorPublic(SailorBase):
@@ -145,3 +155,18 @@ def test_a_key_that_a_field_makes_up_is_a_new_row() -> None:
     assert found is not None
     keys = found.found["hire", app.handlers[0].events[0].type].keys
     assert {(key.mode, str(key)) for key in keys} == {("insert", "badge/+new")}
+
+
+def test_what_validates_a_row_is_named() -> None:
+    app: App[Any] = App("ship", "memory://", derive=True)
+
+    @app.on(Hired)
+    def build(event: Hired) -> None:
+        with Session(engine) as session:
+            session.add(Harbour.model_validate({"id": event.name}))
+            session.commit()
+
+    found = app.derived()
+    assert found is not None
+    everything = found.found["build", app.handlers[0].events[0].type].everything
+    assert "the validators of Harbour are not followed" in [one.why for one in everything]

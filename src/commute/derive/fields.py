@@ -31,8 +31,7 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
     names = fields_of_class(made.cls)
     if names is None:
         return False
-    decorators = getattr(made.cls, "__pydantic_decorators__", None)
-    if decorators is not None and any(getattr(decorators, kind, None) for kind in _VALIDATORS):
+    if validates(made.cls):
         run.widen(f"the validators of {made.cls.__name__} are not followed", where)
     given = dict(zip(names, arguments, strict=False)) | {name: value for name, value in named.items() if name in names}
     before = run.kept.get((GIVEN, id(made)), given.keys())
@@ -55,6 +54,12 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
     if after is not None and is_pydantic(made.cls) and not after.__module__.startswith("pydantic"):
         run.call(Live(after), [made, Data("the context of a model")], {}, where)
     return True
+
+
+def validates(cls: type) -> bool:
+    """Whether a model has validators of the application's own."""
+    decorators = getattr(cls, "__pydantic_decorators__", None)
+    return decorators is not None and any(getattr(decorators, kind, None) for kind in _VALIDATORS)
 
 
 def _by_name(run: Run, spread: Value, name: str, where: str) -> Value:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from commute.derive.dumps import chosen
+from commute.derive.fields import fields_of_class, validates
 from commute.derive.library import entries_of
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.sqlalchemy_making import new_object
@@ -62,7 +63,8 @@ def _values(run: Run, given: Value, names: list[str], where: str) -> dict[str, V
         more: dict[str, Value] = {} if given.other is None else {"**": Entries({}, given.other, given.key)}
         return {**{str(key): one for key, one in given.known.items() if key in names}, **more}
     if isinstance(given, Made):
-        return {name: run.get(given, name, where) for name in names if name in given.attributes}
+        there = given.attributes if given.complete else fields_of_class(given.cls) or names
+        return {name: run.get(given, name, where) for name in names if name in there}
     if isinstance(given, Handle) and given.kind in ("entity", "new"):
         held = given.about["mapper"].attrs
         return {name: run.get(given, name, where) for name in names if name in held}
@@ -72,6 +74,9 @@ def _values(run: Run, given: Value, names: list[str], where: str) -> dict[str, V
 
 
 def _made(run: Run, cls: Live, given: Value, update: Value | None, where: str) -> Value:
+    shaped = any(name.startswith("str_") and on for name, on in cls.value.model_config.items())
+    if shaped or validates(cls.value):
+        return run.widen(f"the validators of {cls.value.__name__} are not followed", where)
     found = []
     for option in [one for one in options(given) if one != Const(None)]:  # of None nothing is made
         values = _values(run, option, _names(cls.value), where)
