@@ -23,6 +23,7 @@ from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, INSIDE, Apart, Arguments, Frame, Later, Named, Run, joined
 from commute.derive.source import source_of, source_of_function
 from commute.derive.trusted import (
+    ALONE,
     CONTEXTS,
     HANDS_BACK,
     NAMES_ONLY,
@@ -45,6 +46,7 @@ from commute.derive.values import (
     Made,
     Unknown,
     Value,
+    Written,
     compute,
     either,
     is_plain,
@@ -57,11 +59,16 @@ CLASSES_MAX = 8  # of one argument; a function is followed once for each
 
 def call(run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value:
     """What the call gives; what it touches is added to the run."""
+    written, run.written = run.written, False
     if not run.step(where):
         return Unknown("it leads too far")
     if isinstance(function, Either):
-        there = [option for option in function.options if option != Const(None)]
-        return either([call(run, option, arguments, named, where) for option in there]) or Data()
+        found = []
+        for option in function.options:
+            if option != Const(None):
+                with run.apart():
+                    found.append(call(run, option, arguments, named, where))
+        return either(found) or Data()
     for plugin in run.plugins:
         answer = plugin.call(run, function, arguments, named, where)
         if answer is not None:
@@ -71,7 +78,11 @@ def call(run: Run, function: Value, arguments: Arguments, named: Named, where: s
     if isinstance(function, Bound):
         return call(run, function.function, [function.first, *arguments], named, where)
     if isinstance(function, Handle) and function.kind == "method":
-        return method_call(run, function.about["of"], function.about["name"], arguments, named, where)
+        of, name = function.about["of"], function.about["name"]
+        if written:
+            return method_call(run, of, name, arguments, named, where)
+        with run.apart():  # by whoever was given the method: any number of times
+            return method_call(run, of, name, arguments, named, where)
     if isinstance(function, Live):
         return _live(run, function.value, arguments, named, where)
     if isinstance(function, Made):
@@ -147,11 +158,13 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     what_is_kept = library.kept(run, thing, arguments, where)
     if what_is_kept is not None:
         return what_is_kept
-    plain = all(_harmless(value) or isinstance(value, Closure) for value in values)
+    plain = all(_harmless(value) or _is_function(value) for value in values)
     given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
-        call_back(run, value, [given] * 2, where)
+        found = call_back(run, value, [given] * 2, where)
+        if plain and found is not None and not _harmless(found):  # what it gives may come back to it
+            call_back(run, value, [Unknown("what it is called with")] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
     if any(isinstance(one, Handle) and one.kind != "method" for value in values for one in options(value)):
@@ -161,6 +174,10 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     if name.split(".")[0].lstrip("_") in HANDS_BACK and not all(map(_harmless, values)):
         return Unknown(f"what {name} returns")
     return Data(f"what {name} returns")
+
+
+def _is_function(value: Value) -> bool:
+    return isinstance(value, Closure) or (isinstance(value, Live) and isinstance(value.value, types.FunctionType))
 
 
 def _harmless(value: Value) -> bool:
@@ -243,7 +260,12 @@ def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: 
 
 
 def _default(run: Run, value: object) -> Value:
-    return wrap(run, value)
+    """A parameter that is not given. Into an empty list or dict only a handler can have put something since."""
+    if type(value) in (list, dict, set) and not value:
+        run.knowledge.unfilled.add(id(value))
+        run.knowledge.kept.append(value)
+    found = wrap(run, value)
+    return Written(found.value) if isinstance(found, Const) else found
 
 
 def _run_closure(run: Run, function: Closure, arguments: Arguments, named: Named, where: str) -> Value:
@@ -326,9 +348,10 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
     run.regions += [Later()] if later else []
     run.active.append(identity)
     try:
-        if isinstance(node, ast.Lambda):
-            return run.evaluate(frame, node.body)
-        ended = run.execute(frame, node.body)
+        with run.apart():
+            if isinstance(node, ast.Lambda):
+                return run.evaluate(frame, node.body)
+            ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
         if later:
@@ -443,6 +466,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return made
     if not set_fields(run, made, arguments, named, where):
         own = class_attribute(cls, "__init__")
+        if module_of(cls) in ALONE and all(map(_harmless, (*arguments, *named.values()))):
+            return _trusted(run, cls, arguments, named, where)
         if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
             return run.widen(f"{cls.__name__}.__init__ is not followed", where)
     after = has_method(cls, "__post_init__")

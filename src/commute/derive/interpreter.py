@@ -46,6 +46,10 @@ def _known() -> list[type[Plugin]]:
         from commute.derive.containers import Containers
 
         found.insert(0, Containers)
+    if "databases" in sys.modules:
+        from commute.derive.databases_plugin import Databases
+
+        found.insert(0, Databases)
     if "redis" in sys.modules:
         from commute.derive.redis_plugin import Redis
 

@@ -31,6 +31,7 @@ from commute.derive.values import (
     either,
     is_plain,
     options,
+    unwritten,
 )
 
 NEXT_MAX = 20
@@ -71,6 +72,8 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
         at = key.value if isinstance(key, Const) and isinstance(key.value, int) else None
         if value.known is not None and at is not None and -len(value.known) <= at < len(value.known):
             return value.known[at]
+        if value.head is not None and at is not None and 0 <= at < len(value.head):
+            return value.head[at]
         return value.any() or Unknown("an element of an empty list")
     if isinstance(value, Entries):
         if value.grows:
@@ -105,9 +108,12 @@ def _as_tuple(value: Made) -> Items:
 
 
 def wrap_any(run: Run, values: Any) -> Value:
-    """One of the elements of a constant."""
-    found = either([wrap(run, inner) for inner in (values.values() if isinstance(values, Mapping) else values)])
-    return found or Data()
+    """One of the elements of a constant; what has none is no container, and an item of it fails."""
+    inside = values.values() if isinstance(values, Mapping) else values if isinstance(values, _HOLDS) else ()
+    return either([wrap(run, inner) for inner in inside]) or Data()
+
+
+_HOLDS = (str, bytes, tuple, list, set, frozenset, range)
 
 
 def _hashable(value: object) -> bool:
@@ -138,6 +144,7 @@ def field_item(value: Field, key: Value) -> Value:
 
 def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> None:
     """The same with the key at hand."""
+    new = None if new is None else unwritten(new)
     for option in options(value):
         handled = any(
             plugin.call(run, Handle("set-item"), [option, key, new or Data()], {}, where) is not None
@@ -159,7 +166,10 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
                 option.other = either([option.other, new] if option.other is not None else [new])
                 option.key = either([option.key, key] if option.key is not None else [key])
         elif isinstance(option, Items):
-            if new is not None:
+            option.head = option.tail = None
+            if new is None:
+                option.known, option.element = None, option.any()
+            else:
                 option.known, option.element = None, either([v for v in (option.any(), new) if v is not None])
         elif isinstance(option, Live):
             note_put(run, option.value, new)

@@ -36,6 +36,7 @@ class Knowledge:
     state: Value | None = None  # what the lifespan yields
     stored: frozenset[str] | None = None  # the attributes that any function of the application sets
     put: dict[int, Value] = field(default_factory=dict)  # into live containers, by handlers (`kept`)
+    unfilled: set[int] = field(default_factory=set)  # empty containers that only their function has: its defaults
     variables: dict[int, Value] = field(default_factory=dict)  # put into variables of contexts, as `put`
     singletons: dict[int, Value] = field(default_factory=dict)  # what providers of containers make once
     news: int = 0  # how often something was found there that was not there in the runs before

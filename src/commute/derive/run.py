@@ -11,23 +11,29 @@ from __future__ import annotations
 import ast
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from commute.derive.values import (
+    Assembled,
+    Begun,
     Computed,
     Const,
     Data,
     Either,
     Field,
     Handle,
+    Items,
     Made,
+    Own,
     Unknown,
     Value,
     either,
     pattern,
     shown,
+    unwritten,
 )
 from commute.sql.schema import Schema
 from commute.sql.statement import Touch
@@ -83,11 +89,12 @@ class KeyAccess:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """What could not be followed, where, and what would help."""
+    """What could not be followed, where, and what would help; `around`: the function that one can say more of."""
 
     why: str
     where: str
     remedy: str = ""
+    around: types.CodeType | None = None
 
     @property
     def signature(self) -> str:
@@ -103,6 +110,10 @@ def signature(value: Value) -> str:
         return f"cell {value.about['column']} of {value.about['access'].signature}"
     if isinstance(value, Const | Field | Computed):
         return shown(value)
+    if isinstance(value, Assembled):
+        return f"assembled {value.text!r}"
+    if isinstance(value, Begun | Own) and value.start is not None:
+        return f"{type(value).__name__} {signature(value.start)}"
     if isinstance(value, Either):
         return " or ".join(sorted(map(signature, value.options)))
     return type(value).__name__
@@ -203,6 +214,7 @@ class Run:
         self.knowledge = knowledge
         self.plugins = plugins
         self.effects: dict[str, Effect] = {}  # by signature
+        self.touching: set[types.CodeType] = set()  # functions in which something was touched
         self.active: list[types.CodeType | ast.AST] = []
         self.recursed: dict[Any, tuple[list[Value], Value | None]] = {}  # of functions inside themselves: given, gives
         self.given: dict[Any, list[Value]] = {}  # to the innermost activation of each function
@@ -215,6 +227,8 @@ class Run:
         self.regions: list[object] = []  # the branches and loops around the place that is read
         # What this run has put into live places, and in which regions.
         self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
+        self.written = False  # whether the call that is made next stands so in the code, and is made once
+        self.stretches: list[object] = []  # in which the run is: what is done in one may not have been done behind it
         self.raised: list[Value] = []  # by the application's own code
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
@@ -229,11 +243,46 @@ class Run:
 
     def add(self, effect: E) -> E:
         """Note an effect; the one that was noted first is returned."""
+        looks = isinstance(effect, KeyAccess) and effect.mode == "read" and effect.path[:1] == (Const("state"),)
+        if not isinstance(effect, Everything) and not looks:
+            self.touching.update(code for code in self.active if isinstance(code, types.CodeType))
         return self.effects.setdefault(effect.signature, effect)  # type: ignore[return-value]
+
+    def found(self) -> list[Effect]:
+        """The effects; of what was not followed, with the line that helps."""
+        return [self._advised(one) if isinstance(one, Everything) else one for one in self.effects.values()]
+
+    def _advised(self, one: Everything) -> Everything:
+        """A function that touches something is not to be trusted to touch nothing, whatever else it does."""
+        name = None if one.around is None else _dotted(one.around)
+        if name is None:
+            return one
+        declared = f"app.accesses(writes=...)({name})"
+        if one.around not in self.touching:
+            declared = f'app.trust("{name}") if it touches nothing, else {declared}'
+        return replace(one, remedy=" or ".join(part for part in (one.remedy, declared) if part))
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is done in here may be left out, or not come to its end: a branch, a turn of a loop, a call, a block."""
+        self.stretches.append(object())
+        try:
+            yield
+        finally:
+            self.stretches.pop()
+
+    def tail_of(self, items: Items) -> list[Value]:
+        """The last elements of a list, as far as they are known where the run is."""
+        if items.known is not None:
+            return items.known
+        if items.tail is None:
+            return []
+        last, where = items.tail
+        return last if where == tuple(self.stretches[: len(where)]) else []
 
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
-        self.own.setdefault(place, []).append((tuple(self.regions), value))
+        self.own.setdefault(place, []).append((tuple(self.regions), unwritten(value)))
 
     def within(self, region: object, body: Callable[[], T]) -> T:
         """What the body gives, which is read in a region of its own."""
@@ -256,20 +305,17 @@ class Run:
     def widen(self, why: str, where: str, remedy: str = "") -> Unknown:
         """Note that anything may be touched here; the value is not known either. To say what the function does in which
         it is helps too, and is all that can be done where that is a library's."""
-        around = "" if "app." in remedy else self._declare_around(where)
-        self.add(Everything(why, where, " or ".join(one for one in (remedy, around) if one)))
+        around = None if "app." in remedy else self._function_around(where)
+        self.add(Everything(why, where, remedy, around))
         return Unknown(why)
 
-    def _declare_around(self, where: str) -> str:
-        """The line that says what the innermost named function around a place does; none in the handler itself. What
-        is active inside of it is a context manager, whose ``with`` has the place in its body."""
+    def _function_around(self, where: str) -> types.CodeType | None:
+        """The innermost named function around a place, which can be declared; None in the handler itself. What is
+        active inside of it is a context manager, whose ``with`` has the place in its body."""
         file, _, line = where.rpartition(INSIDE)[2].rpartition(":")
-        for code in reversed(self.active[1:]):
-            if isinstance(code, types.CodeType) and code is not self.active[0] and _has(code, file, line):
-                name = _dotted(code)
-                if name is not None:
-                    return f'app.trust("{name}") if it touches nothing, else app.accesses(writes=...)({name})'
-        return ""
+        named = (code for code in reversed(self.active[1:]) if isinstance(code, types.CodeType))
+        inside = (code for code in named if code is not self.active[0] and _has(code, file, line))
+        return next((code for code in inside if _dotted(code) is not None), None)
 
     def step(self, where: str) -> bool:
         """Whether the run may go on: it is bounded."""

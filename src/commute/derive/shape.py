@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from commute.derive.run import Frame, Run
-from commute.derive.values import Bound, Closure, Either, Entries, Handle, Items, Made, Value
+from commute.derive.values import Bound, Closure, Either, Entries, Handle, Items, Made, Value, Written
 
 NODES_MAX = 4_000  # of values that are looked at; what lies behind them counts as equal
 
@@ -29,6 +29,8 @@ class _Shapes:
         self._kept: list[object] = []  # so that no other value gets its id
 
     def of(self, value: Value | None) -> Hashable:
+        if isinstance(value, Written):  # what decides conditions is another thing than the same value that does not
+            return "written", value
         if not isinstance(value, Made | Items | Entries | Closure | Bound | Handle | Either):
             return value
         return self._once(value, lambda: self._inside(value))
@@ -55,7 +57,9 @@ class _Shapes:
         if isinstance(value, Made):
             return value.cls, self._names(value.attributes)
         if isinstance(value, Items):
-            return value.kind, None if value.known is None else tuple(map(self.of, value.known)), self.of(value.element)
+            ends = tuple(map(self.of, value.head or ())), tuple(map(self.of, value.tail[0] if value.tail else ()))
+            known = None if value.known is None else tuple(map(self.of, value.known))
+            return value.kind, known, self.of(value.element), ends
         if isinstance(value, Entries):
             return self._names(value.known), self.of(value.other), self.of(value.key)
         if isinstance(value, Closure):

@@ -16,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
+from commute.derive.private import class_around, spell_out
+
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -40,6 +42,7 @@ def source_of(code: types.CodeType) -> Source | None:
         return None
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode) and _is_of(node, code):
+            spell_out(node, class_around(code.co_qualname))
             return Source(node, shown(code.co_filename), first - 1)
     return None
 

@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from commute.derive.private import spell_out
 from commute.derive.run import Run
 from commute.derive.source import source_of
 from commute.derive.trusted import DECORATORS, KNOWN, MODULES
@@ -413,6 +414,7 @@ def stores_of(filename: str) -> Stores:
         tree = ast.parse("".join(linecache.getlines(filename)))
     except SyntaxError:
         return found
+    spell_out(tree, "")
     inner: set[Node] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
