@@ -433,7 +433,7 @@ def bind_parameters(
 # -- classes ------------------------------------------------------------------------------------------------------
 
 _PLAIN_META = ("type", "ABCMeta", "StructMeta", "EventMeta", "ModelMetaclass", "EnumType", "EnumMeta", "_ProtocolMeta",
-               "NamedTupleMeta")  # fmt: skip
+               "NamedTupleMeta", "SQLModelMetaclass")  # fmt: skip
 
 
 def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: str) -> Value:
@@ -456,7 +456,7 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
     if issubclass(cls, BaseException):
         note_args(made, arguments)
     new = has_method(cls, "__new__")
-    if new is not None and new.__module__ not in ("typing", "abc") and not hasattr(cls, "_fields"):
+    if new is not None and new.__module__ not in ("typing", "abc", "sqlmodel.main") and not hasattr(cls, "_fields"):
         return run.widen(f"{cls.__name__}.__new__ is not followed", where)
     constructor = has_method(cls, "__init__")
     followed = constructor is not None and not touches_nothing(constructor) and not _generated(cls)
@@ -491,5 +491,6 @@ def _is_ours(cls: type) -> bool:
 def _generated(cls: type) -> bool:
     """Whether its constructor was written by a library, from its fields."""
     own = class_attribute(cls, "__init__")
-    of_library = not isinstance(own, types.FunctionType) or touches_nothing(own)  # a model of pydantic's has one
+    # A model of pydantic's, or of SQLModel's, has one.
+    of_library = not isinstance(own, types.FunctionType) or touches_nothing(own) or own.__module__ == "sqlmodel.main"
     return "__init__" not in cls.__dict__ and fields_of_class(cls) is not None and of_library

@@ -66,18 +66,19 @@ def _each(run: Run, inner: Frame, node: Any, where: str) -> Value | None:
     from commute.derive.expressions import truth
     from commute.derive.statements import assign
 
-    found, pairs = [], Entries()
+    found, pairs, loose = [], Entries(), isinstance(node, ast.SetComp)
     for value in values:
         assign(run, inner, generator.target, value)
-        for condition in generator.ifs:
-            truth(run, run.evaluate(inner, condition), where, condition)
+        holds = [truth(run, run.evaluate(inner, condition), where, condition) for condition in generator.ifs]
+        if False in holds:  # left out in every run
+            continue
+        loose |= None in holds
         if isinstance(node, ast.DictComp):
-            _put(run, pairs, run.evaluate(inner, node.key), run.evaluate(inner, node.value), bool(generator.ifs))
+            _put(run, pairs, run.evaluate(inner, node.key), run.evaluate(inner, node.value), None in holds)
         else:
             found.append(run.evaluate(inner, node.elt))
     if isinstance(node, ast.DictComp):
         return pairs
-    loose = isinstance(node, ast.SetComp) or generator.ifs
     kind = "set" if isinstance(node, ast.SetComp) else "list"
     return Items(kind, None, either(found)) if loose else Items(kind, found)
 

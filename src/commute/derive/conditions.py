@@ -52,6 +52,8 @@ def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> b
             escape_truth(run, option, where)
     if all(map(_is_empty, options(value))):
         return False
+    if isinstance(value, Certain):
+        return bool(value.value)
     if isinstance(value, Written) or (
         isinstance(value, Const) and (isinstance(node, ast.Constant | ast.Compare | ast.UnaryOp) or _decides(node))
     ):

@@ -55,12 +55,12 @@ def _dumped(run: Run, arguments: Arguments, named: Named, where: str) -> Value |
 
 def _one(run: Run, value: Value, named: Named, where: str) -> Value | None:
     names = _names(value)
-    chosen = None if names is None else _chosen(names, named)
-    if names is None or chosen is None or (isinstance(value, Made) and not value.complete):
+    left = None if names is None else chosen(names, named)
+    if names is None or left is None or (isinstance(value, Made) and not value.complete):
         return None
     made = Entries()
     as_text = named.get("mode", Const("python")) != Const("python")
-    for name in chosen:
+    for name in left:
         inside = _plainly(run, get(run, value, name, where), where)
         if inside is None:
             return None
@@ -85,7 +85,7 @@ def _names(value: Value) -> list[str] | None:
     return None
 
 
-def _chosen(names: Sequence[str], named: Named) -> list[str] | None:
+def chosen(names: Sequence[str], named: Named) -> list[str] | None:
     """The fields that ``include`` and ``exclude`` leave; None where that is not known."""
     left = list(names)
     for option, keeps in (("include", True), ("exclude", False)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from typing import Any, cast
 
 import msgspec
@@ -91,19 +90,20 @@ def assigned(run: Run, made: Made, name: str, new: Value, where: str) -> Value:
         return either([new, Data(f"{name}, converted")]) or new
     if not cls.model_config.get("validate_assignment") or name not in cls.model_fields:
         return new
-    _refuse_validators(run, cls, where)
+    if validates(cls):
+        run.widen(f"the validators of {cls.__name__} are not followed", where)
     return _converted(cls, name, new)
 
 
-_VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators")
+_VALIDATORS = ("field_validators", "validators", "root_validators", "model_validators", "field_serializers")
 
 
-def _refuse_validators(run: Run, cls: Any, where: str) -> None:
+def validates(cls: Any) -> bool:
+    """Whether a model has validators of the application's own, in its body or in the annotations of its fields."""
     decorators = getattr(cls, "__pydantic_decorators__", None)
-    own = decorators is not None and any(getattr(decorators, kind, None) for kind in _VALIDATORS)
-    fields = cls.model_fields.values() if decorators is not None else ()
-    if own or any(isinstance(getattr(one, "func", None), types.FunctionType) for f in fields for one in f.metadata):
-        run.widen(f"the validators of {cls.__name__} are not followed", where)
+    said = [one for field in cls.model_fields.values() for one in field.metadata]
+    inside = any(type(one).__module__.startswith("pydantic") for one in said)
+    return inside or any(getattr(decorators, kind, None) for kind in _VALIDATORS)
 
 
 def _by_name(run: Run, spread: Value, names: tuple[str, ...], where: str) -> Value:

@@ -38,6 +38,14 @@ def _known() -> list[type[Plugin]]:
         from commute.derive.sqlalchemy_plugin import SqlAlchemy
 
         found.insert(0, SqlAlchemy)
+    if "sqlmodel" in sys.modules:
+        from commute.derive.sqlmodels import SqlModels
+
+        found.insert(0, SqlModels)
+    if "dependency_injector" in sys.modules:
+        from commute.derive.containers import Containers
+
+        found.insert(0, Containers)
     if "databases" in sys.modules:
         from commute.derive.databases_plugin import Databases
 

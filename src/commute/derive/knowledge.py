@@ -38,6 +38,7 @@ class Knowledge:
     put: dict[int, Value] = field(default_factory=dict)  # into live containers, by handlers (`kept`)
     unfilled: set[int] = field(default_factory=set)  # empty containers that only their function has: its defaults
     variables: dict[int, Value] = field(default_factory=dict)  # put into variables of contexts, as `put`
+    singletons: dict[int, Value] = field(default_factory=dict)  # what providers of containers make once
     news: int = 0  # how often something was found there that was not there in the runs before
     setting_up: dict[object, int] = field(default_factory=dict)  # functions that it is running now
     schema_for: Callable[[object], Schema | None] = lambda thing: None

@@ -168,7 +168,9 @@ def call_overridden(run: Run, handle: Handle, functions: Iterable[Any], where: s
 
 
 def engines(run: Run, handle: Handle) -> list[Any]:
-    """The engines that the ``get_bind`` of the application's classes gives; none where there is none."""
+    """The engines that the ``get_bind`` of the application's classes gives; none where one of them has none."""
+    if not all(_held((cls,), "get_bind") for cls in handle.about["classes"] if not is_async(cls)):
+        return []
     functions = [held for held, _ in _held(handle.about["classes"], "get_bind") if isinstance(held, types.FunctionType)]
     found = call_overridden(run, handle, functions, "")
     binds = [one.about.get("bind") for one in options(found) if isinstance(one, Handle)] if found is not None else []

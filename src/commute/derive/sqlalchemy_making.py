@@ -34,7 +34,7 @@ def new_object(run: Run, cls: type, named: dict[str, Value], arguments: Any, whe
     if (
         isinstance(original, types.FunctionType)
         and original.__module__
-        and not original.__module__.startswith("sqlalchemy")
+        and not original.__module__.startswith(("sqlalchemy", "sqlmodel"))
         and not (dataclasses.is_dataclass(cls) and source_of(original.__code__) is None)
     ):
         run.call(Live(original), [made, *arguments], named, where)
@@ -42,6 +42,10 @@ def new_object(run: Run, cls: type, named: dict[str, Value], arguments: Any, whe
     if dataclasses.is_dataclass(cls):  # its constructor was written from its fields
         fields = [field.name for field in dataclasses.fields(cls) if field.init]
         named = {**_by_default(run, cls, fields[len(arguments) :], where), **named}
+    elif hasattr(cls, "__sqlmodel_relationships__") and hasattr(cls, "model_fields"):
+        fields = []
+        known = _by_default(run, cls, [] if "**" in named else list(cls.model_fields), where)
+        named = {**{name: one for name, one in known.items() if one != Const(None)}, **named}
     else:
         fields = list(getattr(cls, "__match_args__", ())) if arguments else []
     given = {**dict(zip(fields, arguments, strict=False)), **{key: one for key, one in named.items() if key != "**"}}

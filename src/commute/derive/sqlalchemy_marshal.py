@@ -75,7 +75,8 @@ def real(run: Run, value: Value, where: str) -> Any:
         return value.value
     if isinstance(value, Items):
         if value.known is not None:
-            return [real(run, inner, where) for inner in value.known]
+            each = [real(run, inner, where) for inner in value.known]
+            return tuple(each) if value.kind == "tuple" else each
         inside = element(run, value, where)
         if isinstance(inside, Entries):
             return [real(run, inside, where)]
@@ -209,4 +210,23 @@ def built(run: Run, name: str, owner: Handle, arguments: Arguments, named: Named
     except CannotBuildError as error:
         return run.widen(str(error), where)
     except Exception as error:  # noqa: BLE001
-        return run.widen(f"SQLAlchemy does not take {name}: {error}", where)
+        without = without_value(run, name, [owner, *arguments])
+        return without or run.widen(f"SQLAlchemy does not take {name}: {error}", where)
+
+
+_OF_VALUES = ("lt", "le", "gt", "ge", "in_", "not_in", "between", "contains", "startswith", "endswith")
+
+
+def without_value(run: Run, name: str, arguments: Arguments) -> Value | None:
+    """A comparison with None, which SQLAlchemy refuses: it stands behind ``if value:``, and is not come by then. So it
+    stands for any row with such a column."""
+    ours = [one.about["real"] for one in arguments if isinstance(one, Handle) and one.kind == "sa"]
+    none = any(isinstance(one, Const) and one.value is None for one in arguments)
+    if (
+        name not in _OF_VALUES
+        or not none
+        or len(ours) != 1
+        or not isinstance(ours[0], sa.sql.ColumnElement | QueryableAttribute)
+    ):
+        return None
+    return wrapped(run, ours[0].is_not(None))

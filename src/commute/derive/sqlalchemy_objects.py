@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.orm.base import InspectionAttr
 
-from commute.derive.attributes import bind, class_attribute
+from commute.derive.attributes import bind, class_attribute, has_method
 from commute.derive.expressions import element
 from commute.derive.rawsql import set_in
 from commute.derive.run import Run, TableAccess
@@ -96,7 +98,21 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
             return Data(f"{name} that is not mapped")
         escape(run, value, where)
         return Data()
-    return Data(name)
+    if isinstance(known, InspectionAttr):
+        return Data(name)
+    return _of_class(run, value, name, known, where)
+
+
+def _of_class(run: Run, value: Handle, name: str, known: Any, where: str) -> Value:
+    """What the class has under a name, and is nothing of the mapper's: a session, a query, whatever else."""
+    if isinstance(known, functools.cached_property):
+        return run.call(Live(known.func), [value], {}, where)
+    if has_method(type(known), "__get__") is not None:
+        from commute.derive.sqlalchemy_reflection import query_property
+
+        cls = Live(value.about["class"])
+        return query_property(run, cls, name, where) or bind(run, known, value, value.about["class"], where)
+    return run.get(Live(value.about["class"]), name, where)
 
 
 def above(run: Run, value: Handle, owner: type, name: str, where: str) -> Value | None:

@@ -18,7 +18,16 @@ from commute.derive.run import Arguments, Named, Run
 from commute.derive.sqlalchemy_collections import collection_call
 from commute.derive.sqlalchemy_loading import as_asked, escape
 from commute.derive.sqlalchemy_making import new_object, new_row
-from commute.derive.sqlalchemy_marshal import CannotBuildError, built, is_clause, made, real, reals, wrapped
+from commute.derive.sqlalchemy_marshal import (
+    CannotBuildError,
+    built,
+    is_clause,
+    made,
+    real,
+    reals,
+    without_value,
+    wrapped,
+)
 from commute.derive.sqlalchemy_merging import merged
 from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
 from commute.derive.sqlalchemy_session import (
@@ -35,7 +44,20 @@ from commute.derive.sqlalchemy_session import (
 from commute.derive.sqlalchemy_telling import listeners, objects_of
 from commute.derive.sqlalchemy_values import changed, changes, method_call
 from commute.derive.trusted import module_of
-from commute.derive.values import Bound, Const, Data, Entries, Handle, Items, Live, Unknown, Value, either, options
+from commute.derive.values import (
+    Bound,
+    Certain,
+    Const,
+    Data,
+    Entries,
+    Handle,
+    Items,
+    Live,
+    Unknown,
+    Value,
+    either,
+    options,
+)
 
 _OURS = ("sa", "session", "session-maker", "result", "result-row", "entity", "new", "collection", "sa-query",
          "sa-method", "watched")  # fmt: skip
@@ -147,7 +169,7 @@ class SqlAlchemy:
             try:
                 return wrapped(run, _OPERATORS[name](*reals(run, arguments, where)))
             except Exception:  # noqa: BLE001 - a condition that cannot be built
-                return run.widen("a condition that is not followed", where)
+                return without_value(run, name, arguments) or run.widen("a condition that is not followed", where)
         if name in ("add", "or") and any(value.kind == "collection" for value in ours):
             found = [element(run, value, where) for value in arguments]
             return Items("list", None, either([one for one in found if one is not None]))
@@ -220,7 +242,8 @@ class SqlAlchemy:
         if name in ("execute", "scalars", "scalar", "exec", "stream", "stream_scalars", "exec_driver_sql"):
             given = arguments[1] if len(arguments) > 1 else named.get("params", named.get("parameters"))
             result = execute(run, owner, first, given, where)
-            if name in ("scalar", "scalars", "stream_scalars"):
+            single = name == "exec" and isinstance(first, Handle) and _of_one(first.about.get("real"))
+            if name in ("scalar", "scalars", "stream_scalars") or single:
                 how = "scalars" if name != "scalar" else "scalar"
                 found = [fetched(run, one, how, where) if isinstance(one, Handle) else one for one in options(result)]
                 return either(found) or Data()
@@ -317,6 +340,8 @@ class SqlAlchemy:
             return known
         if value.kind == "sa":
             found = getattr(value.about["real"], name, None)
+            if isinstance(found, str | bool) and isinstance(value.about["real"], sa.Column):
+                return Certain(found)
             if found is not None and not callable(found):
                 return wrapped(run, found)
             return Handle("sa-method", {"of": value, "name": name})
@@ -386,12 +411,17 @@ def _engine(bind: Any) -> Any:
 
 
 _BUILDERS = ("sqlalchemy.sql.", "sqlalchemy.orm.strategy_options", "sqlalchemy.orm.util", "sqlalchemy.dialects.",
-             "sqlalchemy.orm._orm_constructors")  # fmt: skip
+             "sqlalchemy.orm._orm_constructors", "sqlmodel.sql.")  # fmt: skip
 
 
 def _builds(thing: Any) -> bool:
     """Whether calling it for real makes a part of a statement, and does nothing else."""
     return f"{module_of(thing)}.".startswith(_BUILDERS) and "close" not in getattr(thing, "__name__", "")
+
+
+def _of_one(statement: Any) -> bool:
+    """Whether a statement of SQLModel's selects one thing, which is what its rows are then."""
+    return any(base.__name__ == "SelectOfScalar" for base in type(statement).__mro__)
 
 
 def _is_library(thing: Any) -> bool:

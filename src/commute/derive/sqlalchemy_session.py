@@ -218,9 +218,14 @@ def _execute(run: Run, handle: Handle, given: Value, parameters: Value | None, w
 
 def _entities(built: Any) -> list[Any]:
     """For each column of the result the mapped class whose object stands there, or None."""
+    if not hasattr(built, "column_descriptions"):  # what a change returns
+        parts = getattr(built, "_returning", ())
+        mappers = [one._annotations.get("parentmapper") for one in parts if isinstance(one, sa.FromClause)]
+        if len(mappers) != len(parts) and any(mapper is not None for mapper in mappers):
+            raise CannotBuildError("objects and columns are returned side by side")
+        return [None if mapper is None else mapper.class_ for mapper in mappers]
     found = []
-    described = getattr(built, "column_descriptions", None) or getattr(built, "returning_column_descriptions", None)
-    for description in described or ():
+    for description in built.column_descriptions or ():
         entity, expression = description.get("entity"), description.get("expr")
         found.append(entity if entity is not None and expression is entity else None)
     return found

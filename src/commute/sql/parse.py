@@ -224,7 +224,7 @@ class _Reader:
         scope = self.scope(node, hidden)
         for alias, name in scope.sources.items():
             if name:
-                yield from self._read(name, self.rows(node, scope, alias))
+                yield from self._read(name, self.rows(node, scope, alias, hidden))
         yield from self._loose(node, hidden)
 
     def _read(self, name: str, rows: list[dict[str, tuple[object, ...]]] | None) -> Iterator[Touch]:
@@ -237,9 +237,10 @@ class _Reader:
             return
         yield Touch(name, "read", "select", None if rows is None else tuple(rows))  # type: ignore[arg-type]
 
-    def scope(self, node: exp.Expr, hidden: set[str]) -> Scope:
-        """The sources of a query or a change, with those of the queries around it."""
-        above = node.find_ancestor(exp.Select, exp.Update, exp.Delete)
+    def scope(self, node: exp.Expr, hidden: set[str], *, alone: bool = False) -> Scope:
+        """The sources of a query or a change, with those of the queries around it; `alone`: it sees none of them, as
+        a query in the place of a table."""
+        above = None if alone else node.find_ancestor(exp.Select, exp.Update, exp.Delete)
         outer = self.scope(above, hidden) if above is not None else None
         scope = Scope(self.schema, {}, outer)
         for source in _sources(node):
@@ -247,14 +248,48 @@ class _Reader:
             name = name_of(source, self.schema.dialect) if isinstance(source, exp.Table) else ""
             known = name and (name not in hidden or self.schema.table(name) is not None)
             scope.sources[alias] = name if known else ""
+            for output, (_, column) in self._outputs(source, hidden).items():
+                scope.outputs[alias, output] = column
         return scope
 
-    def rows(self, node: exp.Expr, scope: Scope, alias: str) -> list[dict[str, tuple[object, ...]]] | None:
+    def _outputs(self, source: exp.Expr, hidden: set[str]) -> dict[str, tuple[Slot, Column]]:
+        """The columns of a query in the place of a table that are plain columns of its own sources, by name."""
+        query = source.this if isinstance(source, exp.Subquery) else None
+        if not isinstance(query, exp.Select):
+            return {}
+        inner, found = self.scope(query, hidden, alone=True), {}
+        for part in query.expressions:
+            column = part.this if isinstance(part, exp.Alias) else part
+            slot = inner.slot(column) if isinstance(column, exp.Column) else None
+            known = None if slot is None else inner.column(slot)
+            if slot is not None and known is not None:
+                found[fold(part.alias_or_name, self.schema.dialect)] = slot, known
+        return found
+
+    def _inside(self, source: exp.Expr, hidden: set[str]) -> Restriction:
+        """What holds for each row of a query in the place of a table, by its own columns."""
+        outputs = self._outputs(source, hidden)
+        held = (
+            restrictions(source.this.args.get("where"), self.scope(source.this, hidden, alone=True)) if outputs else []
+        )
+        alias = fold(source.alias_or_name, self.schema.dialect)
+        if len(held) != 1:
+            return {}
+        return {(alias, output): held[0][slot] for output, (slot, _) in outputs.items() if slot in held[0]}
+
+    def rows(
+        self, node: exp.Expr, scope: Scope, alias: str, hidden: set[str]
+    ) -> list[dict[str, tuple[object, ...]]] | None:
         """The alternatives of the rows of one source; None: any."""
         found: list[Restriction] = restrictions(node.args.get("where"), scope)
         pairs: list[tuple[Slot, Slot]] = self._pairs(node.args.get("where"), scope)
         joins = node.args.get("joins") or ()
+        optional = {id(join.this) for join in joins if join.side or join.kind.upper() == "OUTER"}
         kept = any(join.side.upper() in ("RIGHT", "FULL") for join in joins)  # rows that meet no condition are kept
+        for source in () if kept else _sources(node):
+            if isinstance(source, exp.Subquery) and id(source) not in optional:
+                held = self._inside(source, hidden)
+                found = [{**held, **one} for one in found]
         for join in joins:
             own = fold(join.this.alias_or_name, self.schema.dialect) == alias
             if not kept and (own or not (join.side or join.kind.upper() == "OUTER")):
@@ -319,13 +354,13 @@ class _Reader:
         alias = fold(target.alias_or_name, self.schema.dialect)
         for other, table in scope.sources.items():
             if other != alias and table:
-                yield from self._read(table, self.rows(node, scope, other))
+                yield from self._read(table, self.rows(node, scope, other, hidden))
         if isinstance(node, exp.Insert):
             yield from insert(node, name, self.schema)
         elif isinstance(node, exp.Update):
-            yield from update(node, name, alias, scope, self.rows(node, scope, alias))
+            yield from update(node, name, alias, scope, self.rows(node, scope, alias, hidden))
         elif isinstance(node, exp.Delete):
-            yield from delete(name, self.schema, self.rows(node, scope, alias))
+            yield from delete(name, self.schema, self.rows(node, scope, alias, hidden))
 
     def _merge(self, node: exp.Merge) -> Iterator[Touch]:
         for table in node.find_all(exp.Table):

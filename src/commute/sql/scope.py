@@ -29,6 +29,7 @@ class Scope:
     schema: Schema
     sources: dict[str, str] = field(default_factory=dict)  # alias -> table, "" for what is no table
     outer: Scope | None = None
+    outputs: dict[Slot, Column] = field(default_factory=dict)  # columns of queries that stand in the place of tables
 
     def slot(self, node: exp.Column) -> Slot | None:
         """The alias and column that a reference means, in this scope alone; None where that is not certain."""
@@ -49,6 +50,8 @@ class Scope:
 
     def column(self, slot: Slot) -> Column | None:
         """What is known of a column."""
+        if slot in self.outputs:
+            return self.outputs[slot]
         table = self.schema.table(self.sources.get(slot[0], ""))
         return None if table is None else table.columns.get(slot[1])
 
