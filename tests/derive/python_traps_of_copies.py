@@ -31,6 +31,11 @@ class Late(pydantic.BaseModel):
 class Checked(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(validate_assignment=True, str_to_upper=True)
     v: str = "z"
+class Computing(pydantic.BaseModel):
+    v: str
+    @pydantic.computed_field
+    @property
+    def c(self) -> str: return self.v + "-computed"
 @pydantic.validate_call
 def number(x: int): w(str(x))
 @on
@@ -39,6 +44,8 @@ def attribute_of_a_model(event: E):
 @on
 def attribute_of_a_model_by_name(event: E):
     m = Model(); setattr(m, "v", event.a); w(m.v)
+@on
+def computed_when_it_is_dumped(event: E): w(Computing(v=event.a).model_dump()["c"])
 @on
 def alias(event: E): w(Named(theV=event.a).v)
 @on

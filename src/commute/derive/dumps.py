@@ -78,7 +78,9 @@ def _one(run: Run, value: Value, named: Named, where: str) -> Value | None:
 
 def _names(value: Value) -> list[str] | None:
     if isinstance(value, Made):
-        return fields_of_class(value.cls)
+        names = fields_of_class(value.cls)
+        computed = getattr(getattr(value.cls, "__pydantic_decorators__", None), "computed_fields", ())
+        return None if names is None else [*names, *computed]
     if isinstance(value, Field) and isinstance(value.hint, type):
         found = fields_of(value.hint)
         return None if found is None else list(found)
