@@ -166,4 +166,4 @@ def test_it_is_followed(body: Any, expected: tuple[str, str]) -> None:
 
 def test_what_is_not_followed_is_named() -> None:
     _, found = derived(deletes_all)
-    assert [one.why for one in found.everything] == ["delete of a relation is not followed"]
+    assert [one.why for one in found.everything] == ["delete of the dynamic relation visitors is not followed"]

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from sqlalchemy import JSON, StaticPool, create_engine
+from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from commute import App, Event
@@ -21,6 +22,7 @@ class Talk(Base):
     __tablename__ = "talk"
     id: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[dict[str, Any]] = mapped_column(JSON)
+    watched: Mapped[dict[str, Any]] = mapped_column(MutableDict.as_mutable(JSON))
 
 
 class Asked(Event):
@@ -57,7 +59,7 @@ def test_a_copy_of_a_column_can_be_filled() -> None:
 
 def test_the_column_itself_is_not() -> None:
     def change(talk: Talk) -> None:
-        talk.state["seen"] = 1
+        talk.watched["seen"] = 1
 
     one = derived(change)
     assert one.everything or "write" in {key.mode for key in one.keys}

@@ -3,10 +3,12 @@ a large one."""
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+
 from commute.derive import sqlalchemy_objects as objects
 from commute.derive.run import Arguments, Run
-from commute.derive.sqlalchemy_session import ALL, ONE
-from commute.derive.sqlalchemy_shapes import read_of
+from commute.derive.sqlalchemy_marshal import reals
+from commute.derive.sqlalchemy_session import ALL, ONE, execute
 from commute.derive.values import Const, Data, Handle, Items, Value, either
 
 _CHANGES = (
@@ -14,8 +16,12 @@ _CHANGES = (
     "add_all", "difference_update", "intersection_update", "symmetric_difference_update",
 )  # fmt: skip
 _QUERIES = ("dynamic", "write_only")
-_NARROWS = ("filter", "filter_by", "where", "order_by", "limit", "offset", "options", "distinct", "with_for_update",
-            "populate_existing", "execution_options", "slice", "reset_joinpoint")  # fmt: skip
+_CHAINED = (
+    "filter", "filter_by", "where", "order_by", "group_by", "having", "join", "outerjoin", "options", "distinct",
+    "limit", "offset", "slice", "with_for_update", "populate_existing", "enable_eagerloads",
+    "execution_options", "reset_joinpoint",
+)  # fmt: skip
+_WITHOUT = ("filter_by", "limit", "offset", "slice", "distinct", "with_for_update")  # name no other table
 
 
 def collection_call(run: Run, owner: Handle, name: str, arguments: Arguments, where: str) -> Value:
@@ -37,17 +43,26 @@ def _query_call(run: Run, owner: Handle, name: str, arguments: Arguments, where:
     """The same of a relation that is asked like a query."""
     inside: Value = owner.about["element"]
     relation = owner.about["relation"]
-    for one in arguments:
-        if isinstance(one, Handle) and one.kind == "sa":
-            read_of(run, owner.about["session"], one.about["real"], where)
     if relation.lazy == "dynamic":
-        if name in _NARROWS:
+        if name in _CHAINED and (name in _WITHOUT or _named_besides(run, owner, name, arguments, where)):
             return owner
         if name in ("count", "exists"):
             return Data(f"{name} of a query")
-        if name in ONE:
+        if name in (*ONE, "get"):
             return either([inside, Const(None)]) or inside
         if name in (*ALL, "__iter__", "paginate"):
             return Items("list", None, inside)
     return run.widen(f"{name} of the {relation.lazy} relation {relation.key} is not followed", where,
                      "write it as a statement of its own")  # fmt: skip
+
+
+def _named_besides(run: Run, owner: Handle, name: str, arguments: Arguments, where: str) -> bool:
+    """The tables that a condition or a join names are read; False where it cannot be built."""
+    handle = owner.about["session"]
+    try:
+        query = sa.select(owner.about["relation"].mapper.class_)
+        method = getattr(query, {"filter": "where", "outerjoin": "join"}.get(name, name))
+        execute(run, handle, Handle("sa", {"real": method(*reals(run, arguments, where))}), None, where)
+    except Exception:  # noqa: BLE001 - one that cannot be built
+        return False
+    return handle is not None
