@@ -68,7 +68,7 @@ EXPECTED: list[tuple[Callable[[Viewed], None], set[tuple[str, str]]]] = [
     (under_a_lock, {("redis/lock:p", "write"), ("redis/s:p", "write")}),
     (key_by_a_pattern, {("redis/views:p", "add")}),
     (published, {("redis/c:p", "write")}),
-    (all_keys, {("redis", "read")}),
+    (all_keys, {("redis/views:", "read")}),
 ]
 
 

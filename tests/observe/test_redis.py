@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
 import redis.asyncio
 
 from commute import App, Event, Retry
+from commute.core.footprint import Access
 from commute.errors import UndeclaredAccessError
 from commute.observe.redis_commands import accesses
 from commute.testing import sanitizing
@@ -124,6 +126,41 @@ def test_clients_of_asyncio_are_seen_too(socket: str, caplog: pytest.LogCaptureF
         asyncio.run(real())
 
 
-def test_a_command_that_is_not_known_may_touch_anything() -> None:
-    assert [access.key for access in accesses(("EVAL", "return 1", 0))] == [""]
-    assert accesses(("PING",)) == []
+def test_a_command_that_is_not_known_may_touch_any_key() -> None:
+    assert accesses(("NEW.COMMAND", "a")) == [Access("redis", "write")]
+    assert accesses(("EVAL", "return redis.call(ARGV[1], 'k')", 0, "get")) == [Access("redis", "write")]
+    assert accesses(("EVAL", "return redis.call('get', KEYS[1])", 1, "k")) == [Access("redis/k", "read")]
+    assert accesses(("EVALSHA", "0" * 40, 1, "k")) == [Access("redis", "write")]
+
+
+def test_keys_are_spelled_by_the_families_of_the_app() -> None:
+    families = ("job:",)
+    assert accesses(("GET", b"job:7:log"), families) == [Access("redis/job:/7:/log", "read")]
+    assert accesses(("KEYS", "job:7:*"), families) == [Access("redis/job:/7:", "read")]
+    assert accesses(("SCAN", 0, "MATCH", "job:*", "COUNT", 5), families) == [Access("redis/job:", "read")]
+    assert accesses(("SCAN", 0), families) == [Access("redis", "read")]
+    assert accesses(("HSET", "job:7", "a", 1, "b", 2), families) == [
+        Access("redis/job:/7/a", "write"), Access("redis/job:/7/b", "write"),
+    ]  # fmt: skip
+    assert accesses(("BLPOP", "job:a", "b", 0), families) == [
+        Access("redis/job:/a", "write"), Access("redis/b", "write"),
+    ]  # fmt: skip
+
+
+def test_derived_families_and_scripts_are_what_is_seen(socket: str) -> None:
+    client = redis.Redis(unix_socket_path=socket, decode_responses=True)
+    client.flushall()
+    take = client.register_script("return redis.call('incr', KEYS[1])")
+    app: App[Any] = App("families", "memory://", derive=True)
+
+    @app.on(Counted)
+    def count(event: Counted) -> None:
+        take([f"n:{event.key}"])
+        client.set(f"log:{event.key}:{uuid4()}", 1)
+        for key in client.scan_iter(f"log:{event.key}:*"):
+            client.delete(key)
+
+    with sanitizing(app):
+        assert trial(app, [Numbered("event-1", Counted(key="1"))], Scene()).results == {"event-1": "processed"}
+    assert client.get("n:1") == "1"
+    client.close()

@@ -15,12 +15,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from commute.derive.definitions import written_schema
-from commute.derive.derivation import Derivation, Key, footprint, key_of, key_of_state
+from commute.derive.derivation import Derivation, Key, footprint, key_of, key_of_state, lead_of
 from commute.derive.interpreter import make_run, run_handler
 from commute.derive.items import enter
 from commute.derive.kept import outlives
 from commute.derive.knowledge import Declaration, Knowledge
 from commute.derive.rawsql import DDL
+from commute.derive.redis_keys import families
 from commute.derive.routing import Route, choose, keys
 from commute.derive.run import Effect, Everything, KeyAccess, Plugin, Run, TableAccess
 from commute.derive.state import is_container
@@ -45,12 +46,14 @@ class Container:
 @dataclass(frozen=True, slots=True)
 class Derived:
     """What was derived of an app: by handler and event type, the route of each table, and the containers of the program
-    that its handlers meet; `changing` are the paths of the program's state that some handler writes."""
+    that its handlers meet; `changing` are the paths of the program's state that some handler writes; `families` are
+    those of keys of Redis."""
 
     found: dict[tuple[str, str], Derivation]
     routes: dict[str, Route]
     containers: tuple[Container, ...] = ()
     changing: frozenset[tuple[str, ...]] = frozenset()
+    families: tuple[str, ...] = ()
 
     def declared(self, handler: Handler, event: HandlerEvent) -> HandlerEvent:
         """The event of a handler with its derived footprint."""
@@ -90,13 +93,14 @@ def derive(
     knowledge.schema = schema_of(definitions)
     effects: dict[tuple[str, str], list[Effect]] = {}
     for _ in range(PASSES):
+        news = knowledge.news
         effects = {
             (handler.name, event.type): _effects(knowledge, plugins, handler, event)
             for handler in handlers
             for event in handler.events
         }
         changing = {path for found in effects.values() for path in _written(found)}
-        if changing <= knowledge.changing:
+        if changing <= knowledge.changing and news == knowledge.news:
             break
         knowledge.changing |= changing
     accesses = [one for found in effects.values() for one in found if isinstance(one, TableAccess)]
@@ -106,8 +110,23 @@ def derive(
     _refuse_unnamed(handlers, effects, routes, chosen)
     code = "".join(f"{handler.name}{handler.function.__code__.co_code!r}" for handler in handlers)
     stamp = hashlib.blake2b(f"{code}{knowledge.schema.version}".encode(), digest_size=8).hexdigest()
-    derived = {place: _derivation(found, routes, knowledge, stamp) for place, found in effects.items()}
-    return Derived(derived, routes, _containers(knowledge), frozenset(knowledge.changing))
+    named = () if _spells_redis(handlers) else families(
+        lead_of(one) for found in effects.values() for one in found if isinstance(one, KeyAccess)
+    )  # fmt: skip
+    derived = {place: _derivation(found, routes, knowledge, stamp, named) for place, found in effects.items()}
+    return Derived(derived, routes, _containers(knowledge), frozenset(knowledge.changing), named)
+
+
+def _spells_redis(handlers: Sequence[Handler]) -> bool:
+    """Whether a declared footprint may name single keys of Redis, which it spells as one segment each."""
+    for declared in (event.declared for handler in handlers for event in handler.events):
+        if declared.derivation is None and declared.computed:
+            return True
+        for template in (template for _, template in declared.templates if declared.derivation is None):
+            first = template.segments[0] if template.segments else ("",)
+            if any(not isinstance(part, str) for part in first) or (first == ("redis",) and len(template.segments) > 1):
+                return True
+    return False
 
 
 def _containers(knowledge: Knowledge) -> tuple[Container, ...]:
@@ -183,13 +202,15 @@ def _written(effects: Iterable[Effect]) -> Iterable[tuple[str, ...]]:
             yield tuple(path)
 
 
-def _derivation(effects: Sequence[Effect], routes: dict[str, Route], knowledge: Knowledge, stamp: str) -> Derivation:
+def _derivation(
+    effects: Sequence[Effect], routes: dict[str, Route], knowledge: Knowledge, stamp: str, named: Sequence[str]
+) -> Derivation:
     found: list[Key] = []
     for one in effects:
         if isinstance(one, TableAccess):
             found += [key_of(key) for key in keys(one, routes[one.touch.table])]
         elif isinstance(one, KeyAccess) and _counts(one, knowledge):
-            found.append(key_of_state(one))
+            found.append(key_of_state(one, named))
     everything = tuple(one for one in effects if isinstance(one, Everything))
     return Derivation(tuple(found), everything, stamp)
 

@@ -16,6 +16,7 @@ import inspect
 import itertools
 import operator
 import random
+import sys
 import threading
 import types
 import typing
@@ -23,14 +24,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commute.derive import expressions, library
+from commute.derive import digests, expressions, library
 from commute.derive.asked import HASH, SORT, ask, read_as_whole
 from commute.derive.attributes import class_attribute, get, has_method, wrap
 from commute.derive.comprehensions import EACH_MAX
 from commute.derive.conditions import is_instance
 from commute.derive.container_methods import called, method_call
 from commute.derive.kept import note_put
-from commute.derive.run import Arguments, Named, Run
+from commute.derive.run import Apart, Arguments, Later, Named, Run
 from commute.derive.source import source_of
 from commute.derive.state import live_item, live_read, live_values, set_live
 from commute.derive.values import (
@@ -58,7 +59,7 @@ Answer = Callable[[Run, Arguments, Named, str], Value | None]
 _CONTEXT_CODE = contextlib.contextmanager(lambda: iter(())).__code__
 _ASYNC_CODE = contextlib.asynccontextmanager(lambda: iter(())).__code__  # type: ignore[arg-type, return-value]
 _GETTERS = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
-_REFUSED = ("exec", "eval", "compile", "__import__", "open", "input", "globals", "locals", "breakpoint", "delattr")
+_REFUSED = ("exec", "eval", "compile", "open", "input", "globals", "locals", "breakpoint", "delattr")
 
 
 def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value | None:
@@ -70,7 +71,7 @@ def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where
     if isinstance(thing, _GETTERS):
         return run.call(library.getter_of(run, thing, where), arguments, named, where)
     try:
-        known = _TABLE.get(thing) or library.TABLE.get(thing)
+        known = _TABLE.get(thing) or library.TABLE.get(thing) or digests.TABLE.get(thing)
     except TypeError:
         return None
     return None if known is None else known(run, arguments, named, where)
@@ -136,6 +137,8 @@ def _collect(kind: str) -> Answer:
         known = value.known if isinstance(value, Items) and kind not in ("set", "iterator") else None
         if known is not None and (len(known) == 1 or kind != "sorted"):
             return Items("list" if kind == "sorted" else kind, list(known))
+        if isinstance(value, Items) and kind in ("list", "tuple"):  # a copy keeps the ends that it has now
+            return Items(kind, None, inside, head=value.head, tail=(list(run.tail_of(value)), ()))
         return Items("list" if kind == "sorted" else kind, None, inside)
 
     return collect
@@ -215,6 +218,14 @@ def _reading(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     return Data("what was read of it")
 
 
+def _length(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    """How long a tuple is, which does not change."""
+    one = arguments[0] if len(arguments) == 1 else None
+    if isinstance(one, Items) and one.kind == "tuple" and one.known is not None and not one.state:
+        return Const(len(one.known))
+    return _reading(run, arguments, named, where)
+
+
 def _live(run: Run, value: Live, where: str) -> Value | None:
     return live_read(run, value, None, where) if isinstance(value.value, dict | list | set) else None
 
@@ -278,7 +289,7 @@ def _gather(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Valu
 
 def _later(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     """asyncio.to_thread(function, *arguments)."""
-    return run.call(arguments[0], list(arguments[1:]), named, where)
+    return run.within(Later(), lambda: run.call(arguments[0], list(arguments[1:]), named, where))
 
 
 def _wrapper(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
@@ -331,7 +342,7 @@ def _starred(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
 
 def _pushed(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     """A function that puts its second argument into the list that is its first."""
-    return method_call(run, _of(0, arguments), "append", [_of(1, arguments)], {}, where)
+    return method_call(run, _of(0, arguments), "insert", [_of(1, arguments)], {}, where)
 
 
 def _suppress(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:
@@ -349,6 +360,15 @@ def _refuse(name: str) -> Answer:
     return refuse
 
 
+def _imported(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+    """``__import__("datetime")``: a module that is there already."""
+    one = arguments[0] if len(arguments) == 1 and not named else None
+    module = sys.modules.get(str(one.value)) if isinstance(one, Const) else None
+    if module is None or not isinstance(one, Const):
+        return run.widen("__import__() is not followed", where)
+    return Live(sys.modules[str(one.value).partition(".")[0]])
+
+
 def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:
     return Own("a UUID made by chance")
 
@@ -359,7 +379,7 @@ _TABLE: dict[Any, Answer] = {
     reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
     filter: _lazy(_filter),
     min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
-    len: _reading, sum: _reading, any: _reading, all: _reading, print: _reading,
+    len: _length, sum: _reading, any: _reading, all: _reading, print: _reading,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
     _same(0), asyncio.shield: _same(0),
@@ -373,7 +393,7 @@ _TABLE: dict[Any, Answer] = {
     random.choice: _one_of, collections.deque: _collect("deque"),
     contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,
     contextlib.nullcontext: _nothing, contextlib.closing: _closing,
-    **{getattr(builtins, name): _refuse(name) for name in _REFUSED},
+    **{getattr(builtins, name): _refuse(name) for name in _REFUSED}, __import__: _imported,
 }  # fmt: skip
 
 
@@ -403,10 +423,12 @@ class Library:
             return library.got(run, function, _of(0, arguments), where)
         if function.kind == "partial":
             return run.call(about["function"], [*about["arguments"], *arguments], {**about["named"], **named}, where)
+        if function.kind == "hash-method":
+            return digests.of_hash(about["of"].about, about["name"])
         if function.kind == "quiet":
             return Data("of a lock") if not arguments else Const(None)
         if function.kind == "loop.run_in_executor":
-            return run.call(arguments[1], list(arguments[2:]), {}, where)
+            return run.within(Apart(), lambda: run.call(arguments[1], list(arguments[2:]), {}, where))
         if function.kind == "loop.create_task":
             return _of(0, arguments)
         if function.kind.startswith("loop."):
@@ -430,6 +452,8 @@ class Library:
     def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
         if isinstance(value, Live) and type(value.value) in _LOCKS and hasattr(value.value, name):
             return Handle("quiet")
+        if isinstance(value, Handle) and value.kind == "hash":
+            return Handle("hash-method", {"of": value, "name": name})
         if isinstance(value, Handle) and value.kind == "loop":
             return Handle(f"loop.{name}") if name in _LOOP else None
         if isinstance(value, Handle) and value.kind == "context":
@@ -447,21 +471,12 @@ class Library:
         return isinstance(value, Handle) and value.kind in ("partial", "identity", "context-maker")
 
     def escape(self, run: Run, value: Value, where: str) -> bool:
-        return False
+        return isinstance(value, Handle) and value.kind in ("hash", "hash-method")
 
 
 _READS = (
-    "get",
-    "items",
-    "values",
-    "keys",
-    "copy",
-    "index",
-    "count",
-    "__contains__",
-    "__getitem__",
-    "__iter__",
-    "__len__",
+    *("get", "items", "values", "keys", "copy", "index", "count"),
+    *("__contains__", "__getitem__", "__iter__", "__len__"),
 )
 
 

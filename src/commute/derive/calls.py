@@ -20,7 +20,7 @@ from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
 from commute.derive.recursion import SAME_MAX, inside_itself
-from commute.derive.run import DEPTH_MAX, INSIDE, Arguments, Frame, Named, Run, joined
+from commute.derive.run import DEPTH_MAX, INSIDE, Apart, Arguments, Frame, Later, Named, Run, joined
 from commute.derive.source import source_of, source_of_function
 from commute.derive.trusted import (
     ALONE,
@@ -59,11 +59,16 @@ CLASSES_MAX = 8  # of one argument; a function is followed once for each
 
 def call(run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value:
     """What the call gives; what it touches is added to the run."""
+    written, run.written = run.written, False
     if not run.step(where):
         return Unknown("it leads too far")
     if isinstance(function, Either):
-        there = [option for option in function.options if option != Const(None)]
-        return either([call(run, option, arguments, named, where) for option in there]) or Data()
+        found = []
+        for option in function.options:
+            if option != Const(None):
+                with run.apart():
+                    found.append(call(run, option, arguments, named, where))
+        return either(found) or Data()
     for plugin in run.plugins:
         answer = plugin.call(run, function, arguments, named, where)
         if answer is not None:
@@ -73,7 +78,11 @@ def call(run: Run, function: Value, arguments: Arguments, named: Named, where: s
     if isinstance(function, Bound):
         return call(run, function.function, [function.first, *arguments], named, where)
     if isinstance(function, Handle) and function.kind == "method":
-        return method_call(run, function.about["of"], function.about["name"], arguments, named, where)
+        of, name = function.about["of"], function.about["name"]
+        if written:
+            return method_call(run, of, name, arguments, named, where)
+        with run.apart():  # by whoever was given the method: any number of times
+            return method_call(run, of, name, arguments, named, where)
     if isinstance(function, Live):
         return _live(run, function.value, arguments, named, where)
     if isinstance(function, Made):
@@ -125,8 +134,8 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     if method is not None:
         return call(run, Live(method), [Live(thing), *arguments], named, where)
     name = names_of(thing)[0]
-    if name.startswith("_contextvars."):  # to trust it says nothing of what is in it, which is called or used then
-        return run.widen(f"{name} is not followed: what is in it, the context of a run decides", where)
+    if name.startswith("_contextvars."):  # to trust it says nothing of what runs in it
+        return run.widen(f"{name} is not followed: what runs in it sees other variables", where)
     return run.widen(
         f"{name} is not followed: it has no source that can be read", where,
         f'app.trust("{name}") if it touches nothing, else @app.accesses(...) on a function around it',
@@ -149,11 +158,13 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     what_is_kept = library.kept(run, thing, arguments, where)
     if what_is_kept is not None:
         return what_is_kept
-    plain = all(_harmless(value) or isinstance(value, Closure) for value in values)
+    plain = all(_harmless(value) or _is_function(value) for value in values)
     given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
-        call_back(run, value, [given] * 2, where)
+        found = call_back(run, value, [given] * 2, where)
+        if plain and found is not None and not _harmless(found):  # what it gives may come back to it
+            call_back(run, value, [Unknown("what it is called with")] * 2, where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
     if any(isinstance(one, Handle) and one.kind != "method" for value in values for one in options(value)):
@@ -163,6 +174,10 @@ def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
     if name.split(".")[0].lstrip("_") in HANDS_BACK and not all(map(_harmless, values)):
         return Unknown(f"what {name} returns")
     return Data(f"what {name} returns")
+
+
+def _is_function(value: Value) -> bool:
+    return isinstance(value, Closure) or (isinstance(value, Live) and isinstance(value.value, types.FunctionType))
 
 
 def _harmless(value: Value) -> bool:
@@ -182,6 +197,10 @@ def _harmless(value: Value) -> bool:
 
 def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
     """Call the value if it is a function, with as many of the arguments as it takes."""
+    return run.within(Apart(), lambda: _called_back(run, value, arguments, where))
+
+
+def _called_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
     if isinstance(value, Either):
         found = [call_back(run, option, arguments, where) for option in value.options]
         return either([one for one in found if one is not None])
@@ -325,19 +344,24 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
         frame.on_yield, run.on_yield = run.on_yield, None
     elif isinstance(node, ast.AsyncFunctionDef) and not direct and run.late is not None and again is not None:
         run.late.append(_again(run, frame, identity, *again))
+    later = isinstance(node, ast.AsyncFunctionDef) and not direct and not generator
+    run.regions += [Later()] if later else []
     run.active.append(identity)
     try:
-        if isinstance(node, ast.Lambda):
-            return run.evaluate(frame, node.body)
-        ended = run.execute(frame, node.body)
+        with run.apart():
+            if isinstance(node, ast.Lambda):
+                return run.evaluate(frame, node.body)
+            ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
+        if later:
+            run.regions.pop()
     if frame.closed:
         frame.names = joined([*frame.closed, *([frame.names] if ended else [])])
     if generator:
-        later = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
+        when_run = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
         yielded = either(frame.yielded)
-        return Items("iterator", [] if yielded is None else None, yielded, later)
+        return Items("iterator", [] if yielded is None else None, yielded, when_run)
     return either([*frame.returned, *([Const(None)] if ended else [])]) or Data("it does not return")
 
 

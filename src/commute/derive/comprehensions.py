@@ -25,7 +25,8 @@ def _settled(run: Run, frame: Frame, node: Any, where: str) -> Value:
     """Pass by pass until one leaves nothing new to the next."""
     for _ in range(PASSES_MAX):
         before = shape(run, frame)
-        found = _one_pass(run, frame, node, where)
+        with run.apart():
+            found = _one_pass(run, frame, node, where)
         if shape(run, frame) == before or run.stop():
             return found
     return run.widen("a comprehension leaves something else after each pass", where)

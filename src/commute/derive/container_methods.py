@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeGuard
 
 from commute.derive import expressions
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.items import field_item
 from commute.derive.kept import later, touch
 from commute.derive.run import Arguments, Named, Run
+from commute.derive.texts import of_format, put_together, some_of
 from commute.derive.values import (
     SEVERAL,
     Const,
@@ -37,7 +38,11 @@ _DROPS = ("remove", "discard", "clear", "sort", "reverse", "pop", "popleft", "po
 def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: Named, where: str) -> Value:
     """``value.name(…)`` for a list, a dict, plain data or an object of the program with methods in C."""
     if isinstance(value, Either):
-        return either([method_call(run, one, name, arguments, named, where) for one in value.options]) or Data()
+        given: list[Value] = []
+        for one in value.options:
+            with run.apart():
+                given.append(method_call(run, one, name, arguments, named, where))
+        return either(given) or Data()
     if isinstance(value, Items | Entries) and value.state:
         changes = name in (*_GROWS, *_JOINS, *_DROPS, "setdefault")
         by_key = isinstance(value, Entries) and name in ("get", "pop", "setdefault", "__getitem__", "__contains__")
@@ -67,9 +72,10 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
         if name in (*_GROWS, *_JOINS, "setdefault") and not all(map(_holds_plain, (*arguments, *named.values()))):
             return run.widen("an object is put into what is not followed", where)
         if name == "format" and all(map(is_plain, (*arguments, *named.values()))) and "**" not in named:
-            return compute(
-                "str.format", _formatting(len(arguments), tuple(named)), [value, *arguments, *named.values()]
-            )
+            parts = [value, *arguments, *named.values()]
+            pieces = of_format(value.value, len(arguments), list(named)) if _constant(value) else []
+            shifted = [one if isinstance(one, str) else (one[0] + 1, one[1]) for one in pieces]
+            return put_together("str.format", _formatting(len(arguments), tuple(named)), parts, shifted)
         if named or not all(map(is_plain, arguments)):
             for argument in arguments:
                 if isinstance(argument, Items) and name == "join":
@@ -92,11 +98,22 @@ _PLACES = re.compile(r"[\s(]*(?:\?|%s)(?:[\s,]*(?:\?|%s))*[\s)]*")  # of paramet
 def _joined(separator: Const, parts: Items) -> Value | None:
     """``separator.join(parts)``; of placeholders without number, two that stand for any number of them."""
     if parts.known is not None and all(map(is_plain, parts.known)):
-        return compute("join", lambda between, *texts: between.join(texts), [separator, *parts.known])
-    one = parts.element
+        pieces: list[str | tuple[int, str]] = []
+        for at in range(1, len(parts.known) + 1):
+            pieces += [*([str(separator.value)] if at > 1 else []), (at, "{}")]
+        return put_together("join", lambda between, *texts: between.join(texts), [separator, *parts.known], pieces)
+    one = parts.any()
+    if parts.known is None and one is not None and isinstance(separator.value, str):
+        assembled = some_of(separator.value, options(one))
+        if assembled is not None:
+            return assembled
     if parts.known is None and isinstance(one, Const) and _PLACES.fullmatch(str(one.value)):
         return Const(separator.value.join([one.value + SEVERAL] * 2))
     return None
+
+
+def _constant(value: Value) -> TypeGuard[Const]:
+    return isinstance(value, Const) and isinstance(value.value, str)
 
 
 def _holds_plain(value: Value) -> bool:
@@ -121,6 +138,10 @@ def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named
     if value.kind == "set" or name in ("remove", "index", "count", "sort", "__contains__", "union", "difference"):
         for one in (value, *given):
             ask(run, one, where, (*HASH, *SORT))
+    if name in ("append", "extend", "__iadd__") and value.kind in ("list", "deque") and not value.state:
+        _at_the_end(run, value, name, given)
+    elif name in (*_GROWS, *_JOINS, *_DROPS):
+        value.head = value.tail = None
     if name in _GROWS:
         new = given[-1] if given else Data()
         value.known, value.element = None, either([v for v in (value.any(), new) if v is not None])
@@ -147,11 +168,25 @@ def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named
     return run.widen(f"method {name} of a list is not followed", where)
 
 
+def _at_the_end(run: Run, value: Items, name: str, given: Sequence[Value]) -> None:
+    """What comes behind the last element leaves the first ones where they are."""
+    before = run.tail_of(value)
+    if value.known is not None:
+        value.head = list(value.known)
+    new: list[Value] | None = list(given[-1:])
+    if name != "append":
+        more = given[0] if len(given) == 1 else None
+        new = list(more.known) if isinstance(more, Items) and more.known is not None and more.again is None else None
+    value.tail = None if new is None else ([*before, *new], tuple(run.stretches))
+
+
 def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, named: Named, where: str) -> Value:
     if name in ("get", "pop", "setdefault", "__getitem__"):
         default = list(arguments[1:]) or [Const(None)]
         if name == "setdefault" and len(arguments) == 2:
             expressions.put(run, value, arguments[0], arguments[1], where)
+        if name != "__getitem__" and _lacks(value, first(arguments)):
+            return either(default) or Data()
         found = expressions.item(run, value, first(arguments), where) if value.known or value.other else None
         return either([*([found] if found is not None else []), *default]) or Data()
     if name == "items":
@@ -177,6 +212,13 @@ def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, n
     if name in ("clear", "popitem", "__len__", "__contains__"):
         return value.any() or Data() if name == "popitem" else Data()
     return run.widen(f"method {name} of a dict is not followed", where)
+
+
+def _lacks(value: Entries, key: Value) -> bool:
+    """Whether a dict certainly has no such entry: what was ever put into it is known, and that is not among it."""
+    plain = isinstance(key, Const) and isinstance(key.value, str | int)
+    known = value.other is None and not value.state and not value.grows and value.holder is None
+    return plain and known and isinstance(key, Const) and key.value not in value.known
 
 
 def _pairs(value: Entries) -> tuple[list[Value], Value | None]:

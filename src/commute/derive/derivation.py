@@ -13,9 +13,23 @@ from typing import Any
 from uuid import UUID
 
 from commute.core.footprint import Access
+from commute.derive import redis_keys
 from commute.derive.routing import TableKey
 from commute.derive.run import Everything, KeyAccess, TableAccess
-from commute.derive.values import Computed, Const, Field, NoValueError, Value, evaluate, is_known, shown, together
+from commute.derive.texts import lead
+from commute.derive.values import (
+    Begun,
+    Computed,
+    Const,
+    Field,
+    NoValueError,
+    Own,
+    Value,
+    evaluate,
+    is_known,
+    shown,
+    together,
+)
 from commute.errors import CommuteError, RejectedError
 from commute.footprints.computed import Computed as ComputedKeys
 from commute.footprints.declared import Declared, Given, compile_footprint
@@ -30,16 +44,25 @@ _SAME = {int: ("int", "numeric"), str: ("text",), UUID: ("uuid", "text"), date: 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One segment of a key after the first: a value, and the column whose values it tells apart (None: no table)."""
+    """One segment of a key after the first: a value, and the column whose values it tells apart (None: no table).
+
+    `families`: of a key of Redis, which may be several segments; `family` is the one before it, which it begins with.
+    `begins`: of all that begin so.
+    """
 
     value: Value
     column: Column | None
     of_table: bool = True
+    families: tuple[str, ...] | None = None
+    family: bool = False
+    begins: bool = False
 
     def text(self, value: object) -> str | None:
         """The segment of one value, None where none is known."""
         if self.of_table:
             return normal(value, self.column)
+        if self.families is not None and isinstance(value, str):
+            return "/".join(redis_keys.spelled(value, self.families, begins=self.begins)[self.family :])
         return segment(value) if value is not None and not isinstance(value, float) else None
 
 
@@ -55,7 +78,7 @@ class Key:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return "/".join([*self.name, *(_plain(part.value) for part in self.parts)])
+        return "/".join([*self.name, *(_plain(part.value) + "*" * part.begins for part in self.parts)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +126,12 @@ def key_of(found: TableKey) -> Key:
     return Key(found.mode, name, tuple(parts), found.access.where, why, remedy)
 
 
-def key_of_state(found: KeyAccess) -> Key:
-    """The key of something that is no table. Its first segments are constants."""
+def key_of_state(found: KeyAccess, families: Sequence[str] = ()) -> Key:
+    """The key of something that is no table. Its first segments are constants. `families`: of keys of Redis."""
     name: list[str] = []
     rest = list(found.path)
+    if families and len(rest) > 1 and rest[0] == Const("redis"):
+        return _key_of_redis(found, tuple(families))
     while rest and isinstance(rest[0], Const):
         text = rest.pop(0)
         name.append(segment(text.value) if isinstance(text, Const) and text.value is not None else "%")
@@ -118,6 +143,38 @@ def key_of_state(found: KeyAccess) -> Key:
     parts = parts[: together([part.value for part in parts])]
     return Key(
         found.mode, tuple(name), tuple(parts), found.where, "" if len(parts) == len(rest) else "its key is not known"
+    )
+
+
+def lead_of(access: KeyAccess) -> str:
+    """What a key of Redis whose end is not known begins with; "" for any other access."""
+    if access.path[:1] != (Const("redis"),) or len(access.path) < 2:
+        return ""
+    value = access.path[1]
+    return lead(value.start) if isinstance(value, Begun | Own) and value.start is not None else ""
+
+
+def _key_of_redis(found: KeyAccess, families: tuple[str, ...]) -> Key:
+    """The key of a text under its family, and of a field of a hash behind it."""
+    value, *fields = found.path[1:]
+    begins = isinstance(value, Begun | Own) and value.start is not None
+    text = _folded(value.start if isinstance(value, Begun | Own) and value.start is not None else value)
+    first = lead(text)
+    family = redis_keys.family_of(first, families)
+    name = ("redis",) if family is None else ("redis", text_segment(family))
+    if not is_known(text) or (begins and family is None):
+        return Key(found.mode, name, (), found.where, "its key is not known")
+    parts = [Part(text, None, of_table=False, families=families, family=family is not None, begins=begins)]
+    for field in () if begins else fields:
+        if not is_known(field):
+            break
+        parts.append(Part(field, None, of_table=False))
+    alike = together([part.value for part in parts])
+    why = "" if not begins and alike == len(parts) == 1 + len(fields) else "its key is not known"
+    if begins and isinstance(text, Const) and text.value == family:
+        return Key(found.mode, name, (), found.where, "the end of its key is not known")
+    return Key(
+        found.mode, name, tuple(parts[:alike]), found.where, "the end of its key is not known" if begins else why
     )
 
 
@@ -159,6 +216,8 @@ def as_template(key: Key) -> Template | None:
     segments: list[tuple[Any, ...]] = [(name,) for name in key.name]
     for part in key.parts:
         value = part.value
+        if part.families is not None:
+            return None
         if isinstance(value, Const):
             text = part.text(value.value)
             if text is None:
@@ -209,7 +268,7 @@ def spelled(key: Key, event: object) -> list[Access]:
                 text = part.text(value)
                 if text is None:
                     return [Access("/".join(key.name), _coarse(key.mode))]
-                texts.append(text)
+                texts += [text] if text else []  # none: of what begins with a family and no more
             found["/".join(texts)] = None
     except (NoValueError, RejectedError, AttributeError, TypeError, ValueError, KeyError):
         return [Access("/".join(key.name), _coarse(key.mode))]

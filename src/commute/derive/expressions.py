@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_origin
 
 from commute.derive.asked import HASH, TEXT, ask
@@ -14,6 +14,7 @@ from commute.derive.conditions import compare, narrowed, truth
 from commute.derive.items import each, element, enter, escape, item, leave, put
 from commute.derive.run import Frame, Run
 from commute.derive.state import live_entries, set_live
+from commute.derive.texts import added, of_percent, put_together
 from commute.derive.values import (
     Closure,
     Const,
@@ -108,6 +109,7 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
         else:
             named["**"] = value if "**" not in named else _both(run, named, value, where)
     run.kept["discarded"] = run.discarded is node
+    run.written = True
     run.direct = run.awaited is node
     return run.call(function, arguments, named, where)
 
@@ -140,20 +142,22 @@ def _super(frame: Frame, where: str, run: Run) -> Value:
 
 def _joined_text(run: Run, frame: Frame, node: ast.JoinedStr, where: str) -> Value:
     parts: list[Value] = []
-    shape = []
+    shape: list[str] = []
+    pieces: list[str | tuple[int, str]] = []
     for piece in node.values:
         if isinstance(piece, ast.FormattedValue):
             value = as_text(run, run.evaluate(frame, piece.value), where)
             spec = "" if piece.format_spec is None else _constant_text(piece.format_spec)
             conversion = {-1: "", 114: "!r", 115: "!s", 97: "!a"}[piece.conversion]
             shape.append("{" + conversion + ("" if spec is None else f":{spec}" if spec else "") + "}")
+            pieces.append((len(parts), shape[-1]))
             parts.append(value if spec is not None else Data("a format that is computed"))
         else:
-            shape.append(
-                str(piece.value if isinstance(piece, ast.Constant) else "").replace("{", "{{").replace("}", "}}")
-            )
+            literal = str(piece.value if isinstance(piece, ast.Constant) else "")
+            pieces.append(literal)
+            shape.append(literal.replace("{", "{{").replace("}", "}}"))
     template = "".join(shape)
-    return compute(f"f{template!r}", template.format, parts) if parts else Const(template.format())
+    return put_together(f"f{template!r}", template.format, parts, pieces) if parts else Const(template.format())
 
 
 def _constant_text(node: ast.expr) -> str | None:
@@ -219,12 +223,23 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
         set_live(run, left, None, where)
         return left
     if is_plain(left) and isinstance(right, Items) and kind is ast.Mod and all(map(is_plain, right.known or [right])):
-        return compute("%", lambda text, *parts: text % parts, [left, *(right.known or [Data()])])
+        return _formatted("%", lambda text, *parts: text % parts, left, right.known or [Data()])
     if is_plain(left) and is_plain(right):
+        if kind is ast.Mod and isinstance(left, Const) and isinstance(left.value, str):
+            return _formatted(name, function, left, [right])
+        joined = [added(a, b) for a in options(left) for b in options(right)] if kind is ast.Add else []
+        if joined and all(one is not None for one in joined):
+            return either([one for one in joined if one is not None]) or Data()
         return compute(name, function, [left, right])
     for one in (left, right):
         ask(run, one, where)
     return Unknown(f"{name} of objects")
+
+
+def _formatted(name: str, function: Callable[..., Any], left: Value, parts: Sequence[Value]) -> Value:
+    """``left % parts``."""
+    pieces = of_percent(left.value) if isinstance(left, Const) and isinstance(left.value, str) else []
+    return put_together(name, function, [left, *parts], pieces)
 
 
 def extended(run: Run, left: Items | Entries, right: Value, where: str) -> Value:
@@ -244,7 +259,11 @@ def _collected(run: Run, left: Items | Entries, right: Value, where: str) -> Val
     if isinstance(left, Items) and isinstance(right, Items):
         if left.known is not None and right.known is not None:
             return Items(left.kind, [*left.known, *right.known])
-        return Items(left.kind, None, either([v for v in (left.any(), right.any()) if v is not None]))
+        found = Items(left.kind, None, either([v for v in (left.any(), right.any()) if v is not None]))
+        found.head = left.head if left.known is None else [*left.known, *(right.head or ())]
+        last = run.tail_of(right) if right.known is None else [*run.tail_of(left), *right.known]
+        found.tail = list(last), ()
+        return found
     return Items(left.kind, None, either([v for v in (left.any(), element(run, right, where)) if v is not None]))
 
 
@@ -273,7 +292,8 @@ def _chain(run: Run, frame: Frame, node: ast.BoolOp, where: str) -> tuple[Value,
     found, answers = [], []
     decisive = isinstance(node.op, ast.Or)
     for part in node.values:
-        value, known = _asked(run, frame, part, where)
+        with run.apart():  # but for the first one, it may be left out
+            value, known = _asked(run, frame, part, where)
         answers.append(known)
         if decisive and part is not node.values[-1] and known is not True:
             found += [one for one in options(value) if one != Const(None)]  # `or` goes on behind it
@@ -301,7 +321,11 @@ def _conditional(run: Run, frame: Frame, node: ast.IfExp, where: str) -> Value:
     known = holds(run, frame, node.test)
     if known is not None:
         return run.evaluate(frame, node.body if known else node.orelse)
-    return either([run.evaluate(frame, node.body), run.evaluate(frame, node.orelse)]) or Data()
+    found = []
+    for part in (node.body, node.orelse):
+        with run.apart():
+            found.append(run.evaluate(frame, part))
+    return either(found) or Data()
 
 
 def _subscript(run: Run, frame: Frame, node: ast.Subscript, where: str) -> Value:
@@ -336,20 +360,29 @@ def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where
     kind = type(node).__name__.lower()
     known: list[Value] = []
     loose: list[Value] = []
+    head: list[Value] | None = None  # before what is loose, while `last` is what comes behind it
+    last: list[Value] = []
     for part in node.elts:
         if isinstance(part, ast.Starred):
             spread = run.evaluate(frame, part.value)
             if isinstance(spread, Items) and spread.known is not None:
                 known += spread.known
+                last += spread.known
             elif (one := element(run, spread, where)) is not None or not isinstance(spread, Live):
+                head = last if head is None else head
+                last = []
                 loose.append(one or Data())
         else:
             known.append(run.evaluate(frame, part))
+            last.append(known[-1])
     if kind == "set":
         for one in (*known, *loose):
             ask(run, one, where, HASH)
     if loose or kind == "set":  # which one of a set comes first is not known
-        return Items(kind, None, either([*known, *loose]))
+        ordered = kind != "set"
+        found = Items(kind, None, either([*known, *loose]))
+        found.head, found.tail = (head, (last, ())) if ordered else (None, None)
+        return found
     return Items(kind, known)
 
 

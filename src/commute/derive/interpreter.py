@@ -14,8 +14,9 @@ from commute.derive.rawsql import RawSql
 from commute.derive.run import Plugin, Run
 from commute.derive.services import Services
 from commute.derive.values import Field, Live, Value
+from commute.derive.variables import Variables
 
-BUILT_IN: tuple[type[Plugin], ...] = (Library, Commute, RawSql, Services)
+BUILT_IN: tuple[type[Plugin], ...] = (Library, Commute, RawSql, Services, Variables)
 
 
 def make_run(knowledge: Knowledge, plugins: Sequence[Plugin] = ()) -> Run:
@@ -37,6 +38,10 @@ def _known() -> list[type[Plugin]]:
         from commute.derive.sqlalchemy_plugin import SqlAlchemy
 
         found.insert(0, SqlAlchemy)
+    if "databases" in sys.modules:
+        from commute.derive.databases_plugin import Databases
+
+        found.insert(0, Databases)
     if "redis" in sys.modules:
         from commute.derive.redis_plugin import Redis
 

@@ -72,6 +72,8 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
         at = key.value if isinstance(key, Const) and isinstance(key.value, int) else None
         if value.known is not None and at is not None and -len(value.known) <= at < len(value.known):
             return value.known[at]
+        if value.head is not None and at is not None and 0 <= at < len(value.head):
+            return value.head[at]
         return value.any() or Unknown("an element of an empty list")
     if isinstance(value, Entries):
         if value.grows:
@@ -164,7 +166,10 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
                 option.other = either([option.other, new] if option.other is not None else [new])
                 option.key = either([option.key, key] if option.key is not None else [key])
         elif isinstance(option, Items):
-            if new is not None:
+            option.head = option.tail = None
+            if new is None:
+                option.known, option.element = None, option.any()
+            else:
                 option.known, option.element = None, either([v for v in (option.any(), new) if v is not None])
         elif isinstance(option, Live):
             note_put(run, option.value, new)

@@ -16,9 +16,12 @@ from commute.derive import expressions
 from commute.derive.run import Arguments, Named, Run, TableAccess
 from commute.derive.values import (
     SEVERAL,
+    SOME,
+    Assembled,
     Bound,
     Const,
     Data,
+    Either,
     Entries,
     Field,
     Handle,
@@ -60,13 +63,20 @@ def statement(
     if many and parameters is not None:
         parameters = expressions.element(run, parameters, where) or Items("tuple", [])
     for option in options(text):
+        if isinstance(option, Assembled):
+            found.append(_assembled(run, connection, option.text, parameters, where, bound or _itself))
+            continue
         if not isinstance(option, Const) or not isinstance(option.value, str):
             return run.widen(
                 "the text of an SQL statement is not known before the event", where,
                 "write the names of tables and columns out, and give values as parameters",
             )  # fmt: skip
+        fits = parameters
         if SEVERAL in option.value:
-            option, parameters = Const(option.value.replace(SEVERAL, "")), _loose(parameters)
+            fits = _loose(run, parameters, option.value, SEVERAL, schema.dialect)
+            option = Const(option.value.replace(SEVERAL, ""))
+        else:
+            fits = _fitting(run, parameters, option.value, schema.dialect)
         if _SETS.match(option.value):
             found.append(Data("what is set for a connection"))
             continue
@@ -76,15 +86,68 @@ def statement(
         if summary.unknown is not None:
             remedy = "" if DEFINES.match(option.value) else "write it so that its tables can be told"
             return run.widen(f"{summary.unknown}: {_short(option.value)}", where, remedy)
-        found.append(_touch(run, connection, summary, option.value, parameters, where, bound or _itself))
+        found.append(_touch(run, connection, summary, option.value, fits, where, bound or _itself))
     return either(found) or Data()
 
 
-def _loose(parameters: Value | None) -> Value | None:
-    """Parameters of which no place is known, since there are any number of some."""
-    if isinstance(parameters, Items):
-        return Items(parameters.kind, None, parameters.any())
-    return parameters if parameters is None or isinstance(parameters, Entries) else Data("parameters of any number")
+def _assembled(run: Run, connection: Handle, text: str, parameters: Value | None, where: str, bound: Sent) -> Value:
+    """A statement of which pieces may be left out touches no more than with all of them. Its rows are not followed."""
+    whole = text.replace(SOME, "").replace(SEVERAL, "")
+    schema: Schema = connection.about["schema"]
+    summary = summarize(whole, schema, connection.about["version"])
+    if summary.unknown is not None:
+        return run.widen(f"{summary.unknown}: {_short(whole)}", where, "write it so that its tables can be told")
+    _touch(run, connection, summary, whole, _loose(run, parameters, text, SOME, schema.dialect), where, bound)
+    return Data("rows of a statement with some of several pieces")
+
+
+_NOT_BY_PLACE = re.compile(r"\?\d|\$\d|:\w|@\w|%\(|%%|--|/\*|\\|\$\$|['\"`]")  # or perhaps no place of a parameter
+_QUOTED = re.compile(r"'[^'?%]*'|\"[^\"?%]*\"|`[^`?%]*`")
+
+
+def _places(text: str, dialect: str) -> int | None:
+    """How many parameters a statement has, where they are told by their place in it alone."""
+    plain = _QUOTED.sub("", text)
+    if _NOT_BY_PLACE.search(plain):
+        return None
+    return plain.count("?" if dialect == "sqlite" else "%s")
+
+
+def _loose(run: Run, parameters: Value | None, text: str, mark: str, dialect: str) -> Value | None:
+    """Parameters of which only the last places are known, behind the last `mark`: before, there are any number."""
+    if isinstance(parameters, Either):
+        return either([_loose(run, one, text, mark, dialect) or Data() for one in parameters.options])
+    if not isinstance(parameters, Items):
+        return parameters if parameters is None or isinstance(parameters, Entries) else Data("parameters of any number")
+    one = parameters.any() or Data()
+    last = run.tail_of(parameters)
+    count = _places(text.replace(SOME, "").replace(SEVERAL, ""), dialect)
+    behind = _places(text.rpartition(mark)[2], dialect)
+    if count is None or not behind or not last:
+        return Items(parameters.kind, None, one)
+    known = last[-behind:]
+    return Items(parameters.kind, [*[one] * (count - len(known)), *known])
+
+
+def _fitting(run: Run, parameters: Value | None, text: str, dialect: str) -> Value | None:
+    """Parameters as far as their places are known, since there are as many as the statement has places: another number
+    of them is refused by the driver."""
+    found = [one for one in options(parameters) if isinstance(one, Items)] if parameters is not None else []
+    count = _places(text, dialect)
+    if parameters is None or len(found) < len(options(parameters)) or count is None:
+        return parameters
+    fits = [one for one in found if one.known is None or len(one.known) == count] or found
+    return either([_filled(run, one, count) for one in fits])
+
+
+def _filled(run: Run, parameters: Items, count: int) -> Items:
+    """The same list with its first and last elements where they stand."""
+    if parameters.known is not None:
+        return parameters
+    head, last = parameters.head or [], run.tail_of(parameters)
+    before = max(count - len(last), 0)
+    middle = [parameters.any() or Data()] * max(before - len(head), 0)
+    return Items(parameters.kind, [*head[:before], *middle, *last[len(last) - count + before :]])
 
 
 def _short(text: str) -> str:
@@ -150,6 +213,8 @@ def _values(
 
 
 def _placed(run: Run, parameters: Value, at: int, where: str) -> Value:
+    if isinstance(parameters, Either):
+        return either([_placed(run, one, at, where) for one in parameters.options]) or Data()
     if isinstance(parameters, Items | Field) or (isinstance(parameters, Const) and isinstance(parameters.value, tuple)):
         return expressions.item(run, parameters, Const(at), where)
     return Data("parameters that are not a list") if not isinstance(parameters, Handle) else Data()
@@ -206,6 +271,11 @@ def _known(run: Run, thing: object, dialect: str) -> Schema:
     written = run.knowledge.written(dialect)
     live = None if thing is None else run.knowledge.schema_for(thing)
     return written if live is None else written.with_tables(live.tables)
+
+
+def known_tables(run: Run, dialect: str) -> Schema:
+    """The tables that the code defines, where there is no connection to ask."""
+    return _known(run, None, dialect)
 
 
 def connection_of(schema: Schema | None, dialect: str, *, spread: bool = False) -> Handle:
@@ -318,7 +388,7 @@ class RawSql:
                 found = statement(run, connection, text, given, where, many=name == "executemany")
                 connection.about["last"] = value.about["last"] = found
                 if name in _FETCH_ONE:
-                    return either([_first(found), Const(None)]) or Data()
+                    return either([first_row(found), Const(None)]) or Data()
                 if name == "execute_insert":
                     used(run, connection)
                 if connection.about["spread"] and name == "execute":
@@ -340,7 +410,7 @@ class RawSql:
                 return Const(None)
         rows: Value | None = value if value.kind == "rows" else value.about.get("last")
         if name in _FETCH_ONE:
-            return either([_first(rows), Const(None)]) if isinstance(rows, Handle) else Data()
+            return either([first_row(rows), Const(None)]) if isinstance(rows, Handle) else Data()
         if name in (*_FETCH, "__iter__", "__aiter__"):
             return rows if isinstance(rows, Handle) else Items("list", [])
         if value.kind in ("row", "cell", "rows"):
@@ -398,7 +468,8 @@ def _row(rows: Value) -> Value:
     return either(found) or Data()
 
 
-def _first(rows: Value) -> Value:
+def first_row(rows: Value) -> Value:
+    """One of the rows."""
     return _row(rows)
 
 

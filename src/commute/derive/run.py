@@ -11,18 +11,23 @@ from __future__ import annotations
 import ast
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from commute.derive.values import (
+    Assembled,
+    Begun,
     Computed,
     Const,
     Data,
     Either,
     Field,
     Handle,
+    Items,
     Made,
+    Own,
     Unknown,
     Value,
     either,
@@ -40,6 +45,7 @@ DEPTH_MAX = 60  # of calls
 INSIDE = " > "  # between the application's line and the library's that it led to
 STEPS_MAX = 60_000  # of statements and calls of one handler
 
+T = TypeVar("T")
 E = TypeVar("E", "TableAccess", "KeyAccess", "Everything")
 Arguments: TypeAlias = Sequence[Value]
 Named: TypeAlias = Mapping[str, Value]
@@ -104,6 +110,10 @@ def signature(value: Value) -> str:
         return f"cell {value.about['column']} of {value.about['access'].signature}"
     if isinstance(value, Const | Field | Computed):
         return shown(value)
+    if isinstance(value, Assembled):
+        return f"assembled {value.text!r}"
+    if isinstance(value, Begun | Own) and value.start is not None:
+        return f"{type(value).__name__} {signature(value.start)}"
     if isinstance(value, Either):
         return " or ".join(sorted(map(signature, value.options)))
     return type(value).__name__
@@ -189,6 +199,14 @@ class Plugin(Protocol):
         """The object went where it is read as a whole, to a serialiser say: whether it knew what that touches."""
 
 
+class Apart:
+    """A region that runs in a context which is not known: in another thread, or called back by a library."""
+
+
+class Later:
+    """A region that runs in a copy of the context, and later: a coroutine that is not awaited where it is made."""
+
+
 class Run:
     """See the module. `plugins` are asked in sequence."""
 
@@ -209,6 +227,8 @@ class Run:
         self.regions: list[object] = []  # the branches and loops around the place that is read
         # What this run has put into live places, and in which regions.
         self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
+        self.written = False  # whether the call that is made next stands so in the code, and is made once
+        self.stretches: list[object] = []  # in which the run is: what is done in one may not have been done behind it
         self.raised: list[Value] = []  # by the application's own code
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
@@ -242,9 +262,35 @@ class Run:
             declared = f'app.trust("{name}") if it touches nothing, else {declared}'
         return replace(one, remedy=" or ".join(part for part in (one.remedy, declared) if part))
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is done in here may be left out, or not come to its end: a branch, a turn of a loop, a call, a block."""
+        self.stretches.append(object())
+        try:
+            yield
+        finally:
+            self.stretches.pop()
+
+    def tail_of(self, items: Items) -> list[Value]:
+        """The last elements of a list, as far as they are known where the run is."""
+        if items.known is not None:
+            return items.known
+        if items.tail is None:
+            return []
+        last, where = items.tail
+        return last if where == tuple(self.stretches[: len(where)]) else []
+
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
         self.own.setdefault(place, []).append((tuple(self.regions), unwritten(value)))
+
+    def within(self, region: object, body: Callable[[], T]) -> T:
+        """What the body gives, which is read in a region of its own."""
+        self.regions.append(region)
+        try:
+            return body()
+        finally:
+            self.regions.pop()
 
     def own_at(self, place: tuple[int, str]) -> tuple[list[Value], bool]:
         """What this run has put at a place, and whether it certainly has, so that nothing else is there."""

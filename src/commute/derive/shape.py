@@ -57,7 +57,9 @@ class _Shapes:
         if isinstance(value, Made):
             return value.cls, self._names(value.attributes)
         if isinstance(value, Items):
-            return value.kind, None if value.known is None else tuple(map(self.of, value.known)), self.of(value.element)
+            ends = tuple(map(self.of, value.head or ())), tuple(map(self.of, value.tail[0] if value.tail else ()))
+            known = None if value.known is None else tuple(map(self.of, value.known))
+            return value.kind, known, self.of(value.element), ends
         if isinstance(value, Entries):
             return self._names(value.known), self.of(value.other), self.of(value.key)
         if isinstance(value, Closure):

@@ -288,7 +288,9 @@ def _branches(
     for body, more in zip(bodies, known, strict=False):
         frame.names = {**before, **more}
         run.regions.append(body)
-        if execute(run, frame, body):
+        with run.apart():
+            went_on = execute(run, frame, body)
+        if went_on:
             ends.append(frame.names)
         run.regions.pop()
     frame.names = joined(ends) if ends else before
@@ -316,7 +318,8 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
             assert source is not None  # what is in it may change from pass to pass
             assign(run, frame, node.target, expressions.element(run, source, where) or Data())
         run.regions.append(node)
-        went_on = execute(run, frame, node.body)
+        with run.apart():
+            went_on = execute(run, frame, node.body)
         run.regions.pop()
         ends = [before, *frame.left[-1], *([frame.names] if went_on else [])]
         frame.names = joined(ends)
@@ -343,7 +346,8 @@ def _one_by_one(run: Run, frame: Frame, node: ast.For | ast.AsyncFor, source: Va
     run.regions.append(node)
     for value in each:
         assign(run, frame, node.target, value)
-        went_on = execute(run, frame, node.body)
+        with run.apart():
+            went_on = execute(run, frame, node.body)
         ends = [*frame.left[-1], *([frame.names] if went_on else [])]
         if not ends or run.stop():
             break
@@ -360,11 +364,12 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
     jumps = len(frame.left[-1]) if frame.left else 0
     frame.trying += [{}, {}]
     run.regions.append(node)
-    went_on = execute(run, frame, node.body)
-    run.regions.pop()
-    log = frame.trying.pop()
-    if went_on and node.orelse:
-        went_on = execute(run, frame, node.orelse)
+    with run.apart():
+        went_on = execute(run, frame, node.body)
+        run.regions.pop()
+        log = frame.trying.pop()
+        if went_on and node.orelse:
+            went_on = execute(run, frame, node.orelse)
     ends = [frame.names] if went_on else []
     after = _anywhere(before, log)
     for handler in node.handlers:
@@ -373,7 +378,9 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
         if handler.name:
             frame.assign(handler.name, _caught(run, kinds))
         run.regions.append(handler)
-        if execute(run, frame, handler.body):
+        with run.apart():
+            handled = execute(run, frame, handler.body)
+        if handled:
             ends.append(frame.names)
         run.regions.pop()
     everywhere = frame.trying.pop()
@@ -396,7 +403,8 @@ def _with(run: Run, frame: Frame, node: ast.With | ast.AsyncWith) -> bool:
 def _managed(run: Run, frame: Frame, node: ast.With | ast.AsyncWith, at: int) -> bool:
     """The block inside of its managers from the one at `at` on."""
     if at == len(node.items):
-        return execute(run, frame, node.body)
+        with run.apart():
+            return execute(run, frame, node.body)
     item, kind = node.items[at], "a" if isinstance(node, ast.AsyncWith) else ""
     opened = run.evaluate(frame, item.context_expr)
     where = frame.where(item.context_expr)
@@ -473,7 +481,9 @@ def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
         if case.guard is not None:
             run.evaluate(frame, case.guard)
         run.regions.append(case)
-        if execute(run, frame, case.body):
+        with run.apart():
+            went_on = execute(run, frame, case.body)
+        if went_on:
             ends.append(frame.names)
         run.regions.pop()
     frame.names = joined(ends)

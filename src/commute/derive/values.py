@@ -5,6 +5,8 @@
     Computed   a pure function of such values       Entries    a dict
     Live       an object of the running program     Closure    a function that was defined in this run
     Data       plain data, nobody knows which       Either     one of several
+    Begun      Data: a text whose beginning is known
+    Assembled  Data: SQL of pieces of which each may be left out
     Own        plain data that no other event has
     Unknown    anything, a way to the outside too   Handle     what a plug-in knows: a connection, a query, a row
 
@@ -100,10 +102,29 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun(Data):
+    """A text that certainly begins with `start`, which is known from the event; nobody knows how it goes on."""
+
+    start: Value = field(kw_only=True)
+
+
+SOME = "\1"  # around a piece of a text that may be left out, or come several times
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled(Data):
+    """A text in whose place stands one of several, `text` without some of the pieces between `SOME`."""
+
+    text: str = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Own:
-    """Plain data that no other event has: the event's id, and what is made from it or from chance one to one."""
+    """Plain data that no other event has: the event's id, and what is made from it or from chance one to one. `start`:
+    of a text, what it begins with."""
 
     why: str = field(default="", compare=False)
+    start: Value | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +144,11 @@ class Made:
 
 @dataclass(slots=True, eq=False)
 class Items:
-    """`known` in sequence, None where only `element` is known: any of them. `kind`: list, tuple, set, iterator."""
+    """`known` in sequence, None where only `element` is known: any of them. `kind`: list, tuple, set, iterator.
+
+    `head`: where not all is known, the first ones. `tail`: the last ones, while the run is where they came to be so
+    (`Run.apart`).
+    """
 
     kind: str
     known: list[Value] | None
@@ -131,6 +156,8 @@ class Items:
     again: Callable[[], Value | None] | None = None  # of a generator: what it yields when it is run here
     state: str = ""  # as of Made
     view: Callable[[], list[Value] | None] | None = None  # what is in the dict that this looks at, where all is known
+    head: list[Value] | None = None
+    tail: tuple[list[Value], tuple[object, ...]] | None = None
 
     def any(self) -> Value | None:
         """One of them; None for none at all."""
@@ -209,7 +236,7 @@ def either(values: Iterable[Value]) -> Value | None:
     found: dict[Value, None] = {}
     for value in values:
         for option in value.options if isinstance(value, Either) else (value,):
-            if isinstance(option, Field | Computed) and option in found:
+            if isinstance(option, Field | Computed | Begun) and option in found:
                 known = next(one for one in found if one == option)
                 if list(draws_of(known)) != list(draws_of(option)):
                     del found[known]
@@ -235,6 +262,8 @@ def draws_of(value: Value) -> Iterator[tuple[tuple[str, ...], object]]:
     elif isinstance(value, Computed):
         for part in value.parts:
             yield from draws_of(part)
+    elif isinstance(value, Begun):
+        yield from draws_of(value.start)
 
 
 def drawn(value: Value, draw: object) -> Value:
@@ -245,6 +274,8 @@ def drawn(value: Value, draw: object) -> Value:
         return Field(value.path, value.hint, taken)
     if isinstance(value, Computed):
         return Computed(value.name, value.function, tuple(drawn(part, draw) for part in value.parts))
+    if isinstance(value, Begun):
+        return Begun(value.why, start=drawn(value.start, draw))
     if isinstance(value, Either):
         return Either(tuple(drawn(one, draw) for one in value.options))
     if isinstance(value, Items) and value.kind == "tuple" and value.known is not None:
@@ -310,6 +341,8 @@ _FORMATTED = re.compile(r"\{[^{}]*:[^{}]*\}")  # a format may cut off what tells
 
 def _computed(name: str, function: Callable[..., Any], parts: tuple[Value, ...]) -> Value:
     if not all(map(is_known, parts)):
+        if name in ("str", "builtins.str") and len(parts) == 1 and isinstance(parts[0], Begun):
+            return parts[0]
         own = [part for part in parts if isinstance(part, Own)]
         one_to_one = name in ("str", "builtins.str", "hex") or (name.startswith("f'") and not _FORMATTED.search(name))
         if len(own) == 1 and one_to_one and all(isinstance(part, Const | Own) for part in parts):
@@ -391,6 +424,8 @@ def shown(value: Value) -> str:
         return "{" + ".".join(value.path) + "}"
     if isinstance(value, Computed):
         return f"{value.name}({', '.join(map(shown, value.parts))})"
+    if isinstance(value, Begun):
+        return f"{shown(value.start)}…"
     if isinstance(value, Either):
         return " or ".join(map(shown, value.options))
     return getattr(value, "why", "") or type(value).__name__.lower()

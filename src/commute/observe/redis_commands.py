@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from commute.core.footprint import Access
+from commute.derive.redis_keys import spelled
 from commute.derive.redis_plugin import ALL_KEYS, mode_of
+from commute.derive.redis_scripts import keys_of_script
+from commute.derive.texts import up_to
 from commute.footprints.segment import segment
 from commute.observe import watches
 
@@ -36,32 +40,78 @@ def trace() -> watches.Undo | None:
 
 
 def _look(_client: Any, *given: Any, **_options: Any) -> None:
-    for access in accesses(given):
-        watches.key(access)
+    watches.keys(lambda families: accesses(given, families))
 
 
-def accesses(given: Sequence[Any]) -> list[Access]:
-    """What one command touches, as it is sent; a command that is not known may touch anything."""
-    name, *rest = str(given[0]).split() + [_plain(one) for one in given[1:]]
-    if name.lower() == "evalsha" and rest and rest[0] in _of_locks():
-        return [Access(f"redis/{segment(rest[2])}", "write")]
-    found = mode_of(name.lower())
+def accesses(given: Sequence[Any], families: Sequence[str] = ()) -> list[Access]:
+    """What one command touches, as it is sent; one that is not known may touch any key. `families`: those that keys are
+    spelled by."""
+    name, *rest = str(given[0]).lower().split() + [_plain(one) for one in given[1:]]
+
+    def at(key: object, field: object = None, *, begins: bool = False) -> str:
+        below = [] if field is None else [segment(field)]
+        text = key if isinstance(key, str) else format(key)
+        return "/".join(["redis", *spelled(text, families, begins=begins), *below])
+
+    if name in ("eval", "eval_ro", "evalsha", "evalsha_ro"):
+        return _of_script(name, rest, at)
+    found = mode_of(name)
     if found is None:
-        return [Access("", "write")]
+        return [Access("redis", "write")]
     mode, several, with_field = found
     if not mode:
         return []
-    if name.lower() in ALL_KEYS:
-        return [Access("redis", mode)]
-    if name.lower() in ("mset", "msetnx"):
-        return [Access(f"redis/{segment(key)}", mode) for key in rest[::2]]
-    if name.lower() == "hset":
-        return [Access(f"redis/{segment(rest[0])}/{segment(field)}", mode) for field in rest[1::2]]
+    if name in ALL_KEYS:
+        return [Access(at(up_to(_pattern(name, rest)), begins=True), mode)]
+    if name in ("mset", "msetnx"):
+        return [Access(at(key), mode) for key in rest[::2]]
+    if name == "hset":
+        return [Access(at(rest[0], field), mode) for field in rest[1::2]]
     if several:
-        keys = rest[:2] if name.lower() == "smove" else rest  # a member stands behind the keys
-        return [Access(f"redis/{segment(key)}", mode) for key in keys]
-    below = f"/{segment(rest[1])}" if with_field and len(rest) > 1 else ""
-    return [Access(f"redis/{segment(rest[0])}{below}", mode)]
+        keys = rest[:2] if name in ("smove", "lmove", "blmove", "brpoplpush", "copy", "lcs") else rest
+        return [Access(at(key), mode) for key in keys]
+    if name in _BEFORE_TIME:
+        return [Access(at(key), mode) for key in rest[:-1]]
+    return [Access(at(rest[0], rest[1] if with_field and len(rest) > 1 else None), mode)]
+
+
+_BEFORE_TIME = ("blpop", "brpop", "bzpopmin", "bzpopmax")
+
+
+def _pattern(name: str, given: Sequence[Any]) -> str:
+    """The pattern of a command that goes through keys; "" where it goes through all."""
+    if name == "keys":
+        return str(given[0]) if given else ""
+    words = [str(one).lower() for one in given]
+    return str(given[words.index("match") + 1]) if name == "scan" and "match" in words[1:] else ""
+
+
+def _of_script(name: str, given: Sequence[Any], at: Callable[[object], str]) -> list[Access]:
+    """What a script touches, by its text, which for a digest was seen where it was made."""
+    if not name.startswith("evalsha"):
+        text: str | None = str(given[0])
+    elif given[0] in _of_locks():
+        return [Access(at(given[2]), "write")]
+    else:
+        text = _text_of(str(given[0]))
+    known = None if text is None else keys_of_script(text, mode_of)
+    count = int(given[1])
+    if known is None or any(place > count for place, _ in known):
+        return [Access("redis", "write")]
+    return [Access(at(given[1 + place]), mode) for place, mode in known]
+
+
+@lru_cache(1_024)
+def _text_of(digest: str) -> str | None:
+    """The text of a script that is registered with a client, by its digest. Looks at each object once for a digest."""
+    kinds = tuple(
+        kind
+        for name in ("Script", "AsyncScript")
+        if (kind := getattr(sys.modules.get("redis.commands.core"), name, None)) is not None
+    )
+    found = (one for one in gc.get_objects() if isinstance(one, kinds) and getattr(one, "sha", "") == digest)
+    text = getattr(next(found, None), "script", None)
+    return text if isinstance(text, str) else None
 
 
 @lru_cache(1)

@@ -132,7 +132,9 @@ class Names:
 
     def __init__(self, app: App[Any]) -> None:
         handlers = app.handlers
-        self._routes = dict(app.derived().routes) if any(map(wants, app.declared_handlers)) else {}
+        derived = app.derived() if any(map(wants, app.declared_handlers)) else None
+        self._routes = {} if derived is None else dict(derived.routes)
+        self.families: tuple[str, ...] = () if derived is None else derived.families  # of keys of Redis
         self._first = declared_names(handlers)
         self._given = app.tables
         self._templates = [

@@ -109,6 +109,11 @@ class Watch:
         self._state = State(app) if state else None
 
     @property
+    def families(self) -> tuple[str, ...]:
+        """The families by which keys of Redis are spelled."""
+        return self._names.families
+
+    @property
     def observed(self) -> list[Observation]:
         """All accesses, each once for an attempt, the first `OBSERVATIONS_MAX`."""
         return [observation(access, now, place) for now in self.attempts for access, place in now.seen.items()]

@@ -97,6 +97,13 @@ def key(access: Access) -> None:
         watch.key(access)
 
 
+def keys(accesses: Callable[[Sequence[str]], Sequence[Access]]) -> None:
+    """The same of keys of Redis, which each app spells by its own families."""
+    for watch in () if ASKING.get() else _open:
+        for access in accesses(watch.families):
+            watch.key(access)
+
+
 def shared(container: object, mode: str, key: object = WHOLE) -> None:
     """A container of the program is about to be touched, at one key or as a whole. Raises UndeclaredAccessError."""
     for watch in () if ASKING.get() else _open:

@@ -43,9 +43,55 @@ def insert(node: exp.Insert, name: str, schema: Schema) -> Iterator[Touch]:
                 continue  # it has no parent
             yield _parent(key.table, key.parents, schema, given if rows is not None else None)
     if conflict is not None and conflict.expressions:
-        changed = {name_of(each.this, schema.dialect) for each in conflict.expressions if isinstance(each, exp.EQ)}
-        if any(changed & set(unique) for unique in table.uniques):
-            yield Touch(name, "write", "unique", None)
+        yield from _changed(conflict.expressions, table, schema, rows, target)
+
+
+def _changed(
+    expressions: Sequence[exp.Expr], table: Table, schema: Schema, rows: Rows, target: tuple[str, ...]
+) -> Iterator[Touch]:
+    """What an INSERT changes in the rows that it meets, by the columns of `target`, or by any that tell rows apart."""
+    assigned = [_assigned(each, schema) for each in expressions]
+    names = {column for one in assigned for column, _ in one or ()} if None not in assigned else set(table.columns)
+    columns = frozenset(names)
+    for met in [target] if target else table.uniques:
+        found = None if rows is None else [{column: row[column] for column in met if column in row} for row in rows]
+        whole = found is not None and all(len(one) == len(met) for one in found)
+        yield Touch(table.name, "write", "update", _frozen(found) if whole else None, columns)
+    if any(columns & set(unique) for unique in table.uniques):
+        yield Touch(table.name, "write", "unique", None)
+    values = {column: value for one in assigned for column, value in one or ()}
+    for key in table.foreign_keys:
+        # What is taken over from the row that was to be inserted has that one's parent.
+        taken = all(_is_excluded(values.get(column), column, schema) for column in key.columns)
+        if columns & set(key.columns) and not (taken and None not in assigned):
+            yield Touch(key.table, "read", "parent", None)
+    yield from _children_of_changed(table, columns, schema)
+
+
+def _is_excluded(value: exp.Expr | None, column: str, schema: Schema) -> bool:
+    plain = isinstance(value, exp.Column) and value.table.lower() == "excluded"
+    return plain and isinstance(value, exp.Column) and name_of(value, schema.dialect) == column
+
+
+def _children_of_changed(table: Table, columns: frozenset[str], schema: Schema) -> Iterator[Touch]:
+    for child, key in schema.children(table.name):
+        if columns & set(key.parents or table.primary_key):
+            yield Touch(child.name, "write" if key.on_update == "write" else "read", "child", None)
+
+
+def _assigned(each: exp.Expr, schema: Schema) -> list[tuple[str, exp.Expr | None]] | None:
+    """The columns that one part of SET sets, each with its value where that stands there; None: any columns."""
+    if not isinstance(each, exp.EQ):
+        return None
+    target = each.this.unnest() if isinstance(each.this, exp.Paren) else each.this
+    columns = target.expressions if isinstance(target, exp.Tuple) else [target]
+    if not all(isinstance(column, exp.Column) for column in columns):
+        return None
+    names = [name_of(column, schema.dialect) for column in columns]
+    if not isinstance(each.this, exp.Tuple):
+        return [(names[0], each.expression)]
+    given = each.expression.expressions if isinstance(each.expression, exp.Tuple) else []
+    return [(name, given[at] if len(given) == len(names) else None) for at, name in enumerate(names)]
 
 
 def inserted(node: exp.Insert, table: Table | None, schema: Schema) -> list[Values] | None:
@@ -115,15 +161,17 @@ def update(node: exp.Update, name: str, alias: str, scope: Scope, rows: Rows) ->
     values: Values = {}
     added: set[str] = set()
     for each in node.expressions:
-        if not isinstance(each, exp.EQ) or not isinstance(each.this, exp.Column):
-            yield Touch(name, "write", "update", _frozen(rows))
-            yield Touch(name, "write", "unique", None)
+        assigned = _assigned(each, schema)
+        if assigned is None:
+            yield from _anything_changed(name, table, schema, rows)
             return
-        column = name_of(each.this, schema.dialect)
-        known = None if table is None else table.columns.get(column)
-        values[column] = (operand(each.expression, known) or Opaque(each.expression.sql()),)
-        if _adds(each.this, each.expression, schema) and (known is None or known.kind in SUMMABLE):
-            added.add(column)
+        for column, value in assigned:
+            known = None if table is None else table.columns.get(column)
+            told = None if value is None else operand(value, known) or Opaque(value.sql())
+            values[column] = (told or Opaque("?"),)
+            single = isinstance(each.this, exp.Column) and _adds(each.this, each.expression, schema)
+            if single and (known is None or known.kind in SUMMABLE):
+                added.add(column)
     where = node.args.get("where")
     asked = {name_of(column, schema.dialect) for column in where.find_all(exp.Column)} if where is not None else set()
     guarded = bool(asked & added)
@@ -143,10 +191,18 @@ def update(node: exp.Update, name: str, alias: str, scope: Scope, rows: Rows) ->
         if columns & set(key.columns):
             given = [values.get(column, (Opaque("?"),)) for column in key.columns]
             yield _parent(key.table, key.parents, schema, given)
-    for child, key in schema.children(name):
-        referenced = set(key.parents or table.primary_key)
-        if columns & referenced:
-            yield Touch(child.name, "write" if key.on_update == "write" else "read", "child", None)
+    yield from _children_of_changed(table, columns, schema)
+
+
+def _anything_changed(name: str, table: Table | None, schema: Schema, rows: Rows) -> Iterator[Touch]:
+    """An UPDATE of which it is not known what it sets."""
+    columns = frozenset(table.columns) if table is not None else None
+    yield Touch(name, "write", "update", _frozen(rows), columns)
+    yield Touch(name, "write", "unique", None)
+    for key in table.foreign_keys if table is not None else ():
+        yield Touch(key.table, "read", "parent", None)
+    if table is not None:
+        yield from _children_of_changed(table, frozenset(table.columns), schema)
 
 
 def _adds(target: exp.Column, value: exp.Expr, schema: Schema) -> bool:

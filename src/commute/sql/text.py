@@ -44,6 +44,8 @@ def prepare(text: str, dialect: str) -> Prepared:
         nonlocal places
         if found["skip"] is not None:
             return found[0]
+        if found["place"] == "?" and "%s" in text and dialect != "sqlite":
+            return found[0]  # an operator of PostgreSQL's
         if found["place"] is not None:
             places += 1
             return f":{PREFIX}{places - 1}"
