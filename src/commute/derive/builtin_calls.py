@@ -273,12 +273,7 @@ def _copied(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
             left += [Live(inner) for inner in inside if isinstance(inner, dict | list | set)]
         elif isinstance(one, Live):
             read_as_whole(run, one, where)
-    return either([_copy(option) for option in options(_of(0, arguments))]) or Data()
-
-
-def _copy(value: Value) -> Value:
-    """What a column holds, JSON say, belongs to nobody when it is copied: to change it writes no row."""
-    return Data("a copy of a column") if isinstance(value, Handle) and value.kind == "cell" else value
+    return library.copy_of(_of(0, arguments))
 
 
 def _gather(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
