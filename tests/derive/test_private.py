@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from commute import App, Event
-from commute.derive.mangling import class_around
+from commute.derive.private import class_around
 from commute.testing import sanitizing
 from commute.verify.trial import Numbered, Scene, trial
 
@@ -104,9 +104,6 @@ def test_what_runs_is_inside_of_what_is_read(function: Any) -> None:
 
 
 def test_the_class_around_a_function() -> None:
-    def around(qualname: str) -> str:
-        return class_around(looks.__code__.replace(co_qualname=qualname))
-
-    assert around("f") == around("f.<locals>.g") == ""
-    assert around("A.m") == around("A.m.<locals>.g") == around("f.<locals>.A.m") == "A"
-    assert around("A.B.m") == "B"
+    assert class_around("f") == class_around("f.<locals>.g") == ""
+    assert class_around("A.m") == class_around("A.m.<locals>.g") == class_around("f.<locals>.A.m") == "A"
+    assert class_around("A.B.m") == "B"

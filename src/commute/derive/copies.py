@@ -8,7 +8,7 @@ from typing import Any
 from commute.derive.asked import ask, read_as_whole
 from commute.derive.attributes import class_attribute, get, has_method
 from commute.derive.fields import fields_of_class
-from commute.derive.library import entries_of
+from commute.derive.library import copy_of, entries_of
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.source import source_of
 from commute.derive.state import live_read
@@ -18,7 +18,6 @@ from commute.derive.values import (
     Data,
     Entries,
     Field,
-    Handle,
     Live,
     Made,
     Unknown,
@@ -56,12 +55,7 @@ def copied(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
             read_as_whole(run, one, where)
     ask(run, given, where, ("__copy__", "__deepcopy__"))
     own = [_own_copy(run, one, where) for one in options(given) if isinstance(one, Made)]
-    return either([*map(_plain_copy, options(given)), *(one for one in own if one is not None)]) or Data()
-
-
-def _plain_copy(value: Value) -> Value:
-    """What a column holds, JSON say, belongs to nobody when it is copied: to change it writes no row."""
-    return Data("a copy of a column") if isinstance(value, Handle) and value.kind == "cell" else value
+    return either([copy_of(given), *(one for one in own if one is not None)]) or Data()
 
 
 def _own_copy(run: Run, value: Made, where: str) -> Value | None:

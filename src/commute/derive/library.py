@@ -260,6 +260,14 @@ def kept(run: Run, thing: Any, arguments: Arguments, where: str) -> Value | None
     return Unknown("what is kept while the program runs")
 
 
+def copy_of(value: Value) -> Value:
+    """What a column holds, JSON say, is nobody's when it is copied: to change it writes no row."""
+    copies = (
+        Data("a copy of a column") if isinstance(one, Handle) and one.kind == "cell" else one for one in options(value)
+    )
+    return either(copies) or Data()
+
+
 def keeps(thing: object) -> bool:
     """Whether an object holds what is put into it."""
     return isinstance(thing, KEEPS) or (type(thing).__name__.endswith("Queue") and not isinstance(thing, type))

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
-from commute.derive.mangling import class_around, spell
+from commute.derive.private import class_around, spell
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -40,7 +40,7 @@ def source_of(code: types.CodeType) -> Source | None:
     tree = _parsed("".join(lines))
     if tree is None:
         return None
-    spell(tree, class_around(code))
+    spell(tree, class_around(code.co_qualname))
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode) and _is_of(node, code):
             return Source(node, shown(code.co_filename), first - 1)

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from commute.derive.mangling import spell
+from commute.derive.private import spell
 from commute.derive.run import Run
 from commute.derive.source import source_of
 from commute.derive.trusted import DECORATORS, KNOWN, MODULES

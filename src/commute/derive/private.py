@@ -6,12 +6,11 @@ So a base class and one below it have each their own, and what the program holds
 from __future__ import annotations
 
 import ast
-import types
 
 
-def class_around(code: types.CodeType) -> str:
+def class_around(qualname: str) -> str:
     """The class in whose text a function stands, empty for none."""
-    for part in reversed(code.co_qualname.split(".<locals>")):
+    for part in reversed(qualname.split(".<locals>")):
         names = part.strip(".").split(".")
         if len(names) > 1:
             return names[-2]
