@@ -16,7 +16,7 @@ from commute.derive.rawsql import used
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.sqlalchemy_loading import as_asked, escape
 from commute.derive.sqlalchemy_making import new_object, new_row
-from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, variants, wrapped
+from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, variants, wrapped, written
 from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
 from commute.derive.sqlalchemy_session import (
     ALL,
@@ -130,6 +130,8 @@ class SqlAlchemy:
             return session(run, None)
         if isinstance(thing, _CALLABLE) and _builds(thing):
             make: Any = thing
+            if thing is sa.text and (several := written(run, arguments)) is not None:
+                return several
             try:
                 return _made(run, make, arguments, named, where)
             except CannotBuildError as error:
