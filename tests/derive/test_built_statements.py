@@ -240,6 +240,14 @@ def from_a_dict_that_may_lack_one(event: Changed) -> None:
     run("DELETE FROM part WHERE id = ?", list(row.values())[:1])
 
 
+def first_of_a_dict(event: Changed) -> None:
+    row = {}
+    if event.shelf:
+        row["state"] = event.state
+    row["id"] = event.id
+    run("UPDATE part SET note = 'x' WHERE id = ?", (list(row.values())[0],))  # noqa: RUF015 - as services write it
+
+
 def conditions_and_a_limit(event: Changed) -> None:
     conditions, values = [], []
     if event.note:
@@ -272,7 +280,7 @@ EXPECTED: list[tuple[Callable[[Changed], Any], set[str]]] = [
     (one_of_a_few_columns, ROW), (any_column, {""}), (from_a_dict_that_may_lack_one, {"part", "part/p1"}),
     (conditions_and_a_limit, WHOLE), (by_alchemy, ROW), (as_a_key, WHOLE), (column_of_the_event, {""}),
 ]  # fmt: skip
-ALL = [from_a_dict, key_in_a_branch, key_by_a_function, key_by_a_loop, key_of_a_map, key_if_both]
+ALL = [from_a_dict, first_of_a_dict, key_in_a_branch, key_by_a_function, key_by_a_loop, key_of_a_map, key_if_both]
 EVENTS = [
     Changed(id="p1"), Changed(id="p1", note="p2"), Changed(id="p1", note="p2", shelf="p3"),
     Changed(id="p1", shelf="p3"),
