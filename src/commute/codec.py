@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, cast, is_typeddict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, is_typeddict
 from uuid import UUID
 
 import msgspec
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 # Kept as they are while an event is checked, so that a str in a UUID field is seen as the str it is.
 _EXACT = (bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal)
+
+_Functions: TypeAlias = tuple[Callable[[bytes], object], Callable[[object], bytes], Callable[[bytes], object]]
 
 Kind = Literal["struct", "dataclass", "typeddict", "pydantic", "dict"]
 
@@ -51,6 +55,28 @@ class Codec:
     kind: Kind
     decode: Callable[[bytes], object]
     encode: Callable[[object], bytes]
+    decode_text: Callable[[bytes], object]  # as `decode`, where a text may stand for what the class says: "42" for 42
+
+    def recorded(self, data: Mapping[str, object], *, spare: Collection[str] = (), text: bool = False) -> bytes:
+        """JSON of the event that a log has as `data`; if that cannot be one, as it stands, for the intake to refuse.
+
+        Fields in `spare` may be the event's or not: they stay if its class takes them. `text`: the values are those of
+        a table, so a number is taken out of its text where the class has a number, and an empty cell is missing. Raises
+        ValueError and TypeError for what is no JSON.
+        """
+        whole = _json(data)
+        if self.cls is None:
+            return whole
+        for fields in (data, {name: value for name, value in data.items() if name not in spare}):
+            if _accepts(self.decode, plain := _json(fields)):
+                return plain
+            filled = {name: value for name, value in fields.items() if value != ""}
+            for cells in (fields, filled) if text else ():
+                try:
+                    return self.encode(self.decode_text(_json(cells)))
+                except RejectedError:
+                    continue
+        return whole
 
     @property
     def name(self) -> str:
@@ -93,7 +119,7 @@ def codec_for(event: type | str, *, type_name: str | None = None) -> Codec:
     if isinstance(event, str):
         if type_name is not None:
             raise UsageError(f"type= renames a class, and {event!r} is a type name already", slug="event-type")
-        return Codec(check_type_name(event), None, "dict", *_msgspec_pair(dict))
+        return Codec(check_type_name(event), None, "dict", *_msgspec_functions(dict))
     kind = kind_of(event)
     if type_name is not None and has_own_type(event):
         raise UsageError(
@@ -102,9 +128,9 @@ def codec_for(event: type | str, *, type_name: str | None = None) -> Codec:
         )
     name = check_type_name(type_name or event_type(event))
     if kind == "pydantic":
-        return Codec(name, event, kind, *_pydantic_pair(cast("type[BaseModel]", event)))
+        return Codec(name, event, kind, *_pydantic_functions(cast("type[BaseModel]", event)))
     try:
-        return Codec(name, event, kind, *_msgspec_pair(event))
+        return Codec(name, event, kind, *_msgspec_functions(event))
     except (TypeError, NameError) as error:
         raise UsageError(f"{event.__name__} cannot be read from JSON: {error}", slug="event-class") from error
 
@@ -119,7 +145,7 @@ def describe(error: BaseException) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def _msgspec_pair(cls: type) -> tuple[Callable[[bytes], object], Callable[[object], bytes]]:
+def _msgspec_functions(cls: type) -> _Functions:
     decode_json: Callable[[bytes], object] = msgspec.json.Decoder(cls).decode
     encode_json = msgspec.json.Encoder().encode
     expected = dict if is_typeddict(cls) else cls
@@ -127,6 +153,12 @@ def _msgspec_pair(cls: type) -> tuple[Callable[[bytes], object], Callable[[objec
     def decode(data: bytes) -> object:
         try:
             return decode_json(data)
+        except Exception as error:
+            raise _refusal(describe(error)) from error
+
+    def decode_text(data: bytes) -> object:
+        try:
+            return msgspec.json.decode(data, type=cls, strict=False)
         except Exception as error:
             raise _refusal(describe(error)) from error
 
@@ -154,19 +186,19 @@ def _msgspec_pair(cls: type) -> tuple[Callable[[bytes], object], Callable[[objec
             raise _refusal(describe(error)) from error
         return data
 
-    return decode, encode
+    return decode, encode, decode_text
 
 
-def _pydantic_pair(cls: type[BaseModel]) -> tuple[Callable[[bytes], object], Callable[[object], bytes]]:
+def _pydantic_functions(cls: type[BaseModel]) -> _Functions:
     from pydantic import ValidationError
 
     plain_json = msgspec.json.Decoder().decode  # refuses NaN, infinity and bombs, which pydantic's own parser takes
     validate_json = cls.model_validate_json
 
-    def decode(data: bytes) -> object:
+    def decode(data: bytes, strict: bool = True) -> object:
         try:
             plain_json(data)
-            return validate_json(data, strict=True)
+            return validate_json(data, strict=strict)
         except ValidationError as error:
             raise _refusal(_first_of(error.errors(include_url=False))) from error
         except Exception as error:
@@ -185,7 +217,19 @@ def _pydantic_pair(cls: type[BaseModel]) -> tuple[Callable[[bytes], object], Cal
         decode(data)
         return data
 
-    return decode, encode
+    return decode, encode, partial(decode, strict=False)
+
+
+def _json(data: Mapping[str, object]) -> bytes:
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _accepts(decode: Callable[[bytes], object], data: bytes) -> bool:
+    try:
+        decode(data)
+    except RejectedError:
+        return False
+    return True
 
 
 def _first_of(errors: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,6 @@ added to, or the log carries modes: a log lists the objects involved, not write 
 from __future__ import annotations
 
 import asyncio
-import json
 import resource
 import sys
 import tempfile
@@ -40,6 +39,7 @@ from commute.transports.base import Message
 
 if TYPE_CHECKING:
     from commute.runtime.worker import Worker
+from commute.runtime.kinds import Kinds
 
 BATCH_EVENTS = 1_000
 POLL_S = 0.02
@@ -288,10 +288,11 @@ def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple
             f"those of {app.name} are {_some(taken)}",
             slug="unknown-type",
         )
+    kinds = Kinds(app.handlers, app.ignore, app.limits.accesses_max)
     messages = []
     for number, event in enumerate(events):
         try:
-            data = json.dumps(event.data, ensure_ascii=False, allow_nan=False).encode()
+            data = kinds.recorded(event)
         except (TypeError, ValueError) as error:
             refused.append((event, str(error)))
             continue

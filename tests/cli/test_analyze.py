@@ -97,6 +97,19 @@ def test_tables_are_written_where_they_are_wanted(tmp_path: Path) -> None:
     assert run(ORDERS, "--csv", tmp_path / "file").exit_code == 2
 
 
+def test_where_all_objects_are_of_one_type_the_heaviest_one_is_a_remedy_and_a_case_never_is(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    objects = [[["row", n], ["row", "total"]] if n % 2 else [["row", n], ["row", n - n % 10]] for n in range(100)]
+    path.write_text("".join(json.dumps({"type": "t", "ts": n, "objects": o}) + "\n" for n, o in enumerate(objects)))
+    found = document(path)
+    assert [one["families"] for one in found["remedies"]] == [["row/total"]]
+    path = tmp_path / "log.csv"
+    path.write_text("Case ID,Activity,time,Resource\n" + "".join(f"{n % 10},a,{n},{n // 3 % 8}\n" for n in range(100)))
+    found = document(path)
+    assert [one["families"] for one in found["remedies"]] == [["resource"]]
+    assert {one["type"] for one in found["hubs"]} == {"case", "resource"}
+
+
 def test_independent_events_need_no_remedy_and_one_chain_has_none(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps({"type": "t", "ts": n, "objects": [["o", n]]}) + "\n" for n in range(100)))
@@ -158,7 +171,7 @@ def test_one_is_said_as_one(tmp_path: Path) -> None:
         ("x.xes", b"<log>\n<trace>\n<event></trace></log>", "breaks off at line 3"),
         ("x.json", b'[{"specversion":"1.0","id":"1"}, {"type": "x"', "line 1: the document breaks off"),
         ("x.jsonl.gz", gzip.compress(b'{"type":"a","objects":[]}\n' * 50)[:-8], "gzip data breaks off"),
-        ("x.csv", "type,k_id\nä,1\n".encode("utf-16-le"), "binary data"),
+        ("x.csv", "type,k_id\nä,1\n".encode("utf-32-le"), "binary data"),
         ("x.jsonl", b"", "empty"),
     ],
 )  # fmt: skip

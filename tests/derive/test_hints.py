@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+import sqlite3
+from collections.abc import Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -41,11 +42,8 @@ def loops(event: Seen) -> object:
     return [one.run(event) for one in globals()[input()]]
 
 
-WAYS: ContextVar[Callable[[], str]] = ContextVar("WAYS", default=lambda: "x")
-
-
 def of_a_context(_event: Seen) -> str:
-    return WAYS.get()()
+    return copy_context().run(str)
 
 
 @contextmanager
@@ -59,6 +57,30 @@ def in_a_with(event: Seen) -> object:
 
 
 shop = Shop()
+connection = sqlite3.connect(":memory:", check_same_thread=False)
+connection.execute("CREATE TABLE seen (id INTEGER PRIMARY KEY)")
+
+
+def touches(event: Seen) -> object:
+    connection.execute("INSERT INTO seen (id) VALUES (?)", (event.id,))
+    return getattr(event, input())
+
+
+def touches_through(event: Seen) -> object:
+    writes(event)
+    return getattr(event, input())
+
+
+def writes(event: Seen) -> None:
+    connection.execute("INSERT INTO seen (id) VALUES (?)", (event.id,))
+
+
+def first_imported(event: Seen) -> object:
+    import this  # nobody has it loaded: it prints a poem
+
+    return this.d[str(event.id)]
+
+
 TRUST = re.compile(r'app\.trust\("([\w.]+)"\)')
 
 
@@ -83,3 +105,17 @@ def test_the_lines_that_are_named_help(body: Any) -> None:
     assert names, found
     assert not any(name.endswith(".opened") for name in names), "it does not touch what is done in its body"
     assert reasons(body, names[:1]) == []
+
+
+@pytest.mark.parametrize("body", [touches, touches_through])
+def test_what_touches_something_is_not_to_be_trusted(body: Any) -> None:
+    found = reasons(body, [])
+    assert found
+    for one in found:
+        assert "app.trust" not in one.remedy
+        assert one.remedy.endswith(f"app.accesses(writes=...)({__name__}.{body.__name__})")
+
+
+def test_a_module_that_is_not_there_yet_is_to_be_imported() -> None:
+    (first, *_) = reasons(first_imported, [])
+    assert first.remedy.startswith("`import this` where the app is made")

@@ -21,6 +21,7 @@ from commute.derive.application import derive
 from tests.derive import (
     python_traps,
     python_traps_of_containers,
+    python_traps_of_defaults,
     python_traps_of_objects,
     python_traps_of_paths,
     python_traps_of_state,
@@ -55,6 +56,7 @@ TRAPS = (
     python_traps_of_paths,
     python_traps_of_values,
     python_traps_of_turns,
+    python_traps_of_defaults,
 )
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps
 
@@ -96,6 +98,7 @@ def test_no_footprint_is_narrower_than_what_the_database_sees(module: ModuleType
     python_traps.holder.connect()
     python_traps_of_containers.startup()
     python_traps_of_values.startup()
+    python_traps_of_defaults.startup()
     said: list[str] = []
     connection.set_trace_callback(said.append)
     narrower = []

@@ -138,6 +138,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_shapes",
         "derive.sqlalchemy_types",
         "derive.sqlalchemy_plugin",
+        "derive.sqlalchemy_classes",
+        "derive.sqlalchemy_queries",
         "derive.sqlalchemy_loading",
         "derive.sqlalchemy_making",
         "derive.sqlalchemy_reflection",

@@ -127,7 +127,7 @@ def test_a_wrong_encoding_is_told_by_line_with_the_option(tmp_path: Path) -> Non
 def test_ties_keep_the_sequence_of_the_file_and_missing_times_come_first(tmp_path: Path) -> None:
     log = _read(tmp_path, "type,time\na,2020-01-02\nb,2020-01-01\nc,\nd,2020-01-01\ne,soon\n")
     assert [e.type for e in log.events] == ["c", "e", "b", "d", "a"]
-    assert any("2 of 5 events have no readable time and come first (line 4: 'None', line 6: 'soon')" in n
+    assert any("2 of 5 events have no readable time and come first (line 4: none, line 6: 'soon')" in n
                for n in log.notes)  # fmt: skip
 
 
@@ -183,3 +183,32 @@ def test_ocel_in_csv_has_lists_of_objects_and_a_cell_that_is_none_is_told(tmp_pa
         _read(tmp_path, "ocel:eid,ocel:activity\n1,a\n")
     with pytest.raises(UsageError, match="needs no --time-field"):
         _read(tmp_path, text, LogOptions(time_field="x"))
+
+
+def test_a_first_line_that_names_the_delimiter_is_no_header(tmp_path: Path) -> None:
+    text = "sep=|\r\nStatus|Datum|Kunde\r\nneu|31.12.2025|1,5\r\nfertig|01.01.2026|1,5\r\n"
+    for packed in (text.encode(), b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16-le"), text.encode("utf-16-be")):
+        log = _read(tmp_path, packed)
+        assert [event.type for event in log.events] == ["neu", "fertig"]
+        assert _objects(log) == [{("Kunde", "1,5")}] * 2
+        assert [event.number for event in log.events] == [3, 4]
+        assert log.problems == []
+    assert "type: Status (guessed" in "\n".join(log.notes)
+    assert any("read as utf-16-be (guessed; --encoding" in note for note in log.notes)
+
+
+def test_states_are_types_only_where_guessing_is_allowed_and_nothing_better_is_there(tmp_path: Path) -> None:
+    assert _read(tmp_path, "status,order\na,1\n", LogOptions()).events[0].type == "event"
+    assert _read(tmp_path, "status,action,order\na,b,1\n").events[0].type == "b"
+
+
+def test_a_whole_number_is_one_id_however_it_is_written(tmp_path: Path) -> None:
+    log = _read(tmp_path, '{"type":"a","order_id":7.0}\n{"type":"a","order_id":7}\n{"type":"a","order_id":"7"}\n')
+    assert _objects(log) == [{("order_id", "7")}] * 3
+    log = _read(tmp_path, '{"type":"a","order_id":7.5}\n', LogOptions(key_fields=("order_id",)))
+    assert "float is no id" in log.problems[0].reason
+
+
+def test_a_time_that_is_missing_is_said_to_be_none(tmp_path: Path) -> None:
+    log = _read(tmp_path, "type,time\na,2025-01-01\nb,\n")
+    assert any("come first (line 3: none)" in note for note in log.notes)

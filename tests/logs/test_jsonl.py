@@ -37,7 +37,8 @@ def test_objects_modes_and_the_other_fields(tmp_path: Path) -> None:
     )
     assert (log.format, log.problems) == ("JSON lines", [])
     b, a, c = log.events
-    assert (a.number, a.id, a.type, a.time_s, a.data) == (1, "a", "paid", 5.0, {"sum": 7})
+    assert (a.number, a.id, a.type, a.time_s) == (1, "a", "paid", 5.0)
+    assert (a.data, a.spare) == ({"id": "a", "ts": 5, "sum": 7}, ("ts", "id"))  # by their names alone
     assert a.objects == (("order", "42", "write"), ("rate", "EUR", "read"))
     assert b.objects == (("s", "x", "add"), ("s", "y", None), ("n", "true", "votes"))
     assert c.objects == ()
@@ -139,7 +140,7 @@ def test_missing_times_come_first_and_ties_keep_the_sequence_of_the_file(tmp_pat
     log = _log(tmp_path, *({"type": "t", "time": time} for time in times))
     assert [e.number for e in log.events] == [2, 5, 3, 4, 6, 1]
     assert [n for n in log.notes if "readable" in n] == [
-        "2 of 6 events have no readable time and come first (line 2: 'soon', line 5: 'None')"
+        "2 of 6 events have no readable time and come first (line 2: 'soon', line 5: none)"
     ]
     assert any("3 of 6 events stand after a later one" in note for note in log.notes)
 

@@ -54,7 +54,7 @@ def test_the_name_of_a_trace_may_come_last_or_be_missing(tmp_path: Path) -> None
     late = f'<trace>{_event("t", "2020-01-02")}<string key="concept:name" value="late"/></trace>'
     log = _read(tmp_path, HEAD + late + _trace(None, _event("t", "2020-01-01")) + "</log>")
     assert [{kind: one for kind, one, _ in e.objects}["case"] for e in log.events] == ["#2", "late"]
-    assert any(note.startswith("1 traces have no concept:name") for note in log.notes)
+    assert any(note.startswith("1 trace without concept:name") for note in log.notes)
 
 
 def test_attributes_named_by_options_replace_the_usual_ones(tmp_path: Path) -> None:

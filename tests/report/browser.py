@@ -38,5 +38,7 @@ def check(page: Path, *, pictures: int) -> None:
         assert view["wide"] <= view["width"], f"{where}: the page itself scrolls sideways"
         assert len(view["boxes"]) >= pictures, where
         assert all(width > 100 and height > 10 for width, height in view["boxes"]), where
+        assert view["touched"], f"{where}: no shape says anything"
+        assert all(view["touched"]), f"{where}: a shape says nothing to a finger"
         assert view["contrast"] >= 4.5, f"{where}: text is too faint"
     assert len({view["back"] for view in seen}) == 2, "light and dark look the same"

@@ -46,6 +46,7 @@ def look(browser: Browser, path: Path, width: int, scheme: Any) -> dict[str, obj
         "contrast": page.evaluate(CONTRAST),
         "back": page.evaluate("getComputedStyle(document.body).backgroundColor"),
         **tips(page),
+        "touched": touched(browser, path, width, scheme),
         "wrong": wrong,
     }
     page.close()
@@ -63,6 +64,20 @@ def tips(page: Page) -> dict[str, object]:
     away = page.locator("#tip").is_visible()
     cells.first.focus()
     return {"hover": hover, "away": away, "focus": page.locator("#tip").is_visible()}
+
+
+def touched(browser: Browser, path: Path, width: int, scheme: Any) -> list[str]:
+    """What a few shapes of each picture say to a finger: a telephone shows no titles by itself."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    said = []
+    for shape in page.locator("svg :is(rect,circle,line)[data-tip]:nth-child(-n+3)").all()[:8]:
+        page.evaluate("document.getElementById('tip').textContent = ''")
+        shape.dispatch_event("click")
+        said.append(page.locator("#tip").inner_text() if page.locator("#tip").is_visible() else "")
+    context.close()
+    return said
 
 
 if __name__ == "__main__":

@@ -111,15 +111,14 @@ def _verdict(now: Prediction, connected: Components, labels: Labels, remedies: S
         )
     else:
         said.append(
-            f"With {now.workers} at once this log allows {ratio(now.speedup)}; {best} would make it "
-            f"{ratio(best.speedup)}, if that is true of the handlers."
+            f"With {now.workers} at once this log allows {ratio(now.speedup)}, and {ratio(best.speedup)} with the best "
+            f"change, if that is true of the handlers: {best}."
         )
     if not labels.best.safe:
         worst = labels.best.cuts[0]
-        between = f"two {worst.a}" if worst.a == worst.b else f"{worst.a} and {worst.b}"
         said.append(
             f"No partition label is safe: the best parts {labels.best.cut:,} of {labels.best.total:,} dependent "
-            f"neighbours, most of all {between}."
+            f"neighbours, most of all {worst.between}."
         )
     return said
 

@@ -12,6 +12,7 @@ from commute.analysis.speedup import Curve
 from commute.analysis.workload import family_name
 from commute.wording import plural
 
+CASE = "case"
 SENTENCES_MAX = 5
 REMEDIES_MAX = 3
 SAME = 0.9  # of a figure: what reaches so much of another one is as good
@@ -30,7 +31,7 @@ NO_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """`families` to be read, or added to atomically, in place of written; `bound` that is left if that is true."""
+    """`families`, or one object, to be read, or added to atomically, in place of written; `bound` that is left then."""
 
     families: tuple[str, ...]
     bound: float
@@ -46,26 +47,34 @@ def sentences(found: Analysis) -> list[str]:
         return ["There is no event."]
     if not found.known:
         return [NO_KEYS]
-    said = [_bound(found), _partitions(found)]
+    said = [_bound(found), *([_partitions(found)] if found.events > 1 else [])]
     said += [text for text in (_hub(found), _lookahead(found.curves)) if text]
     return [*said[: SENTENCES_MAX - 1], PROVES]
 
 
 def remedies(found: Analysis) -> list[Remedy]:
     """At most `REMEDIES_MAX`, the one that changes fewest things to reach enough first; none where none is needed."""
-    if found.bound >= ENOUGH or not found.known:
+    if needless(found) or not found.known:
         return []
     hubs = found.hubs
-    written = len([hub for hub in hubs.families if hub.bound_if_read])
-    single = [hub for hub in hubs.families if written > 1]
+    # With the only family read nothing would be written, so there it is single objects that may be.
+    keys = [hub for hub in hubs.keys if hub.chain_if_read > 1]
+    single = hubs.families if len(hubs.families) > 1 else keys
     best = sorted(single, key=lambda hub: -hub.bound_if_read)[:2]
     ranked = [*_enough(hubs.steps), *sorted((*hubs.pairs, *best), key=_rank), *reversed(hubs.steps)]
     chosen: dict[tuple[str, ...], Remedy] = {}
     for hub in ranked:
         names = tuple(sorted(hub.names))
+        if hub.names == (CASE,):  # every event changes its case: that is what a case log is a log of
+            continue
         if hub.bound_if_read >= WORTH * found.bound and not _idle(hub, hubs.families):
             chosen.setdefault(names, Remedy(hub.names, hub.bound_if_read))
     return list(chosen.values())[:REMEDIES_MAX]
+
+
+def needless(found: Analysis) -> bool:
+    """Whether no remedy is needed: no number of workers that was looked at is held up."""
+    return found.bound >= ENOUGH or found.chain.length <= 1
 
 
 def ratio(value: float) -> str:
@@ -121,7 +130,9 @@ def _partitions(found: Analysis) -> str:
             "be won by anything finer."
         )
     workers = next((n for n, s in reached.items() if s >= SAME * most), None)
-    beside = f"; running all that is independent reaches {ratio(reached[workers])} with {workers}" if workers else ""
+    beside = (
+        f"; running all that is independent reaches {ratio(reached[workers])} with {workers} workers" if workers else ""
+    )
     return f"Fixed partitions reach at most {ratio(fixed)}, since {hang_together(found.components)}{beside}."
 
 

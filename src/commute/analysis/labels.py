@@ -32,6 +32,11 @@ class Cut:
     edges: int
     total: int
 
+    @property
+    def between(self) -> str:
+        """``two a``, ``a and b``."""
+        return f"two {self.a}" if self.a == self.b else f"{self.a} and {self.b}"
+
 
 @dataclass(frozen=True, slots=True)
 class Labelling:

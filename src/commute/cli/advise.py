@@ -216,12 +216,13 @@ def _say_figures(found: Advice, app: App[Any] | None, top: int) -> None:
 def _say_labels(found: Advice, app: App[Any] | None) -> None:
     best = found.labels.best
     kept = "parts no dependent events" if best.safe else f"parts {best.cut:,} of {best.total:,} dependent neighbours"
-    say(f"Partition label of each type: {kept}; the most common label has {best.heaviest_share:.0%} of the events")
+    heavy = f"; the most common label has {best.heaviest_share:.0%} of the events" if any(best.labels.values()) else ""
+    say(f"Partition label of each type: {kept}{heavy}")
     body = [[kind, family_name(name) if name else "none"] for kind, name in best.labels.items()][:LABELS_SHOWN_MAX]
     for line in table(["TYPE", "LABEL"], body):
         say(line)
     for cut in best.cuts[:CUTS_SHOWN_MAX]:
-        say(f"  parts {cut.edges:,} of {cut.total:,} between {clean(cut.a)} and {clean(cut.b)}")
+        say(f"  parts {cut.edges:,} of {cut.total:,} between {clean(cut.between)}")
     if len(found.labels.alone) > 1:
         alone = ", ".join(f"{family_name(name)} {one.cut:,}" for name, one in found.labels.alone[:LABELS_SHOWN_MAX])
         say(f"  by one family alone it would part: {clean(alone)}")

@@ -12,8 +12,9 @@ import click
 from commute.analysis import document as rows
 from commute.analysis.analysis import LOOKAHEADS, Analysis
 from commute.analysis.analysis import analyze as analyse
-from commute.analysis.conclusions import hang_together, ratio, remedies, sentences
+from commute.analysis.conclusions import hang_together, needless, ratio, remedies, sentences
 from commute.analysis.relation import Related
+from commute.analysis.speedup import Curve
 from commute.analysis.workload import family_name
 from commute.cli.output import clean, note, plural, say, say_json, table
 from commute.cli.picture import draw_asked, picture_option
@@ -130,7 +131,7 @@ def _say(log: str, known: Log, found: Analysis, assumed: str) -> None:
     if not found.known:
         return
     best = remedies(found)
-    say("Remedies, if that is true of the handlers" if best else "Remedies: none is needed" if found.bound >= 64 else
+    say("Remedies, if that is true of the handlers" if best else "Remedies: none is needed" if needless(found) else
         "Remedies: none among the objects of this log; look for what events touch needlessly")  # fmt: skip
     for number, remedy in enumerate(best, 1):
         say(f"  {number}. {clean(remedy)}")
@@ -143,7 +144,7 @@ def _say_figures(found: Analysis) -> None:
     say()
     head = ["LOOKED AHEAD", *(f"{workers} workers" for workers in found.curves[0].speedup_at), "KNEE"]
     body = [
-        [plural(one.lookahead, "event"), *(ratio(value) for value in one.speedup_at.values()), str(one.knee or "-")]
+        [plural(one.lookahead, "event"), *(ratio(value) for value in one.speedup_at.values()), _knee(one)]
         for one in found.curves
     ]
     _say_table(head, body, range(1, len(head)))
@@ -151,6 +152,11 @@ def _say_figures(found: Analysis) -> None:
         ["OBJECTS", "NUMBER", "EVENTS", "MOST OF ONE", "IN THE CHAIN", "BOUND IF ONLY READ", "BELONGS TO"],
         _objects(found), range(1, 6),
     )  # fmt: skip
+
+
+def _knee(one: Curve) -> str:
+    """The knee; with a plus where more workers than were looked at would still bring something."""
+    return f"{one.knee or '-'}{'+' if one.knee == max(one.speedup_at, default=0) else ''}"
 
 
 def _say_table(head: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[int]) -> None:

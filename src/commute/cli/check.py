@@ -15,7 +15,7 @@ import click
 
 from commute.cli.commands import NO, YES
 from commute.cli.output import clean, clean_lines, note, paint, plural, say, say_json, table
-from commute.cli.reading import log_options, read
+from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
 from commute.errors import UsageError
 from commute.rehearsal.course import Ground
@@ -83,7 +83,7 @@ def check_command(
     app, shown = load(target, app_dir)
     if not app.handlers:
         raise UsageError(f"{app.name} has no handlers, so there is nothing to check", slug="no-handlers")
-    given = None if log is None else [(event.type, event.data) for event in read(log, said, keys=False).events]
+    given = None if log is None else events_for(app, log, said)
     scene = Scene(
         Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear), named("--look", look)
     )

@@ -12,7 +12,7 @@ from commute.cli.check import Trials, named, quiet, say_not_tried, undeclared_do
 from commute.cli.commands import NO, YES
 from commute.cli.derivation import arguments, line_to_paste, spelled
 from commute.cli.output import clean, note, paint, plural, say, say_json
-from commute.cli.reading import log_options, read
+from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
 from commute.errors import UsageError
 from commute.rehearsal.course import Ground
@@ -68,7 +68,7 @@ def observe(
     app, _ = load(target, app_dir)
     if not app.handlers:
         raise UsageError(f"{app.name} has no handlers, so there is nothing to observe", slug="no-handlers")
-    given = None if log is None else [(event.type, event.data) for event in read(log, said, keys=False).events]
+    given = None if log is None else events_for(app, log, said)
     scene = Scene(Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear))
     bar = Trials()
     with quiet():

@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from commute.cli.output import clean, note
 from commute.errors import UsageError
 from commute.logs import Log, LogOptions, read_log
+from commute.runtime.kinds import Kinds
+
+if TYPE_CHECKING:
+    from commute.app import App
 
 PROBLEMS_SHOWN_MAX = 5
 NOT_KNOWN = "not known: no field is known to be a key"  # a bound, of a log in which no event names one
@@ -21,6 +26,7 @@ _OPTIONS = (
     ("type-field", "F", "The field that holds the event's type."),
     ("time-field", "F", "The field that holds the event's time."),
     ("id-field", "F", "The field that identifies the event."),
+    ("data-field", "F", "The field that holds the event, where a record is an envelope."),
     ("case-field", "F", "The field that names the case: a key of type case."),
     ("resource-field", "F", "The field that names who did it: a key of type resource."),
     ("mode-field", "F", "The field that says how the keys are touched: r, w, a."),
@@ -67,6 +73,18 @@ def read(path: str, said: LogOptions, *, keys: bool) -> Log:
     if not log.events:
         raise UsageError(f"{log_name(path)}: read as {log.format}, and there is no event in it", slug="bad-log")
     return log
+
+
+def events_for(app: App[Any], path: str, said: LogOptions) -> list[tuple[str, object]]:
+    """The types and the data of a log's events, as the handlers of the app take them."""
+    kinds = Kinds(app.handlers, app.ignore, app.limits.accesses_max)
+    found: list[tuple[str, object]] = []
+    for event in read(path, said, keys=False).events:
+        try:
+            found.append((event.type, msgspec.json.decode(kinds.recorded(event))))
+        except (ValueError, TypeError):  # what is no JSON is refused where it is sent
+            found.append((event.type, event.data))
+    return found
 
 
 def log_name(log: str) -> str:

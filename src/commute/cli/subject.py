@@ -10,7 +10,6 @@ Invariant: looking for an event reads what was last committed, and changes nothi
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,7 +171,7 @@ class Reader:
         event = log.events[at]
         try:
             kind = self._kind(event.type)
-            parts, footprint = _touched(kind, kind.codec.decode(json.dumps(event.data, ensure_ascii=False).encode()))
+            parts, footprint = _touched(kind, kind.codec.decode(self.kinds.recorded(event)))
         except (UsageError, RejectedError) as error:
             raise type(error)(f"{named.text}: {error.message}", slug=error.slug) from error
         except (ValueError, TypeError) as error:  # text that is half a character, a value that JSON does not know

@@ -3,7 +3,6 @@ footprints of its handlers."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +55,7 @@ def of_log(path: str, said: LogOptions, read: Sequence[str], add: Sequence[str],
 
 def of_app_log(app: App[Any], path: str, said: LogOptions) -> Source:
     """The events of a log file that the app's handlers take, with their footprints."""
-    log = read_log(path, replace(said, guess=True), keys=False)
+    log = read_log(path, said, keys=False)
     reader = Reader(app)
     types: list[str] = []
     footprints: list[Footprint] = []
@@ -66,8 +65,7 @@ def of_app_log(app: App[Any], path: str, said: LogOptions) -> Source:
         try:
             if kind is None:
                 raise RejectedError("no handler takes it", slug="unknown-type")
-            data = json.dumps(event.data, ensure_ascii=False).encode()
-            footprints.append(kind.footprint(kind.codec.decode(data)))
+            footprints.append(kind.footprint(kind.codec.decode(reader.kinds.recorded(event))))
             types.append(event.type)
         except (RejectedError, ValueError, TypeError) as error:
             why = f"{clean(event.type)}: {clean(error)}"
@@ -134,7 +132,7 @@ def _service_s(path: str, events: Sequence[LogEvent], field: str) -> list[float]
     found: list[float | None] = []
     for event in events:
         try:
-            value = float(str(event.data.get(field)))
+            value = float(str(event.field(field)))
             found.append(value / 1000 if 0 <= value < float("inf") else None)
         except ValueError:
             found.append(None)

@@ -23,7 +23,7 @@ from itertools import groupby, pairwise
 from commute.core.footprint import Footprint
 from commute.core.history import Conflicts, ancestors, rivals
 
-KNEE = 0.8  # of what more workers could bring, in proportion; where they bring less, they are too many
+KNEE = 0.5  # of what more workers could bring, in proportion; where they bring less, they are too many
 
 
 class _Reach:
@@ -205,7 +205,7 @@ def knee(speedup_at: Mapping[int, float]) -> int | None:
     and its largest number is the knee if more still bring something up to there. None without figures.
 
     Little: each further worker adds less than `KNEE` of what a worker brings so far. For twice the workers, that is a
-    speed-up of less than 1.8 times as much.
+    speed-up of less than 1.5 times as much.
     """
     known = sorted(speedup_at)
     for workers, more in pairwise(known):

@@ -93,13 +93,14 @@ def derive(
     knowledge.schema = schema_of(definitions)
     effects: dict[tuple[str, str], list[Effect]] = {}
     for _ in range(PASSES):
+        news = knowledge.news
         effects = {
             (handler.name, event.type): _effects(knowledge, plugins, handler, event)
             for handler in handlers
             for event in handler.events
         }
         changing = {path for found in effects.values() for path in _written(found)}
-        if changing <= knowledge.changing:
+        if changing <= knowledge.changing and news == knowledge.news:
             break
         knowledge.changing |= changing
     accesses = [one for found in effects.values() for one in found if isinstance(one, TableAccess)]
@@ -151,7 +152,7 @@ def _effects(knowledge: Knowledge, plugins: Sequence[Plugin], handler: Handler, 
         run.widen(f"inference failed: {type(error).__name__}: {error}", handler.where, "please report it")
     finally:
         sys.setrecursionlimit(sys_limit)
-    return list(run.effects.values())
+    return run.found()
 
 
 def _definitions(knowledge: Knowledge, lifespan: object, plugins: Sequence[Plugin]) -> list[str]:

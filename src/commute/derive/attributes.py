@@ -31,6 +31,7 @@ from commute.derive.values import (
     Own,
     Unknown,
     Value,
+    Written,
     compute,
     drawn,
     either,
@@ -101,6 +102,8 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
         return _of_live(run, value, name, where)
     if isinstance(value, Handle) and value.kind == "super":
         return _of_super(run, value, name, where)
+    if isinstance(value, Written) and value.value is None:
+        return Handle("method", {"of": Data("it fails"), "name": name})
     if isinstance(value, Const) and value.value is None:
         return run.widen(f".{name} of None: what is there when the handler runs is set elsewhere", where)
     if isinstance(value, Handle) and value.kind == "method":

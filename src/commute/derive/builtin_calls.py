@@ -31,7 +31,7 @@ from commute.derive.comprehensions import EACH_MAX
 from commute.derive.conditions import is_instance
 from commute.derive.container_methods import called, method_call
 from commute.derive.kept import note_put
-from commute.derive.run import Arguments, Named, Run
+from commute.derive.run import Apart, Arguments, Later, Named, Run
 from commute.derive.source import source_of
 from commute.derive.state import live_item, live_read, live_values, set_live
 from commute.derive.values import (
@@ -285,7 +285,7 @@ def _gather(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Valu
 
 def _later(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     """asyncio.to_thread(function, *arguments)."""
-    return run.call(arguments[0], list(arguments[1:]), named, where)
+    return run.within(Later(), lambda: run.call(arguments[0], list(arguments[1:]), named, where))
 
 
 def _wrapper(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
@@ -424,7 +424,7 @@ class Library:
         if function.kind == "quiet":
             return Data("of a lock") if not arguments else Const(None)
         if function.kind == "loop.run_in_executor":
-            return run.call(arguments[1], list(arguments[2:]), {}, where)
+            return run.within(Apart(), lambda: run.call(arguments[1], list(arguments[2:]), {}, where))
         if function.kind == "loop.create_task":
             return _of(0, arguments)
         if function.kind.startswith("loop."):

@@ -20,9 +20,10 @@ from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated
 from commute.derive.recursion import SAME_MAX, inside_itself
-from commute.derive.run import DEPTH_MAX, INSIDE, Arguments, Frame, Named, Run, joined
+from commute.derive.run import DEPTH_MAX, INSIDE, Apart, Arguments, Frame, Later, Named, Run, joined
 from commute.derive.source import source_of, source_of_function
 from commute.derive.trusted import (
+    ALONE,
     CONTEXTS,
     HANDS_BACK,
     NAMES_ONLY,
@@ -45,6 +46,7 @@ from commute.derive.values import (
     Made,
     Unknown,
     Value,
+    Written,
     compute,
     either,
     is_plain,
@@ -132,8 +134,8 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     if method is not None:
         return call(run, Live(method), [Live(thing), *arguments], named, where)
     name = names_of(thing)[0]
-    if name.startswith("_contextvars."):  # to trust it says nothing of what is in it, which is called or used then
-        return run.widen(f"{name} is not followed: what is in it, the context of a run decides", where)
+    if name.startswith("_contextvars."):  # to trust it says nothing of what runs in it
+        return run.widen(f"{name} is not followed: what runs in it sees other variables", where)
     return run.widen(
         f"{name} is not followed: it has no source that can be read", where,
         f'app.trust("{name}") if it touches nothing, else @app.accesses(...) on a function around it',
@@ -195,6 +197,10 @@ def _harmless(value: Value) -> bool:
 
 def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
     """Call the value if it is a function, with as many of the arguments as it takes."""
+    return run.within(Apart(), lambda: _called_back(run, value, arguments, where))
+
+
+def _called_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
     if isinstance(value, Either):
         found = [call_back(run, option, arguments, where) for option in value.options]
         return either([one for one in found if one is not None])
@@ -254,7 +260,12 @@ def _function(run: Run, thing: types.FunctionType, arguments: Arguments, named: 
 
 
 def _default(run: Run, value: object) -> Value:
-    return wrap(run, value)
+    """A parameter that is not given. Into an empty list or dict only a handler can have put something since."""
+    if type(value) in (list, dict, set) and not value:
+        run.knowledge.unfilled.add(id(value))
+        run.knowledge.kept.append(value)
+    found = wrap(run, value)
+    return Written(found.value) if isinstance(found, Const) else found
 
 
 def _run_closure(run: Run, function: Closure, arguments: Arguments, named: Named, where: str) -> Value:
@@ -333,6 +344,8 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
         frame.on_yield, run.on_yield = run.on_yield, None
     elif isinstance(node, ast.AsyncFunctionDef) and not direct and run.late is not None and again is not None:
         run.late.append(_again(run, frame, identity, *again))
+    later = isinstance(node, ast.AsyncFunctionDef) and not direct and not generator
+    run.regions += [Later()] if later else []
     run.active.append(identity)
     try:
         with run.apart():
@@ -341,12 +354,14 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
             ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
+        if later:
+            run.regions.pop()
     if frame.closed:
         frame.names = joined([*frame.closed, *([frame.names] if ended else [])])
     if generator:
-        later = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
+        when_run = None if frame.on_yield or again is None else _again(run, frame, identity, *again)
         yielded = either(frame.yielded)
-        return Items("iterator", [] if yielded is None else None, yielded, later)
+        return Items("iterator", [] if yielded is None else None, yielded, when_run)
     return either([*frame.returned, *([Const(None)] if ended else [])]) or Data("it does not return")
 
 
@@ -451,6 +466,8 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return made
     if not set_fields(run, made, arguments, named, where):
         own = class_attribute(cls, "__init__")
+        if module_of(cls) in ALONE and all(map(_harmless, (*arguments, *named.values()))):
+            return _trusted(run, cls, arguments, named, where)
         if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
             return run.widen(f"{cls.__name__}.__init__ is not followed", where)
     after = has_method(cls, "__post_init__")

@@ -26,6 +26,7 @@ from commute.derive.values import (
     Live,
     Made,
     Value,
+    Written,
     either,
     options,
 )
@@ -51,7 +52,9 @@ def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> b
             escape_truth(run, option, where)
     if all(map(_is_empty, options(value))):
         return False
-    if isinstance(value, Const) and (isinstance(node, ast.Constant | ast.Compare | ast.UnaryOp) or _decides(node)):
+    if isinstance(value, Written) or (
+        isinstance(value, Const) and (isinstance(node, ast.Constant | ast.Compare | ast.UnaryOp) or _decides(node))
+    ):
         return bool(value.value)
     return None
 
@@ -164,7 +167,7 @@ def _decided(node: ast.Compare, values: list[Value]) -> bool | None:
     if len(node.ops) != 1:
         return None
     for one, other in ((values[0], node.comparators[0]), (values[1], node.left)):
-        if isinstance(one, Certain):
+        if isinstance(one, Certain | Written):
             try:
                 written = ast.literal_eval(other)
             except ValueError:

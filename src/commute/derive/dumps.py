@@ -11,6 +11,7 @@ from typing import Any, get_args
 from commute.derive.attributes import get
 from commute.derive.fields import GIVEN, fields_of_class
 from commute.derive.items import item
+from commute.derive.model_validators import from_object
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.trusted import names_of
 from commute.derive.values import (
@@ -165,19 +166,20 @@ def _has_fields(value: Value) -> bool:
 
 def _validated(run: Run, arguments: Arguments, named: Named, where: str) -> Value | None:
     """An object of a model, made from a dict."""
-    if len(arguments) != 2 or not isinstance(arguments[0], Live) or named:
+    if not isinstance(arguments[0], Live) or not hasattr(arguments[0].value, "model_fields"):
         return None
-    cls, given = arguments[0].value, arguments[1]
-    names = fields_of_class(cls) if isinstance(cls, type) else None
+    cls, given = arguments[0].value, arguments[1] if len(arguments) == 2 and not named else None
+    names = fields_of_class(cls)
     if names is None or any(field.validation_alias or field.alias for field in cls.model_fields.values()):
-        return None
+        given = None
     if isinstance(given, Entries):
         known = {str(key): value for key, value in given.known.items()}
         rest: dict[str, Value] = {} if given.other is None else {"**": given}
         return run.call(arguments[0], [], {**known, **rest}, where)
-    if isinstance(given, Field) and not get_args(given.hint) and given.hint in (dict, Any):
+    if isinstance(given, Field) and not get_args(given.hint) and given.hint in (dict, Any) and names is not None:
         by_name = {name: item(run, given, Const(name), where) for name in names}
         return run.call(arguments[0], [], by_name, where)
+    from_object(run, cls, where)
     return None
 
 
@@ -188,4 +190,7 @@ _FUNCTIONS: dict[str, Callable[[Run, Arguments, Named, str], Value | None]] = {
     "pydantic.main.BaseModel.model_dump": _dumped,
     "pydantic.main.BaseModel.dict": _dumped,
     "pydantic.main.BaseModel.model_validate": _validated,
+    **dict.fromkeys(
+        (f"pydantic.main.BaseModel.{name}" for name in ("model_validate_json", "parse_obj", "from_orm")), _validated
+    ),
 }

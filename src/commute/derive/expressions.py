@@ -30,6 +30,7 @@ from commute.derive.values import (
     Made,
     Unknown,
     Value,
+    Written,
     compute,
     either,
     is_plain,
@@ -62,7 +63,7 @@ def evaluate(run: Run, frame: Frame, node: ast.expr) -> Value:
 
 
 def _constant(_run: Run, _frame: Frame, node: ast.Constant, _where: str) -> Value:
-    return Const(node.value)
+    return Written(node.value)
 
 
 def _name(run: Run, frame: Frame, node: ast.Name, where: str) -> Value:
@@ -94,8 +95,8 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
                 arguments += spread.known
             elif (cells := _cells(run, spread, where)) is not None:
                 arguments += cells
-            else:
-                arguments.append(Handle("spread", {"of": element(run, spread, where) or Data()}))
+            elif (one := element(run, spread, where)) is not None or not isinstance(spread, Live):
+                arguments.append(Handle("spread", {"of": one or Data()}))
         else:
             arguments.append(run.evaluate(frame, argument))
     named: dict[str, Value] = {}
@@ -378,10 +379,10 @@ def _display(run: Run, frame: Frame, node: ast.List | ast.Tuple | ast.Set, where
             if isinstance(spread, Items) and spread.known is not None:
                 known += spread.known
                 last += spread.known
-            else:
+            elif (one := element(run, spread, where)) is not None or not isinstance(spread, Live):
                 head = last if head is None else head
                 last = []
-                loose.append(element(run, spread, where) or Data())
+                loose.append(one or Data())
         else:
             known.append(run.evaluate(frame, part))
             last.append(known[-1])

@@ -14,8 +14,9 @@ from commute.derive.rawsql import RawSql
 from commute.derive.run import Plugin, Run
 from commute.derive.services import Services
 from commute.derive.values import Field, Live, Value
+from commute.derive.variables import Variables
 
-BUILT_IN: tuple[type[Plugin], ...] = (Library, Commute, RawSql, Services)
+BUILT_IN: tuple[type[Plugin], ...] = (Library, Commute, RawSql, Services, Variables)
 
 
 def make_run(knowledge: Knowledge, plugins: Sequence[Plugin] = ()) -> Run:

@@ -31,6 +31,7 @@ from commute.derive.values import (
     either,
     is_plain,
     options,
+    unwritten,
 )
 
 NEXT_MAX = 20
@@ -107,9 +108,12 @@ def _as_tuple(value: Made) -> Items:
 
 
 def wrap_any(run: Run, values: Any) -> Value:
-    """One of the elements of a constant."""
-    found = either([wrap(run, inner) for inner in (values.values() if isinstance(values, Mapping) else values)])
-    return found or Data()
+    """One of the elements of a constant; what has none is no container, and an item of it fails."""
+    inside = values.values() if isinstance(values, Mapping) else values if isinstance(values, _HOLDS) else ()
+    return either([wrap(run, inner) for inner in inside]) or Data()
+
+
+_HOLDS = (str, bytes, tuple, list, set, frozenset, range)
 
 
 def _hashable(value: object) -> bool:
@@ -140,6 +144,7 @@ def field_item(value: Field, key: Value) -> Value:
 
 def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> None:
     """The same with the key at hand."""
+    new = None if new is None else unwritten(new)
     for option in options(value):
         handled = any(
             plugin.call(run, Handle("set-item"), [option, key, new or Data()], {}, where) is not None

@@ -24,7 +24,7 @@ from commute.derive.values import (
     options,
 )
 
-_CLEAN = ("connection", "session", "session-maker", "app", "context-maker", "identity")
+_CLEAN = ("connection", "session", "session-maker", "app", "context-maker", "identity", "variable")
 
 
 def outlives(value: Value, names: dict[str, int], seen: set[int]) -> None:
@@ -71,7 +71,7 @@ def _inside(value: Made | Items | Entries) -> list[Value]:
     return [*value.known.values(), *([value.other] if value.other is not None else [])]
 
 
-_RESOURCES = ("redis", "session-maker", "app", "service", "connection")
+_RESOURCES = ("redis", "session-maker", "app", "service", "connection", "variable")
 
 
 def is_resource(value: Value, depth: int = 0) -> bool:

@@ -36,6 +36,9 @@ class Knowledge:
     state: Value | None = None  # what the lifespan yields
     stored: frozenset[str] | None = None  # the attributes that any function of the application sets
     put: dict[int, Value] = field(default_factory=dict)  # into live containers, by handlers (`kept`)
+    unfilled: set[int] = field(default_factory=set)  # empty containers that only their function has: its defaults
+    variables: dict[int, Value] = field(default_factory=dict)  # put into variables of contexts, as `put`
+    news: int = 0  # how often something was found there that was not there in the runs before
     setting_up: dict[object, int] = field(default_factory=dict)  # functions that it is running now
     schema_for: Callable[[object], Schema | None] = lambda thing: None
 

@@ -10,7 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from commute.derive.run import Arguments, Frame, Named, Run, signature
-from commute.derive.values import Data, Entries, Handle, Items, Value, either, is_plain, options
+from commute.derive.values import (
+    Const,
+    Data,
+    Entries,
+    Handle,
+    Items,
+    Unknown,
+    Value,
+    Written,
+    either,
+    is_plain,
+    options,
+)
 
 SAME_MAX = 2  # activations of one function on top of each other
 
@@ -81,7 +93,10 @@ def _until_the_same(
 
 
 def _general(value: Value) -> Value:
-    """A value for all that a deeper call may be given in its place."""
+    """A value for all that a deeper call may be given in its place. Of a None that is in some place of the program, it
+    is not known what is there when the handler runs."""
+    if any(option == Const(None) and not isinstance(option, Written) for option in options(value)):
+        return Unknown("what a function inside itself is given")
     if is_plain(value):
         return Data("anything plain")
     if isinstance(value, Items) and value.again is None:
@@ -118,4 +133,8 @@ def _all_data(value: Value) -> bool:
 
 def _no_more(value: Value, known: Value) -> bool:
     """Whether `known` stands for the value."""
+    if isinstance(known, Written) and not isinstance(value, Written):
+        return False
+    if isinstance(known, Unknown):
+        return True
     return (isinstance(known, Data) and _all_plain(value)) or value is known or value == known

@@ -13,7 +13,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from commute.derive.values import (
@@ -33,6 +33,7 @@ from commute.derive.values import (
     either,
     pattern,
     shown,
+    unwritten,
 )
 from commute.sql.schema import Schema
 from commute.sql.statement import Touch
@@ -44,6 +45,7 @@ DEPTH_MAX = 60  # of calls
 INSIDE = " > "  # between the application's line and the library's that it led to
 STEPS_MAX = 60_000  # of statements and calls of one handler
 
+T = TypeVar("T")
 E = TypeVar("E", "TableAccess", "KeyAccess", "Everything")
 Arguments: TypeAlias = Sequence[Value]
 Named: TypeAlias = Mapping[str, Value]
@@ -87,11 +89,12 @@ class KeyAccess:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """What could not be followed, where, and what would help."""
+    """What could not be followed, where, and what would help; `around`: the function that one can say more of."""
 
     why: str
     where: str
     remedy: str = ""
+    around: types.CodeType | None = None
 
     @property
     def signature(self) -> str:
@@ -196,6 +199,14 @@ class Plugin(Protocol):
         """The object went where it is read as a whole, to a serialiser say: whether it knew what that touches."""
 
 
+class Apart:
+    """A region that runs in a context which is not known: in another thread, or called back by a library."""
+
+
+class Later:
+    """A region that runs in a copy of the context, and later: a coroutine that is not awaited where it is made."""
+
+
 class Run:
     """See the module. `plugins` are asked in sequence."""
 
@@ -203,6 +214,7 @@ class Run:
         self.knowledge = knowledge
         self.plugins = plugins
         self.effects: dict[str, Effect] = {}  # by signature
+        self.touching: set[types.CodeType] = set()  # functions in which something was touched
         self.active: list[types.CodeType | ast.AST] = []
         self.recursed: dict[Any, tuple[list[Value], Value | None]] = {}  # of functions inside themselves: given, gives
         self.given: dict[Any, list[Value]] = {}  # to the innermost activation of each function
@@ -231,7 +243,24 @@ class Run:
 
     def add(self, effect: E) -> E:
         """Note an effect; the one that was noted first is returned."""
+        looks = isinstance(effect, KeyAccess) and effect.mode == "read" and effect.path[:1] == (Const("state"),)
+        if not isinstance(effect, Everything) and not looks:
+            self.touching.update(code for code in self.active if isinstance(code, types.CodeType))
         return self.effects.setdefault(effect.signature, effect)  # type: ignore[return-value]
+
+    def found(self) -> list[Effect]:
+        """The effects; of what was not followed, with the line that helps."""
+        return [self._advised(one) if isinstance(one, Everything) else one for one in self.effects.values()]
+
+    def _advised(self, one: Everything) -> Everything:
+        """A function that touches something is not to be trusted to touch nothing, whatever else it does."""
+        name = None if one.around is None else _dotted(one.around)
+        if name is None:
+            return one
+        declared = f"app.accesses(writes=...)({name})"
+        if one.around not in self.touching:
+            declared = f'app.trust("{name}") if it touches nothing, else {declared}'
+        return replace(one, remedy=" or ".join(part for part in (one.remedy, declared) if part))
 
     @contextmanager
     def apart(self) -> Iterator[None]:
@@ -253,7 +282,15 @@ class Run:
 
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
-        self.own.setdefault(place, []).append((tuple(self.regions), value))
+        self.own.setdefault(place, []).append((tuple(self.regions), unwritten(value)))
+
+    def within(self, region: object, body: Callable[[], T]) -> T:
+        """What the body gives, which is read in a region of its own."""
+        self.regions.append(region)
+        try:
+            return body()
+        finally:
+            self.regions.pop()
 
     def own_at(self, place: tuple[int, str]) -> tuple[list[Value], bool]:
         """What this run has put at a place, and whether it certainly has, so that nothing else is there."""
@@ -268,20 +305,17 @@ class Run:
     def widen(self, why: str, where: str, remedy: str = "") -> Unknown:
         """Note that anything may be touched here; the value is not known either. To say what the function does in which
         it is helps too, and is all that can be done where that is a library's."""
-        around = "" if "app." in remedy else self._declare_around(where)
-        self.add(Everything(why, where, " or ".join(one for one in (remedy, around) if one)))
+        around = None if "app." in remedy else self._function_around(where)
+        self.add(Everything(why, where, remedy, around))
         return Unknown(why)
 
-    def _declare_around(self, where: str) -> str:
-        """The line that says what the innermost named function around a place does; none in the handler itself. What
-        is active inside of it is a context manager, whose ``with`` has the place in its body."""
+    def _function_around(self, where: str) -> types.CodeType | None:
+        """The innermost named function around a place, which can be declared; None in the handler itself. What is
+        active inside of it is a context manager, whose ``with`` has the place in its body."""
         file, _, line = where.rpartition(INSIDE)[2].rpartition(":")
-        for code in reversed(self.active[1:]):
-            if isinstance(code, types.CodeType) and code is not self.active[0] and _has(code, file, line):
-                name = _dotted(code)
-                if name is not None:
-                    return f'app.trust("{name}") if it touches nothing, else app.accesses(writes=...)({name})'
-        return ""
+        named = (code for code in reversed(self.active[1:]) if isinstance(code, types.CodeType))
+        inside = (code for code in named if code is not self.active[0] and _has(code, file, line))
+        return next((code for code in inside if _dotted(code) is not None), None)
 
     def step(self, where: str) -> bool:
         """Whether the run may go on: it is bounded."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from commute.derive.run import Frame, Run
-from commute.derive.values import Bound, Closure, Either, Entries, Handle, Items, Made, Value
+from commute.derive.values import Bound, Closure, Either, Entries, Handle, Items, Made, Value, Written
 
 NODES_MAX = 4_000  # of values that are looked at; what lies behind them counts as equal
 
@@ -29,6 +29,8 @@ class _Shapes:
         self._kept: list[object] = []  # so that no other value gets its id
 
     def of(self, value: Value | None) -> Hashable:
+        if isinstance(value, Written):  # what decides conditions is another thing than the same value that does not
+            return "written", value
         if not isinstance(value, Made | Items | Entries | Closure | Bound | Handle | Either):
             return value
         return self._once(value, lambda: self._inside(value))

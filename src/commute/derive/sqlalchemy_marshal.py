@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper, Query
 from sqlalchemy.orm.attributes import QueryableAttribute
 
 from commute.derive.expressions import element
-from commute.derive.run import Arguments, Run
+from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import (
     EITHER_MAX,
     SEVERAL,
@@ -190,3 +190,37 @@ def _constant(value: Any) -> Value:
     if isinstance(value, list | tuple):
         return Items("list", [Const(inner) for inner in value])
     return Const(value)
+
+
+def reals(run: Run, arguments: Arguments, where: str) -> list[Any]:
+    """The arguments as SQLAlchemy takes them. Raises CannotBuildError."""
+    found = []
+    for value in arguments:
+        if isinstance(value, Handle) and value.kind == "spread":
+            found.append(real(run, value.about["of"], where))
+        else:
+            found.append(real(run, value, where))
+    return found
+
+
+def made(run: Run, make: Any, arguments: Arguments, named: Named, where: str) -> Value:
+    """What a function of SQLAlchemy's makes of them. Raises what it raises."""
+    found = [
+        wrapped(run, make(*reals(run, given, where), **_by_name(run, by_name, where)))
+        for given, by_name in variants(arguments, named)
+    ]
+    return either(found) or Data()
+
+
+def _by_name(run: Run, named: Named, where: str) -> dict[str, Any]:
+    return {name: real(run, value, where) for name, value in named.items()}
+
+
+def built(run: Run, name: str, owner: Handle, arguments: Arguments, named: Named, where: str) -> Value:
+    """What a method of a part of a statement gives."""
+    try:
+        return made(run, getattr(owner.about["real"], name), arguments, named, where)
+    except CannotBuildError as error:
+        return run.widen(str(error), where)
+    except Exception as error:  # noqa: BLE001
+        return run.widen(f"SQLAlchemy does not take {name}: {error}", where)

@@ -95,6 +95,18 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
     return Data(name)
 
 
+def above(run: Run, value: Handle, owner: type, name: str, where: str) -> Value | None:
+    """``super().name`` in a method of a mapped class; None where only SQLAlchemy or Python has it."""
+    mro = list(value.about["class"].__mro__)
+    for base in mro[mro.index(owner) + 1 :] if owner in mro else ():
+        known = base.__dict__.get(name)
+        if isinstance(known, types.FunctionType) and not base.__module__.startswith("sqlalchemy"):
+            return bind(run, known, value, value.about["class"], where)
+        if known is not None:
+            return None
+    return None
+
+
 def _loose(run: Run, mapper: Any) -> dict[str, Value]:
     """Attributes that are not mapped, of all objects of the class: which of them are one object, a session decides."""
     found: dict[str, Value] = run.kept.setdefault(("sqlalchemy loose", mapper.base_mapper), {})

@@ -7,20 +7,19 @@ import types
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Query, Session, scoped_session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from commute.derive import sqlalchemy_classes as classes
 from commute.derive import sqlalchemy_objects as objects
+from commute.derive import sqlalchemy_queries as queries
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.expressions import element
-from commute.derive.rawsql import used
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.sqlalchemy_loading import as_asked, escape
 from commute.derive.sqlalchemy_making import new_object, new_row
-from commute.derive.sqlalchemy_marshal import CannotBuildError, is_clause, real, variants, wrapped, written
+from commute.derive.sqlalchemy_marshal import CannotBuildError, built, is_clause, made, real, reals, wrapped, written
 from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
 from commute.derive.sqlalchemy_session import (
-    ALL,
-    ONE,
     column,
     execute,
     fetched,
@@ -54,18 +53,14 @@ class SqlAlchemy:
     """See the module."""
 
     def wrap(self, run: Run, thing: object) -> Value | None:
-        if isinstance(thing, sessionmaker):
-            return Handle("session-maker", {"bind": _engine(thing.kw.get("bind")), "class": thing.class_})
-        if isinstance(thing, scoped_session):  # it hands on to the session of the thread
-            made = self.wrap(run, thing.session_factory)
-            return None if not isinstance(made, Handle) else session(run, made.about["bind"], made.about["class"])
         name = type(thing).__name__
-        if name == "async_sessionmaker" and type(thing).__module__.startswith("sqlalchemy"):
-            return Handle("session-maker", {"bind": _engine(thing.kw.get("bind")), "class": None})  # type: ignore[attr-defined]
-        if isinstance(thing, Session) or name in ("AsyncSession", "async_scoped_session"):
-            return session(
-                run, _engine(getattr(thing, "bind", None)), type(thing) if isinstance(thing, Session) else None
-            )
+        if isinstance(thing, sessionmaker) or (name == "async_sessionmaker" and _is_library(type(thing))):
+            return classes.maker_of(thing, _engine(thing.kw.get("bind")))  # type: ignore[attr-defined]
+        if isinstance(thing, scoped_session) or name == "async_scoped_session":  # it hands on to the one of the scope
+            made = self.wrap(run, thing.session_factory)  # type: ignore[attr-defined]
+            return None if not isinstance(made, Handle) else _made_by(run, made)
+        if isinstance(thing, Session) or name == "AsyncSession" or hasattr(type(thing), "sync_session_class"):
+            return session(run, _engine(getattr(thing, "bind", None)), classes.of_session(thing), live=thing)
         if isinstance(thing, sa.Engine | sa.Connection) or name in ("AsyncEngine", "AsyncConnection"):
             return session(run, _engine(thing))
         if is_clause(thing) and not isinstance(thing, type):
@@ -77,10 +72,12 @@ class SqlAlchemy:
 
     def instance(self, run: Run, cls: type) -> Value | None:
         """What a parameter with this annotation is."""
-        if issubclass(cls, Session | sa.Engine | sa.Connection) or cls.__name__ in ("AsyncSession", "AsyncConnection"):
+        if issubclass(cls, Session) or classes.is_async(cls):
+            return session(run, None, classes.below(cls))
+        if issubclass(cls, sa.Engine | sa.Connection) or cls.__name__ in ("AsyncEngine", "AsyncConnection"):
             return session(run, None)
         if cls is sessionmaker or cls.__name__ == "async_sessionmaker":
-            return Handle("session-maker", {"bind": None, "class": None})
+            return classes.maker(None, classes.below(Session))
         return None
 
     # -- calls --------------------------------------------------------------------------------------------------
@@ -101,9 +98,9 @@ class SqlAlchemy:
         if function.kind == "session":
             return function  # of a scoped one
         if function.kind == "session-maker":
-            return session(run, function.about["bind"], function.about["class"])
+            return _made_by(run, function, named)
         if function.kind == "sa":
-            return self._built(run, "__call__", function, arguments, named, where)
+            return built(run, "__call__", function, arguments, named, where)
         if function.kind == "sa-method":
             owner, name = function.about["of"], function.about["name"]
             return self._method(run, owner, name, arguments, named, where)
@@ -116,14 +113,13 @@ class SqlAlchemy:
             return session_of(arguments[0])
         if mapped(thing):
             return new_object(run, thing, dict(named), arguments, where)
-        if (isinstance(thing, type) and issubclass(thing, Session)) or getattr(thing, "__name__", "") == "AsyncSession":
-            bind = named.get("bind") or (arguments[0] if arguments else None)
-            return session(run, bind.about["bind"] if isinstance(bind, Handle) and "bind" in bind.about else None)
+        if isinstance(thing, type) and (issubclass(thing, Session) or classes.is_async(thing)):
+            inner = classes.given(named, "sync_session_class")
+            if inner is None:
+                return run.widen("a session of a class that is not known is made", where)
+            return session(run, _bound(arguments, named), (*classes.with_inner(thing), *inner))
         if thing is sessionmaker or getattr(thing, "__name__", "") == "async_sessionmaker":
-            bind = named.get("bind") or (arguments[0] if arguments else None)
-            return Handle(
-                "session-maker", {"bind": bind.about["bind"] if isinstance(bind, Handle) else None, "class": None}
-            )
+            return classes.made(run, thing, _bound(arguments, named), named, where)
         if thing is scoped_session or getattr(thing, "__name__", "") == "async_scoped_session":
             return arguments[0] if arguments else named.get("session_factory")
         if getattr(thing, "__name__", "") in ("create_engine", "create_async_engine") and _is_library(thing):
@@ -133,7 +129,7 @@ class SqlAlchemy:
             if thing is sa.text and (several := written(run, arguments)) is not None:
                 return several
             try:
-                return _made(run, make, arguments, named, where)
+                return made(run, make, arguments, named, where)
             except CannotBuildError as error:
                 return run.widen(str(error), where)
             except Exception as error:  # noqa: BLE001 - it fails in the run too
@@ -146,7 +142,7 @@ class SqlAlchemy:
             return None
         if any(value.kind == "sa" for value in ours) and name in _OPERATORS:
             try:
-                return wrapped(run, _OPERATORS[name](*_reals(run, arguments, where)))
+                return wrapped(run, _OPERATORS[name](*reals(run, arguments, where)))
             except Exception:  # noqa: BLE001 - a condition that cannot be built
                 return run.widen("a condition that is not followed", where)
         for value in arguments:  # the application's own methods for it
@@ -184,27 +180,19 @@ class SqlAlchemy:
             return Data("columns")
         return None
 
-    def _built(self, run: Run, name: str, owner: Handle, arguments: Arguments, named: Named, where: str) -> Value:
-        try:
-            return _made(run, getattr(owner.about["real"], name), arguments, named, where)
-        except CannotBuildError as error:
-            return run.widen(str(error), where)
-        except Exception as error:  # noqa: BLE001
-            return run.widen(f"SQLAlchemy does not take {name}: {error}", where)
-
     def _method(
         self, run: Run, owner: Handle, name: str, arguments: Arguments, named: Named, where: str
     ) -> Value | None:
         if owner.kind == "sa":
-            return self._built(run, name, owner, arguments, named, where)
+            return built(run, name, owner, arguments, named, where)
         if owner.kind == "session-maker":
-            made = session(run, owner.about["bind"], owner.about["class"])
+            made = _made_by(run, owner)
             made.about["expired"] = made.about.get("expired") or name == "begin"
             return Handle("context", {"value": made}) if name == "begin" else made
         if owner.kind == "session":
             return self._session(run, owner, name, arguments, named, where)
         if owner.kind == "sa-query":
-            return self._query(run, owner, name, arguments, named, where)
+            return queries.method(run, owner, name, arguments, named, where)
         if owner.kind == "result":
             return fetched(run, owner, name, where)
         if owner.kind == "result-row":
@@ -234,11 +222,13 @@ class SqlAlchemy:
             return result
         if name in ("get", "get_one"):
             ident = arguments[1] if len(arguments) > 1 else named.get("ident", Data())
-            one = self._get(run, owner, first, ident, where, maybe=name == "get")
+            one = queries.get(run, owner, first, ident, where, maybe=name == "get")
             as_asked(run, self._options(run, named.get("options"), where), one, where)
             return one
+        if name == "query" and classes.is_own_query(owner.about["query"]):
+            return run.widen("queries are of a class of the application's", where)
         if name == "query":
-            return Handle("sa-query", {"session": owner, "query": self._query_of(run, arguments, where)})
+            return Handle("sa-query", {"session": owner, "query": queries.query_of(run, arguments, where)})
         if name in ("add", "add_all", "delete", "merge", "refresh"):
             return self._objects(run, owner, name, first, where)
         if name in ("bulk_save_objects",):
@@ -278,47 +268,6 @@ class SqlAlchemy:
                 objects.change_row(run, owner, cls.value, dict(option.known), where)  # type: ignore[union-attr]
         return Const(None)
 
-    def _query_of(self, run: Run, arguments: Arguments, where: str) -> Value:
-        try:
-            return Handle("sa", {"real": Query(_reals(run, arguments, where))})
-        except Exception as error:  # noqa: BLE001
-            return run.widen(f"a query that is not followed: {error}", where)
-
-    def _get(self, run: Run, owner: Handle, cls: Value, ident: Value, where: str, *, maybe: bool) -> Value:
-        found = []
-        for option in options(cls):
-            if not isinstance(option, Live) or not mapped(option.value):
-                return run.widen("a class that is not known is loaded", where)
-            mapper = sa.inspect(option.value)
-            learn(owner, metadata_of(option.value))
-            if objects.is_wide(mapper):
-                found.append(self._wide(run, owner, mapper, ident, where))
-                continue
-            columns = [one.name.lower() for one in mapper.primary_key]
-            values: list[Value] = list(ident.known) if isinstance(ident, Items) and ident.known else [ident]
-            if isinstance(ident, Entries):
-                values = [ident.known.get(mapper.get_property_by_column(one).key, Data()) for one in mapper.primary_key]
-            row: objects.Row = {name: (value,) for name, value in zip(columns, values, strict=False)}
-            table = objects.table_name(mapper.local_table)
-            access = objects.touch(run, owner, table, "read", "select", [row], where)
-            found.append(objects.entity(run, owner, option.value, [access], where))
-        return either([*found, *([Const(None)] if maybe else [])]) or Data()
-
-    def _wide(self, run: Run, owner: Handle, mapper: Any, ident: Value, where: str) -> Value:
-        """An object of several tables, or with columns that are computed of others, by its key: the whole query."""
-        keys = [mapper.get_property_by_column(one).key for one in mapper.primary_key]
-        values: list[Value] = list(ident.known) if isinstance(ident, Items) and ident.known else [ident]
-        if isinstance(ident, Entries):
-            values = [ident.known.get(key, Data()) for key in keys]
-        statement = sa.select(mapper.class_)
-        try:
-            for key, value in zip(keys, values, strict=False):
-                statement = statement.where(getattr(mapper.class_, key) == real(run, value, where))
-        except CannotBuildError:
-            statement = sa.select(mapper.class_)
-        result = execute(run, owner, Handle("sa", {"real": statement}), None, where)
-        return fetched(run, result, "scalar_one", where)
-
     def _objects(self, run: Run, owner: Handle, name: str, given: Value, where: str) -> Value:
         if name == "add_all":
             given = element(run, given, where) or Items("list", [])
@@ -353,55 +302,11 @@ class SqlAlchemy:
         columns_ = frozenset(given) - row.keys()
         objects.changed(run, owner, mapper.local_table, [row] if row else None, columns_, None, where)
 
-    def _query(
-        self, run: Run, owner: Handle, name: str, arguments: Arguments, named: Named, where: str
-    ) -> Value | None:
-        handle, query = owner.about["session"], owner.about["query"]
-        if name.endswith("_or_404"):  # of Flask's
-            name, arguments, named = name.removesuffix("_or_404"), arguments[: name.startswith("get")], {}
-        name = "all" if name in ("paginate", "iterate") else name
-        if not isinstance(query, Handle):
-            return query  # type: ignore[no-any-return]
-        if name in (*ONE, *ALL, "count", "exists", "get", "__iter__", "update", "delete"):
-            if name == "get":
-                entity = query.about["real"].column_descriptions[0]["entity"]
-                return self._get(run, handle, Live(entity), arguments[0], where, maybe=True)
-            if name in ("update", "delete"):
-                return self._change(run, handle, query, name, arguments, where)
-            result = execute(run, handle, query, None, where)
-            if name in ("count", "exists") or not isinstance(result, Handle):
-                return Data(f"{name} of a query") if isinstance(result, Handle) else result
-            single = len(query.about["real"].column_descriptions) == 1 and result.about["entities"][:1] != [None]
-            result = Handle("result", {**result.about, "scalars": single})
-            return fetched(run, result, name if name in ONE else "all", where)
-        built = self._built(run, name, query, arguments, named, where)
-        return Handle("sa-query", {"session": handle, "query": built})
-
-    def _change(self, run: Run, handle: Handle, query: Handle, name: str, arguments: Arguments, where: str) -> Value:
-        """``query.update({...})`` and ``query.delete()``."""
-        made = query.about["real"]
-        try:
-            target = made.column_descriptions[0]["entity"]
-            statement: Any = sa.delete(target)
-            if name == "update":
-                values = arguments[0]
-                if not isinstance(values, Entries) or values.other is not None:
-                    return run.widen("columns that are not known are set", where)
-                statement = sa.update(target).values(real(run, values, where))
-            if made.whereclause is not None:
-                statement = statement.where(made.whereclause)
-        except CannotBuildError as error:
-            return run.widen(str(error), where)
-        except Exception as error:  # noqa: BLE001
-            return run.widen(f"a query that is not followed: {error}", where)
-        result = execute(run, handle, Handle("sa", {"real": statement}), None, where)
-        if not run.kept.get("discarded", False):
-            used(run, handle)
-        return Data("how many rows were changed") if isinstance(result, Handle) else result
-
     # -- attributes ---------------------------------------------------------------------------------------------
 
     def attribute(self, run: Run, value: Value, name: str, where: str) -> Value | None:
+        if isinstance(value, Handle) and value.kind == "super":
+            return self._above(run, value, name, where)
         if isinstance(value, Live) and mapped(value.value):
             mapper = sa.inspect(value.value)
             if name in mapper.all_orm_descriptors or name in ("__table__", "metadata"):
@@ -411,6 +316,8 @@ class SqlAlchemy:
             return None
         if value.kind in ("entity", "new"):
             return objects.get(run, value, name, where)
+        if value.kind == "session" and (own := classes.attribute(run, value, name, where)) is not None:
+            return own
         if value.kind in ("sa", "session") and (known := of_engine(value, name)) is not None:
             return known
         if value.kind == "sa":
@@ -429,6 +336,15 @@ class SqlAlchemy:
         if value.kind == "session" and name in ("bind", "dialect", "info", "is_active"):
             return value if name == "bind" else Data(name)
         return Handle("sa-method", {"of": value, "name": name})
+
+    def _above(self, run: Run, value: Handle, name: str, where: str) -> Value | None:
+        """``super().name`` in a method of a session's class, or of a mapped class."""
+        first, owner = value.about["self"], value.about["owner"]
+        if isinstance(first, Handle) and first.kind == "session":
+            return classes.above(first, owner, name)
+        if isinstance(first, Handle) and first.kind in ("entity", "new"):
+            return objects.above(run, first, owner, name, where)
+        return None
 
     def _row_attribute(self, run: Run, value: Handle, name: str, where: str) -> Value:
         result = value.about["of"]
@@ -458,6 +374,17 @@ class SqlAlchemy:
         return isinstance(value, Handle) and value.kind in _OURS
 
 
+def _made_by(run: Run, maker: Handle, named: Named | None = None) -> Handle:
+    """A session that a maker makes; what it is given then comes before what the maker says."""
+    bind = _bound([], named) if named and "bind" in named else maker.about["bind"]
+    return session(run, bind, maker.about["classes"], query=maker.about["query"])
+
+
+def _bound(arguments: Arguments, named: Named) -> Any:
+    bind = named.get("bind") or (arguments[0] if arguments else None)
+    return bind.about.get("bind") if isinstance(bind, Handle) else None
+
+
 def _engine(bind: Any) -> Any:
     inner = getattr(bind, "sync_engine", bind)
     return getattr(inner, "engine", inner)
@@ -474,25 +401,3 @@ def _builds(thing: Any) -> bool:
 
 def _is_library(thing: Any) -> bool:
     return module_of(thing).split(".")[0] == "sqlalchemy"
-
-
-def _reals(run: Run, arguments: Arguments, where: str) -> list[Any]:
-    found = []
-    for value in arguments:
-        if isinstance(value, Handle) and value.kind == "spread":
-            found.append(real(run, value.about["of"], where))
-        else:
-            found.append(real(run, value, where))
-    return found
-
-
-def _made(run: Run, make: Any, arguments: Arguments, named: Named, where: str) -> Value:
-    found = [
-        wrapped(run, make(*_reals(run, given, where), **_named(run, by_name, where)))
-        for given, by_name in variants(arguments, named)
-    ]
-    return either(found) or Data()
-
-
-def _named(run: Run, named: Named, where: str) -> dict[str, Any]:
-    return {name: real(run, value, where) for name, value in named.items()}

@@ -15,6 +15,7 @@ from commute.derive.expressions import element
 from commute.derive.rawsql import access_of, cell, statement, used
 from commute.derive.run import Run
 from commute.derive.sqlalchemy_behind import is_foreign
+from commute.derive.sqlalchemy_classes import engines
 from commute.derive.sqlalchemy_listeners import loaded
 from commute.derive.sqlalchemy_marshal import BINDS, CannotBuildError, compiled, real
 from commute.derive.sqlalchemy_schema import name as table_name
@@ -39,15 +40,30 @@ def dialect_of(bind: Any) -> Any:
     return made(paramstyle="named")
 
 
-def session(run: Run, bind: Any, session_class: Any = None) -> Handle:
-    """A session, or a connection, of an engine; one for each engine."""
-    key = ("sqlalchemy session", id(bind), id(session_class))
+def session(run: Run, bind: Any, classes: tuple[type, ...] = (), *, query: Any = None, live: object = None) -> Handle:
+    """A session of one of `classes`, or a connection (none), of an engine; one for each engine. `query`: the class of
+    its queries; `live`: the session itself, if it is there."""
+    key = ("sqlalchemy session", id(bind), classes, query, id(live))
     if key not in run.kept:
         name = str(getattr(getattr(bind, "dialect", None), "name", "sqlite")).replace("postgresql", "postgres")
         about = {"bind": bind, "dialect": dialect_of(bind), "name": name, "adds": [], "schema": Schema({}, name),
-                 "types": {}, "version": "", "of": bind, "rows": True, "class": session_class}  # fmt: skip
-        run.kept[key] = Handle("session", about)
+                 "types": {}, "version": "", "of": bind, "rows": True, "classes": classes, "query": query,
+                 "live": live}  # fmt: skip
+        run.kept[key] = made = Handle("session", about)
+        if bind is None and classes:
+            _bind_to(run, made, engines(run, made))
     return run.kept[key]  # type: ignore[no-any-return]
+
+
+def _bind_to(run: Run, handle: Handle, binds: list[Any]) -> None:
+    """The session speaks to these engines, which one its class decides for each statement."""
+    if not binds:
+        return
+    first = session(run, binds[0]).about
+    if any(one.dialect.name != binds[0].dialect.name for one in binds):
+        run.widen("a session speaks to databases of several kinds", "", "give each a session of its own")
+    handle.about.update({name: first[name] for name in ("bind", "dialect", "name", "of")})
+    handle.about.update(schema=Schema({}, first["name"]), others=binds[1:])
 
 
 def learn(handle: Handle, metadata: Any) -> None:
@@ -67,10 +83,14 @@ def learn(handle: Handle, metadata: Any) -> None:
 
 def look_up(handle: Handle) -> None:
     """Add what the database itself says of its tables, if it answers: its triggers, and tables without metadata."""
-    bind = handle.about["bind"]
-    if bind is None or handle.about.get("looked"):
+    if handle.about["bind"] is None or handle.about.get("looked"):
         return
     handle.about["looked"] = True
+    for bind in (handle.about["bind"], *handle.about.get("others", ())):
+        _look_up(handle, bind)
+
+
+def _look_up(handle: Handle, bind: Any) -> None:
     try:
         if handle.about["name"] == "sqlite":
             with bind.connect() as connection:

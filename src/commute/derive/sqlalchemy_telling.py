@@ -6,7 +6,7 @@ the run has got another object or has changed one, until that brings nothing new
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy.orm.events import SessionEvents
 
 from commute.derive.run import Run
 from commute.derive.sqlalchemy_behind import behind, call_each
+from commute.derive.sqlalchemy_classes import call_overridden, overridden
 from commute.derive.values import Handle, Items, Unknown, Value, either
 
 _ROUNDS_MAX = 8  # in which listeners of a session set off themselves
@@ -36,6 +37,7 @@ class _Session:
     """What a run knows of one session: who listens, its objects, and those of which nobody was told yet."""
 
     listeners: dict[str, list[Any]]
+    overridden: dict[str, list[Any]] = field(default_factory=dict)  # methods that SQLAlchemy calls with them
     objects: dict[object, Handle] = field(default_factory=dict)
     untold: dict[tuple[str, object], Handle] = field(default_factory=dict)
     telling: bool = False
@@ -76,20 +78,25 @@ def rows_deleted(run: Run, handle: Handle, mapper: Any, where: str) -> None:
 def _known(run: Run, handle: Handle, where: str) -> _Session:
     key = ("sqlalchemy session told", id(handle))
     if key not in run.kept:
-        found = _listeners(handle.about["class"])
+        found = _listeners(handle.about["classes"], handle.about["live"])
         for name in [name for name in found if name not in (*_OBJECT_EVENTS, *_SESSION_EVENTS)]:
             run.widen(f"a listener of {name} of the session is not followed", where, _REMEDY)
         run.kept[key] = _Session(found)
+        run.kept[key].overridden = overridden(run, handle.about["classes"], where)
     return run.kept[key]  # type: ignore[no-any-return]
 
 
-def _listeners(session_class: Any) -> dict[str, list[Any]]:
-    """The application's functions that listen to sessions of a class, by the name of the event."""
+def _listeners(classes: Sequence[type], live: Any) -> dict[str, list[Any]]:
+    """The application's functions that listen to sessions of some classes, or to a live one, by the name of the
+    event."""
     found: dict[str, list[Any]] = {}
-    for name in dir(SessionEvents):
-        for target in (Session, session_class):
-            by_class = getattr(getattr(target, "dispatch", None), name, None) if not name.startswith("_") else None
-            for function in behind(getattr(by_class, "_clslevel", {}).get(target, ())):
+    bases = dict.fromkeys(base for cls in (Session, *classes) for base in cls.__mro__)
+    own = getattr(getattr(live, "sync_session", live), "dispatch", None)
+    for name in [name for name in dir(SessionEvents) if not name.startswith("_")]:
+        for target in (*bases, None):
+            by_class = getattr(getattr(target, "dispatch", None), name, None)
+            listening = getattr(by_class, "_clslevel", {}).get(target, ()) if target else getattr(own, name, None) or ()
+            for function in behind(listening):
                 if function not in found.setdefault(name, []):
                     found[name].append(function)
         if not found.get(name):
@@ -98,7 +105,7 @@ def _listeners(session_class: Any) -> dict[str, list[Any]]:
 
 
 def _tell(run: Run, handle: Handle, known: _Session, where: str) -> None:
-    if known.telling or not known.listeners:
+    if known.telling or not (known.listeners or known.overridden):
         return  # they set off themselves: the one that is called already goes on until nothing is new
     known.telling = True
     run.regions.append(known)  # a flush may come later than here
@@ -111,6 +118,8 @@ def _tell(run: Run, handle: Handle, known: _Session, where: str) -> None:
             more: list[Value] = [Unknown("a context of a flush"), Unknown("what is flushed")]
             given = [handle, more[0], handle if name == "after_begin" else more[1]]  # the last one is its connection
             call_each(run, known.listeners[name], name, given, where)
+        for functions in known.overridden.values():
+            call_overridden(run, handle, functions, where)
         if not known.untold and before == (len(run.effects), len(known.objects)):
             break
     else:

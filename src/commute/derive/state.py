@@ -170,7 +170,8 @@ def live_read(run: Run, value: Live, key: Value | None, where: str) -> Value | N
         fill(run, thing)
     put = run.knowledge.put.get(id(thing)) if key is not None or not isinstance(thing, Mapping) else None
     found = either([*(wrap(run, inner) for inner in inside), *([] if put is None else [put])])
-    return found if found is not None or isinstance(thing, tuple | frozenset) else _not_yet(run, thing)
+    empty = isinstance(thing, tuple | frozenset) or id(thing) in run.knowledge.unfilled
+    return found if found is not None or empty else _not_yet(run, thing)
 
 
 def live_values(run: Run, thing: Mapping[Any, Any]) -> Value:

@@ -28,6 +28,7 @@ from commute.derive.values import (
     Made,
     Value,
     either,
+    unwritten,
 )
 from commute.derive.writers import is_own
 
@@ -143,7 +144,12 @@ def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
             value = Live(found if alias.asname else sys.modules[alias.name.split(".")[0]])
         name = alias.asname or (alias.name.split(".")[0] if isinstance(node, ast.Import) else alias.name)
         where = frame.where(node)
-        frame.assign(name, value if value is not None else run.widen(f"{alias.name} is imported first here", where))
+        frame.assign(name, value if value is not None else _not_imported(run, module, alias.name, where))
+
+
+def _not_imported(run: Run, module: str, name: str, where: str) -> Value:
+    """What is not there before the handler runs, since nothing of the program is run to look at it."""
+    return run.widen(f"{name} is imported first here", where, f"`import {module}` where the app is made")
 
 
 # -- targets ------------------------------------------------------------------------------------------------------
@@ -242,7 +248,7 @@ def set_raw(run: Run, value: Value, name: str, new: Value, where: str) -> None:
         run.widen(f"attribute {name} is set behind its class", where)
         return
     touch(run, "write", value, Const(name), where)
-    put = later(new) if value.state else new
+    put = later(new) if value.state else unwritten(new)
     value.attributes[name] = either([value.attributes.get(name, put), put]) or put
 
 

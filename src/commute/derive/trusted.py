@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-VERSION = 3
+VERSION = 4
 
 MODULES = frozenset(
     [
@@ -55,6 +55,9 @@ MODULES = frozenset(
         ),
         *("flask.json", "flask.logging", "flask.helpers", "flask.wrappers"),
         *("werkzeug.exceptions", "werkzeug.wrappers", "werkzeug.datastructures", "werkzeug.security"),
+        *("bcrypt", "argon2", "jwt", "nacl", "itsdangerous", "passlib", "cryptography.fernet", "orjson", "ujson"),
+        *("dateutil", "pytz", "slugify", "shortuuid", "ulid", "nanoid", "humanize", "babel.numbers", "babel.dates"),
+        *("markupsafe", "colorama", "tabulate", "phonenumbers"),
         *("commute.errors", "commute.event", "commute.ids", "re._parser", "_sre", "_hashlib", "_blake2", "_md5"),
     ]
 )
@@ -62,6 +65,7 @@ MODULES = frozenset(
 FUNCTIONS = frozenset(
     [
         "flask.sansio.app.App.logger",
+        *("_thread.allocate_lock", "_thread.lock", "_thread.RLock", "threading.RLock"),
         *("os.getenv", "os.getpid", "os.cpu_count", "os.fspath", "os.urandom", "posix.urandom", "posix.getpid"),
         *("posixpath.join", "posixpath.basename", "posixpath.dirname", "posixpath.splitext", "posix.fspath"),
         *("socket.gethostname", "_socket.gethostname", "platform.node", "threading.get_ident", "_thread.get_ident"),
@@ -96,7 +100,32 @@ HANDS_BACK = frozenset(
         *("asyncio", "dataclasses", "enum", "typing", "contextlib", "inspect", "typing_extensions", "attr", "attrs"),
     ]
 )
-SINKS = frozenset(["json", "msgspec", "flask", "pprint", "reprlib", "copy", "dataclasses", "pydantic", "json.encoder"])
+# Modules whose objects hold nothing but what they are made of, and hand back no more: locks, answers.
+ALONE = frozenset(
+    [
+        "_thread",
+        "asyncio.locks",
+        "flask.wrappers",
+        "werkzeug.wrappers",
+        "werkzeug.wrappers.response",
+        "werkzeug.datastructures",
+    ]
+)
+SINKS = frozenset(
+    [
+        "json",
+        "orjson",
+        "ujson",
+        "msgspec",
+        "flask",
+        "pprint",
+        "reprlib",
+        "copy",
+        "dataclasses",
+        "pydantic",
+        "json.encoder",
+    ]
+)
 BUILTINS = frozenset(
     [
         *("abs", "all", "any", "ascii", "bin", "bool", "bytes", "callable", "chr", "complex", "dict", "divmod"),

@@ -50,6 +50,13 @@ class Certain(Const):
         return hash(self.value)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Written(Const):
+    """A Const that stands in the code itself, a literal or the default of a parameter, so that it decides conditions:
+    a parameter that is not given is None in every run. It is equal to a Const of the same value, and one of both is
+    that Const: where paths meet, it decides no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """Data of the event at `path`; ``*`` stands for each element of a list. `hint` is its annotation.
@@ -241,6 +248,8 @@ def either(values: Iterable[Value]) -> Value | None:
                 if list(draws_of(known)) != list(draws_of(option)):
                     del found[known]
                     option = drawn(known, None)
+            if option in found and isinstance(option, Const) and not isinstance(option, Written):
+                del found[option]
             found.setdefault(option)
     if len(found) > 1 and any(isinstance(option, Unknown) for option in found):
         return next(option for option in found if isinstance(option, Unknown))
@@ -296,6 +305,11 @@ def pattern(values: Iterable[Value]) -> tuple[int, ...]:
     """Which of the fields in the values were drawn together: equal for values that differ in nothing else."""
     draws = [draw for value in values for _, draw in draws_of(value)]
     return tuple(-1 if draw is None else draws.index(draw) for draw in draws) if len(draws) > 1 else ()
+
+
+def unwritten(value: Value) -> Value:
+    """The value where others may put another one in its place: it decides nothing."""
+    return Const(value.value) if isinstance(value, Written) else value
 
 
 def options(value: Value) -> Sequence[Value]:

@@ -283,6 +283,55 @@ def _fills(filename: str) -> tuple[tuple[Node, ast.expr], ...]:
     return tuple(found)
 
 
+# -- variables of contexts ----------------------------------------------------------------------------------------
+
+
+def homes(variable: object) -> list[Mapping[str, Any]]:
+    """The modules that have a variable under a name, itself or in a class, where all of them are the application's;
+    none where a library's functions may set it too."""
+    return list(_homes(id(variable), tuple(sys.modules)))
+
+
+@lru_cache(1_024)
+def _homes(variable: int, names: tuple[str, ...]) -> tuple[Mapping[str, Any], ...]:
+    found: list[Mapping[str, Any]] = []
+    for held in [vars(sys.modules[name]) for name in names if isinstance(sys.modules[name], types.ModuleType)]:
+        inside = [*held.values(), *(one for cls in held.values() if isinstance(cls, type) for one in _own_parts(cls))]
+        if any(id(one) == variable for one in inside):
+            if not is_application(str(held.get("__file__") or "")):
+                return ()
+            found.append(held)
+    return tuple(found)
+
+
+def _own_parts(cls: type) -> list[object]:
+    return list(vars(cls).values()) if is_own(cls) else []
+
+
+def run_setters(run: Run, variable: object) -> None:
+    """Runs the functions of the application that set a variable by its name (``CURRENT.set(x)``), once; what they put
+    there is noted when they do."""
+    key = ("set", id(variable), "")
+    if key in run.knowledge.later:
+        return
+    run.knowledge.later[key] = None
+    for filename, names in application_modules():
+        for node, base in _setters(filename):
+            if _stands_for(base, names) is variable:
+                _put(run, filename, names, node, None, (0, ""))
+
+
+@lru_cache(4_096)
+def _setters(filename: str) -> tuple[tuple[Node, ast.expr], ...]:
+    """The functions at the top of a file that call ``set`` of something, and the expressions that stand for it."""
+    return tuple(
+        (node, part.func.value)
+        for node in stores_of(filename).functions
+        for part in ast.walk(node)
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "set"
+    )
+
+
 # -- the modules of the application -------------------------------------------------------------------------------
 
 

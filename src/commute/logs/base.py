@@ -33,6 +33,9 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 # Object type, object id, and the mode that the log itself carries (None: it carries none).
 Touched: TypeAlias = tuple[str, str, str | None]
 
+# With its number in the file.
+Record: TypeAlias = tuple[int, dict[str, object]]
+
 INVALID_UTF8 = "invalid UTF-8; --encoding names another encoding"
 
 _RAW_CHARS = 160
@@ -45,7 +48,9 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
     `number` is its line (JSON lines, CSV) or its ordinal from 1 (OCEL); `id` is distinct within the log.
     `time_s` is seconds since 1970, UTC; None where the log gives none that can be read. `objects` may
     name one object twice. `data` holds every field that is not the id, type, time or list of objects;
-    fields used as keys stay in it.
+    fields used as keys stay in it. `around`: what stands on an envelope beside the data, None where there is no
+    envelope. `spare`: the fields of `data` that were taken for the id or the time by their names alone, so that they
+    may be the event's own. `text`: the values are text whatever they mean, as in a table.
     """
 
     number: int
@@ -54,6 +59,14 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
     time_s: float | None
     objects: tuple[Touched, ...]
     data: dict[str, object]
+    around: dict[str, object] | None = None
+    spare: tuple[str, ...] = ()
+    text: bool = False
+
+    def field(self, name: str) -> object:
+        """The value of a field, of the data or around it; None where there is none."""
+        found = self.data.get(name)
+        return found if found is not None or self.around is None else self.around.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,7 @@ class Builder:
 
     def __init__(self, unit: str, time_format: str | None = None) -> None:
         self.unit = unit
+        self.text = False  # set by a reader whose values all are text
         self._events: list[LogEvent] = []
         self._clock = Clock(time_format)
         # What no time could be read under, for the notes.
@@ -140,6 +154,8 @@ class Builder:
         time: object,
         objects: tuple[Touched, ...],
         data: dict[str, object],
+        around: dict[str, object] | None = None,
+        spare: tuple[str, ...] = (),
     ) -> None:
         """Add one event; `time` as it stands in the log, None where it is missing."""
         time_s = self._clock.read(len(self._events), time)
@@ -147,7 +163,7 @@ class Builder:
             self._untimed.append((len(self._events), time))
         kind = self._types.setdefault(kind, kind)
         objects = tuple([self._touched.setdefault(touched, touched) for touched in objects])
-        self._events.append(LogEvent(number, identity, kind, time_s, objects, data))
+        self._events.append(LogEvent(number, identity, kind, time_s, objects, data, around, spare, self.text))
 
     def problem(self, where: str, reason: str, raw: object = "") -> None:
         self.problems.append(Problem(where, reason, excerpt(raw)))
@@ -194,7 +210,9 @@ class Builder:
             why = "no times" if given is None else f"no readable time{self._asked} (such as {excerpt(given)!r})"
             self.note(f"{why}: events keep the sequence of the file")
         elif missing:
-            shown = examples((f"{self.unit} {n}: {excerpt(t)!r}" for n, t in missing), len(missing))
+            shown = examples(
+                (f"{self.unit} {n}: {'none' if t is None else repr(excerpt(t))}" for n, t in missing), len(missing)
+            )
             self.note(f"{len(missing)} of {len(events)} events have no readable time{self._asked} and come "
                       f"first ({shown})")  # fmt: skip
         late, latest = 0, float("-inf")
@@ -207,13 +225,15 @@ class Builder:
 
 
 def object_id(value: object, what: str) -> str:
-    """The text of an id: text, integers and booleans have one. Raises ValueError for anything else."""
+    """The text of an id: text, whole numbers and booleans have one. Raises ValueError for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, float) and value.is_integer():  # JSON knows no difference; tables of numbers write 7 as 7.0
+        return str(int(value))
     raise ValueError(f"{what}: {type(value).__name__} is no id; it must be text or an integer")
 
 

@@ -12,13 +12,13 @@ from collections import Counter
 
 import msgspec
 
-from commute.logs.base import Builder, Log, Touched, note_empty
+from commute.logs.base import Builder, Log, Record, Touched, note_empty
 from commute.logs.json_array import array_records
-from commute.logs.jsonl import SAMPLE_RECORDS, Record, field_of, line_records
+from commute.logs.jsonl import SAMPLE_RECORDS, line_records
 from commute.logs.modes import note_classes
 from commute.logs.options import LogOptions
 from commute.logs.raw import Raw
-from commute.logs.roles import Roles, assign, keys_of, note_no_keys
+from commute.logs.roles import Roles, assign, field_of, keys_of, note_no_keys
 
 BATCH = "CloudEvents batch"
 LINES = "CloudEvents, one a line"
@@ -39,7 +39,7 @@ def read_lines(raw: Raw, options: LogOptions) -> Log:
 
 
 def _read(raw: Raw, options: LogOptions, builder: Builder, records: list[Record], format_name: str) -> Log:
-    options.refuse(raw.name, format_name, "type_field", "time_field", "id_field")
+    options.refuse(raw.name, format_name, "type_field", "time_field", "id_field", "data_field")
     fields: Counter[str] = Counter()
     sample: list[dict[str, object]] = []
     for _, record in records:
@@ -64,7 +64,8 @@ def _read(raw: Raw, options: LogOptions, builder: Builder, records: list[Record]
         data = record.get("data")
         payload = data if isinstance(data, dict) else {"data": data} if data is not None else {}
         identity = f"{record['source']}#{record['id']}"
-        builder.event(number, identity, str(record["type"]), record.get("time"), objects, payload)
+        around = {name: value for name, value in record.items() if name not in ("id", "type", "time", "data")}
+        builder.event(number, identity, str(record["type"]), record.get("time"), objects, payload, around)
     note_empty(builder, empty, total)
     note_classes(builder, roles.classes)
     return builder.finish(format_name)

@@ -8,10 +8,13 @@ each by itself.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from itertools import islice
 
-from commute.logs.base import INVALID_UTF8, Builder, Log, bad_log, note_empty
+from commute.logs.base import INVALID_UTF8, Builder, Log, Record, bad_log, note_empty
+from commute.logs.envelope import may_wrap
+from commute.logs.jsonl import read_records
 from commute.logs.modes import note_classes
 from commute.logs.options import LogOptions
 from commute.logs.raw import LINE_BYTES_MAX, Raw
@@ -21,6 +24,7 @@ FORMAT = "CSV"
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 20
+_NAMED = re.compile(rb"(?:\xef\xbb\xbf)?sep=([ -~\t])\r?\n", re.IGNORECASE)
 
 
 def read(raw: Raw, options: LogOptions) -> Log:
@@ -29,15 +33,22 @@ def read(raw: Raw, options: LogOptions) -> Log:
     Raises UsageError where there is no header or a named column is missing.
     """
     builder = Builder("line", options.time_format)
+    builder.text = True
     rows = open_rows(raw, builder, options)
     header = header_of(raw, builder, rows)
     sample = [dict(zip(header, row, strict=False)) for row in _sample(raw.head, rows.delimiter)[1:]]
+    if may_wrap(header, sample, options):
+        records: list[Record] = [
+            (number, dict(zip(header, row, strict=True))) for number, row in rows.read(len(header))
+        ]
+        note_end(raw, builder)
+        return read_records(raw, options, builder, records, FORMAT, listed=False)
     roles = assign(raw.name, dict.fromkeys(header, 1), builder, options, paths=False, sample=sample)
     if not roles.has_keys:
         note_no_keys(builder, header)
     empty: dict[str, int] = {}
     total = 0
-    taken = [f for f in (roles.type, roles.time) if f is not None]
+    taken = [f for f in (roles.type, roles.time) if f is not None and f not in roles.spare]
     for number, row in rows.read(len(header)):
         total += 1
         record: dict[str, object] = dict(zip(header, row, strict=True))
@@ -50,10 +61,12 @@ def read(raw: Raw, options: LogOptions) -> Log:
             builder.problem(f"line {number}", str(error), ",".join(row))
             continue
         time = None if roles.time is None else record[roles.time]
-        identity = str(record.pop(roles.id)) if roles.id and record[roles.id] else str(number)
+        identity = str(record[roles.id]) if roles.id and record[roles.id] else str(number)
+        if roles.id and record[roles.id] and roles.id not in roles.spare:
+            del record[roles.id]
         for field in taken:
             record.pop(field, None)
-        builder.event(number, identity, kind, time or None, objects, record)
+        builder.event(number, identity, kind, time or None, objects, record, None, roles.spare)
     note_end(raw, builder)
     note_empty(builder, empty, total)
     note_classes(builder, roles.classes)
@@ -79,9 +92,11 @@ def note_end(raw: Raw, builder: Builder) -> None:
 def delimiter(head: bytes) -> str | None:
     """The delimiter of the table that begins with `head`; None if no delimiter makes more than one column.
 
-    The one under which the most sample rows have as many columns as the first; the one with more columns
-    if equal.
+    The one that the first line names, as spreadsheets write it (``sep=;``), else the one under which the most sample
+    rows have as many columns as the first; the one with more columns if equal.
     """
+    if named := _NAMED.match(head):
+        return named[1].decode()
     best: tuple[int, int] = (0, 1)
     chosen: str | None = None
     for candidate in _DELIMITERS:
@@ -93,7 +108,7 @@ def delimiter(head: bytes) -> str | None:
 
 def _sample(head: bytes, candidate: str) -> list[list[str]]:
     """The first rows under a delimiter; none where they are no table."""
-    lines = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
+    lines = _NAMED.sub(b"", head).removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").splitlines()
     reader = csv.reader((line for line in lines if line.strip()), delimiter=candidate)
     try:
         return list(islice(reader, _SAMPLE_ROWS))
@@ -125,6 +140,8 @@ class Rows:
         self.delimiter = delimiter or ","
         self._builder = builder
         self._lines = raw.lines(self._too_long)
+        if _NAMED.match(raw.head):
+            next(self._lines)
         self._taken: list[tuple[int, bytes]] = []  # the lines of the row that is being read
         self._again: list[tuple[int, bytes]] = []  # lines to be read once more, the next one last
         self._undecodable = False

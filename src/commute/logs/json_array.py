@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from commute.logs.base import Builder, Log
-from commute.logs.jsonl import Record, read_records
+from commute.logs.base import Builder, Log, Record
+from commute.logs.jsonl import read_records
 from commute.logs.options import LogOptions
 from commute.logs.raw import Raw
 from commute.logs.walk import Lines, Walk, check_text, decoded

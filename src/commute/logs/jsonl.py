@@ -2,28 +2,27 @@
 
     {"id": "7", "ts": 1714564800, "type": "paid", "objects": [["order", 42, "w"], ["rate", "EUR", "r"]]}
 
-How modes are written: `commute.logs.modes`. A document that is one array of objects is read in the same way.
+How modes are written: `commute.logs.modes`. What happened may lie in one of the fields: `commute.logs.envelope`. A
+document that is one array of objects is read in the same way.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TypeAlias
 
 import msgspec
 
-from commute.logs.base import INVALID_UTF8, Builder, Log, Touched, excerpt, note_empty, object_id
+from commute.logs.base import INVALID_UTF8, Builder, Log, Record, Touched, excerpt, note_empty, object_id
+from commute.logs.envelope import data_field, fields_inside, held_in, inside_first, opened
 from commute.logs.modes import mode_of, note_classes
 from commute.logs.options import LogOptions
 from commute.logs.raw import LINE_BYTES_MAX, Raw
-from commute.logs.roles import UNTYPED, Roles, assign, keys_of, note_no_keys
+from commute.logs.roles import UNTYPED, Roles, assign, field_of, keys_of, note_no_keys
 
 FORMAT = "JSON lines"
 OBJECTS = "objects"
 SAMPLE_RECORDS = 200  # that a guess of keys looks at
-
-Record: TypeAlias = tuple[int, dict[str, object]]  # with its number in the file
 
 
 def read(raw: Raw, options: LogOptions) -> Log:
@@ -33,38 +32,49 @@ def read(raw: Raw, options: LogOptions) -> Log:
     return read_records(raw, options, builder, line_records(raw, builder), FORMAT)
 
 
-def read_records(raw: Raw, options: LogOptions, builder: Builder, records: list[Record], format_name: str) -> Log:
-    """The log of these records, which are used up. O(records)."""
+def read_records(
+    raw: Raw, options: LogOptions, builder: Builder, records: list[Record], format_name: str, *, listed: bool = True
+) -> Log:
+    """The log of these records, which are used up. `listed`: they may list their objects. O(records)."""
     fields: Counter[str] = Counter()
     for _, record in records:
         fields.update(record.keys())
     if not records:
         return builder.finish(format_name)
-    has_objects = OBJECTS in fields
-    sample = [record for _, record in records[:SAMPLE_RECORDS]]
-    roles = assign(raw.name, fields, builder, options, paths=True, sample=sample, objects=has_objects)
+    has_objects = listed and OBJECTS in fields
+    wrapped = data_field(raw.name, records, fields, builder, options)
+    inside = None if wrapped is None else fields_inside(records, wrapped)
+    known = {**fields, **(inside or {})}
+    sample = [record if wrapped is None else opened(record, wrapped) for _, record in records[:SAMPLE_RECORDS]]
+    roles = assign(
+        raw.name, fields, builder, options, paths=True, sample=sample, objects=has_objects, inside=inside
+    )  # fmt: skip
     if has_objects:
         builder.note(f"keys: {OBJECTS}")
     elif not roles.has_keys:
-        note_no_keys(builder, fields)
+        note_no_keys(builder, known if wrapped is None else inside or known)
     empty: dict[str, int] = {}
     total = len(records)
     records.reverse()
     while records:  # taken off, so that a record is freed as soon as it is an event
         number, record = records.pop()
         try:
+            data = record if wrapped is None else held_in(record, wrapped)
             objects = _objects(record, roles.classes) if has_objects else ()
-            objects += keys_of(roles, partial(field_of, record), empty)
-            kind = _kind(record, roles)
+            objects += keys_of(roles, partial(inside_first, data, record), empty)
+            kind = _kind(_said(record, data, roles.type), roles)
         except ValueError as error:
             builder.problem(f"{builder.unit} {number}", str(error), msgspec.json.encode(record))
             continue
-        time = None if roles.time is None else field_of(record, roles.time)
-        identity = field_of(record, roles.id) if roles.id else None
-        known = isinstance(identity, (str, int)) and identity != ""
-        taken = {roles.type, roles.time, roles.id if known else None, OBJECTS}
-        data = {field: value for field, value in record.items() if field not in taken}
-        builder.event(number, str(identity) if known else str(number), kind, time, objects, data)
+        time, identity = _said(record, data, roles.time), _said(record, data, roles.id)
+        known_id = isinstance(identity, (str, int)) and identity != ""
+        taken = {roles.type, roles.time, roles.id if known_id else None, OBJECTS if listed else None, wrapped}
+        taken.difference_update(roles.spare)
+        rest = {field: value for field, value in record.items() if field not in taken}
+        held, around = (rest, None) if wrapped is None else (data, rest)
+        builder.event(
+            number, str(identity) if known_id else str(number), kind, time, objects, held, around, roles.spare
+        )
     note_empty(builder, empty, total)
     note_classes(builder, roles.classes)
     return builder.finish(format_name)
@@ -102,21 +112,17 @@ def _no_json(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else f"no JSON: {error}"
 
 
-def field_of(record: dict[str, object], field: str) -> object:
-    """The value of a field, or of a path with dots where there is no field of that name; None where
-    absent."""
-    if field in record or "." not in field:
-        return record.get(field)
-    value: object = record
-    for part in field.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+def _said(record: dict[str, object], data: dict[str, object], field: str | None) -> object:
+    """What a record says under a field of its own, else inside what it holds; None for no field."""
+    if field is None:
+        return None
+    found = field_of(record, field)
+    return field_of(data, field) if found is None and data is not record else found
 
 
-def _kind(record: dict[str, object], roles: Roles) -> str:
+def _kind(kind: object, roles: Roles) -> str:
     if roles.type is None:
         return UNTYPED
-    kind = field_of(record, roles.type)
     if kind is None or kind == "":
         raise ValueError(f"no type: the field {roles.type} is missing or empty")
     if not isinstance(kind, str):

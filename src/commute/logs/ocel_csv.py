@@ -25,6 +25,7 @@ _ESCAPED = re.compile(r"\\(.)")
 def read(raw: Raw, options: LogOptions) -> Log:
     """The log of the table in `raw`. O(bytes); about 15 µs a row. Raises UsageError where a column is missing."""
     builder = Builder("line", options.time_format)
+    builder.text = True
     rows = open_rows(raw, builder, options)
     header = header_of(raw, builder, rows)
     kinds = [column for column in header if column.startswith(_TYPE)]

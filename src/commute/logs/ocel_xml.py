@@ -19,6 +19,7 @@ def read(raw: Raw, options: LogOptions) -> Log:
     """The log of the document in `raw`. O(bytes); about 15 µs an event. `options.key_fields` name attributes of events
     that are keys too. A number is the ordinal of the event in the file."""
     builder = Builder("event", options.time_format)
+    builder.text = True
     collect = _Collect(raw, builder)
     broken = collect.xml.run()
     if broken:

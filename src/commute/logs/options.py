@@ -19,6 +19,7 @@ class LogOptions:
     time_field: str | None = None
     id_field: str | None = None
     key_fields: tuple[str, ...] = ()  # each gives keys whose type is the field's name
+    data_field: str | None = None  # what it holds is the event; what stands around it is an envelope
     case_field: str | None = None  # gives keys of type "case"
     resource_field: str | None = None  # gives keys of type "resource"
     mode_field: str | None = None  # how the event touches its keys: r, w, a, or a commutative class

@@ -120,6 +120,8 @@ class Raw:
             return None if known == "utf-8" or self.head.startswith(SQLITE) else known
         if self.head.startswith(_UTF16):
             return "utf-16"
+        if wide := _wide(self.head):
+            return wide
         return _WESTERN if guess and _is_western(self.head) else None
 
     def _open(self) -> BinaryIO:
@@ -146,6 +148,17 @@ class Raw:
 
     def _fail(self, reason: str) -> None:
         self.fault = self.fault or reason
+
+
+def _wide(head: bytes) -> str | None:
+    """UTF-16 without its mark, as some tools write it: of text in most languages every other byte is zero."""
+    sample = head[: 2 * (len(head[:1024]) // 2)]
+    low, high = sample[::2], sample[1::2]
+    if not sample or head.startswith(SQLITE):
+        return None
+    if high.count(0) * 10 >= 9 * len(high) and not low.count(0):
+        return "utf-16-le"
+    return "utf-16-be" if low.count(0) * 10 >= 9 * len(low) and not high.count(0) else None
 
 
 def _is_western(head: bytes) -> bool:

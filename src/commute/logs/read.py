@@ -20,7 +20,7 @@ from commute.logs.options import LogOptions
 from commute.logs.raw import SQLITE, Raw
 
 UNSAID = LogOptions()
-_ROLES = ("type_field", "time_field", "id_field", "case_field", "resource_field", "mode_field")
+_ROLES = ("type_field", "time_field", "id_field", "data_field", "case_field", "resource_field", "mode_field")
 _SAMPLE_LINES = 50
 
 _OCEL1 = re.compile(rb'"ocel:(events|objects|global-log|global-event|global-object|version)"\s*:')
@@ -43,6 +43,8 @@ def read_log(path: str | os.PathLike[str], options: LogOptions = UNSAID, *, prog
             options.refuse(raw.name, format_name, "delimiter")
         if format_name in _OWN_ROLES:
             options.refuse(raw.name, format_name, *_ROLES)
+        if format_name == xes.FORMAT:
+            options.refuse(raw.name, format_name, "data_field")
         log = _READERS[format_name](raw, options)
         if raw.recoded is not None and options.encoding is None:
             log.notes.insert(

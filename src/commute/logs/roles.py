@@ -19,19 +19,22 @@ from commute.logs.modes import mode_of
 from commute.logs.options import LogOptions
 
 # Without case, blanks and punctuation, the likeliest first.
-_TYPES = ("conceptname", "type", "eventtype", "activity", "event", "eventname", "kind", "action", "topic")
-_TIMES = (
+TYPES = ("conceptname", "type", "eventtype", "activity", "event", "eventname", "kind", "action", "topic")
+# What says what happened where nothing else does: a column of states is as good, and people write their own language.
+_STATES = ("status", "state", "step", "stage", "task", "operation", "vorgang", "aktivität", "ereignis", "schritt")
+TIMES = (
     *("timetimestamp", "time", "timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "date"),
     *("tsms", "unixts", "unixtime", "epoch", "starttime", "starttimestamp"),
 )
-_IDS = ("id", "eventid", "uuid", "msgid", "messageid")
+TYPES_AROUND = ("detailtype", "name")  # only of an envelope: an event that has its own fields may be a person
+IDS = ("id", "eventid", "uuid", "msgid", "messageid")
 _CASES = ("caseid", "case", "caseno", "casenumber", "traceid", "processinstance")
 _RESOURCES = ("orgresource", "resource", "orggroup")
 # Times that only a person would see as such: a guess beyond the well-known names.
 _TIME_PARTS = re.compile(r"(date|time|timestamp)$")
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})\b")
 # What else is called like a key: a noun with an ending, or a bare noun that owns things.
-_KEY_ENDINGS = re.compile(r"(id|no|nr|num|number|key|code|ref|uuid|sku)$")
+_KEY_ENDINGS = re.compile(r"(id|no|nr|num|number|nummer|key|code|ref|uuid|sku)$")
 _KEY_NOUNS = frozenset(
     [
         *(
@@ -51,6 +54,8 @@ _KEY_NOUNS = frozenset(
         *("file", "host", "invoice", "item", "job", "machine", "meter", "node", "order", "parcel", "patient"),
         *("product", "resource", "room", "sensor", "session", "shipment", "stock", "subject", "supplier", "ticket"),
         *("user", "vehicle", "warehouse"),
+        *("artikel", "auftrag", "bestellung", "fahrzeug", "gerät", "konto", "kunde", "lager", "lieferant", "maschine"),
+        *("mitarbeiter", "rechnung"),
     ]
 )
 
@@ -64,6 +69,7 @@ UNTYPED = "event"  # the type of every event of a log that has no such field
 class Roles:
     """The field of each role, None where there is none; `keys` are pairs of field and object type.
 
+    `spare`: those of `id` and `time` that were guessed, where handlers may take them for fields of the event.
     `case` and `resource` give keys of those two types; of `resource` the first field that has a value. `classes` counts
     the commutative classes that `mode` named.
     """
@@ -75,6 +81,7 @@ class Roles:
     case: str | None = None
     resource: tuple[str, ...] = ()
     mode: str | None = None
+    spare: tuple[str, ...] = ()
     classes: Counter[str] = with_default(default_factory=Counter)
 
     @property
@@ -91,34 +98,42 @@ def assign(
     paths: bool,
     sample: Sequence[Mapping[str, object]] = (),
     objects: bool = False,
+    inside: Mapping[str, int] | None = None,
 ) -> Roles:
     """The roles of the fields that a log has, with notes on all that was guessed.
 
     `fields` counts the records that have each; `sample` are some of them; `objects`: the records list what they touch,
-    so keys need not be guessed. Raises UsageError for a named field that no record has; with `paths`, a name with dots
-    (``order.id``) need only begin with one.
+    so keys need not be guessed. `inside`: the fields of what envelopes hold; then `fields` are those of the envelopes,
+    which say what happened and when, and the keys lie inside. Raises UsageError for a named field that no record has;
+    with `paths`, a name with dots (``order.id``) need only begin with one.
     """
     named = (options.type_field, options.time_field, options.id_field, options.mode_field)
+    every = fields if inside is None else {**fields, **inside}
     for given in (*named, options.case_field, options.resource_field, *options.key_fields):
         if given is not None:
-            _must_exist(name, given, fields, paths)
+            _must_exist(name, given, every, paths)
     taken = {given for given in named if given is not None}
-    kind = options.type_field or _guess(fields, _TYPES, taken)
+    kind = options.type_field or _guess(fields, TYPES if inside is None else (*TYPES, *TYPES_AROUND), taken)
+    if kind is None and options.guess:
+        kind = _guess(fields, _STATES, taken)
     taken |= {kind} if kind else set()
-    time = options.time_field or _guess(fields, _TIMES, taken)
+    time = options.time_field or _guess(fields, TIMES, taken)
     if time is None and options.guess:
         time = next((f for f in fields if f not in taken and _looks_like_time(f, sample)), None)
     taken |= {time} if time else set()
-    identity = options.id_field or _guess(fields, _IDS, taken)
+    identity = options.id_field or _guess(fields, IDS, taken)
     taken |= {identity} if identity else set()
     _note_roles(builder, options, kind, time, identity)
-    case, resource = _case_log(fields, builder, options, objects=objects)
+    case, resource = _case_log(fields if inside is None else inside, builder, options, objects=objects)
     keys = options.key_fields
     if options.guess and not (keys or case or resource or objects):
-        keys = _guess_keys(fields, taken, sample)
+        keys = _guess_keys(fields, taken, sample) if inside is None else _guess_keys(inside, set(), sample)
         if keys:
             builder.note(f"keys: {', '.join(keys)} (guessed; --key FIELD, once for each, names others)")
-    return Roles(kind, time, identity, tuple((f, f) for f in keys), case, resource, options.mode_field)
+    # What nobody runs is read as data of the id and the time once only.
+    guessed = ((time, options.time_field), (identity, options.id_field)) if not options.guess else ()
+    spare = tuple(f for f, said in guessed if f is not None and said is None and inside is None)
+    return Roles(kind, time, identity, tuple((f, f) for f in keys), case, resource, options.mode_field, spare)
 
 
 def _note_roles(
@@ -218,6 +233,17 @@ def _append(
     found.extend((kind, object_id(element, f"key field {field}"), mode) for element in elements)
 
 
+def field_of(record: Mapping[str, object], field: str) -> object:
+    """The value of a field, or of a path with dots where there is no field of that name; None where
+    absent."""
+    if field in record or "." not in field:
+        return record.get(field)
+    value: object = record
+    for part in field.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
 def _is_nothing(value: object) -> bool:
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
@@ -226,17 +252,18 @@ def _looks_like_time(name: str, sample: Sequence[Mapping[str, object]]) -> bool:
     """Whether a field is called like a time, or nearly all its sampled values are written like dates."""
     values = [str(record[name]) for record in sample if not _is_nothing(record.get(name))]
     dates = sum(_DATE.match(value) is not None for value in values)
-    return dates * 10 >= 9 * len(values) if dates else _TIME_PARTS.search(_plain(name)) is not None
+    return dates * 10 >= 9 * len(values) if dates else _TIME_PARTS.search(plain_name(name)) is not None
 
 
-def _plain(field: str) -> str:
+def plain_name(field: str) -> str:
+    """A field's name without case, blanks and punctuation, to be compared."""
     return "".join(c for c in field.casefold() if c.isalnum())
 
 
 def _guess(fields: Mapping[str, int], names: Sequence[str], without: set[str]) -> str | None:
     """The field that most records have, of those whose name is among `names`; the likeliest name where
     equal."""
-    plain = {f: _plain(f) for f in fields if f not in without}
+    plain = {f: plain_name(f) for f in fields if f not in without}
     found = [f for f, short in plain.items() if short in names]
     return min(found, key=lambda f: (-fields[f], names.index(plain[f])), default=None)
 
@@ -247,7 +274,11 @@ def _guess_keys(fields: Mapping[str, int], taken: set[str], sample: Sequence[Map
         f
         for f in fields
         if f not in taken
-        and ((short := _plain(f)) in _KEY_NOUNS or short.removesuffix("s") in _KEY_NOUNS or _KEY_ENDINGS.search(short))
+        and (
+            (short := plain_name(f)) in _KEY_NOUNS
+            or short.removesuffix("s") in _KEY_NOUNS
+            or _KEY_ENDINGS.search(short)
+        )
         and all(map(_can_be_key, (record.get(f) for record in sample)))
     )
 
@@ -255,7 +286,8 @@ def _guess_keys(fields: Mapping[str, int], taken: set[str], sample: Sequence[Map
 def _can_be_key(value: object) -> bool:
     if isinstance(value, list):
         return all(map(_can_be_key, value))
-    return value is None or (isinstance(value, (str, int)) and len(str(value)) <= 128)
+    whole = isinstance(value, (str, int)) or (isinstance(value, float) and value.is_integer())
+    return value is None or (whole and len(str(value)) <= 128)
 
 
 def _must_exist(name: str, field: str, fields: Mapping[str, int], paths: bool) -> None:

@@ -16,6 +16,7 @@ from commute.logs.options import LogOptions
 from commute.logs.raw import Raw
 from commute.logs.roles import RESOURCE, Roles, keys_of
 from commute.logs.xml import Xml
+from commute.wording import plural
 
 FORMAT = "XES"
 
@@ -32,6 +33,7 @@ def read(raw: Raw, options: LogOptions) -> Log:
     a time or a named attribute.
     """
     builder = Builder("event", options.time_format)
+    builder.text = True
     collect = _Collect(raw, builder, options)
     broken = collect.xml.run()
     if broken:
@@ -46,7 +48,9 @@ def read(raw: Raw, options: LogOptions) -> Log:
             "--resource-field and --key name others)"
         )
     if collect.unnamed:
-        builder.note(f"{collect.unnamed} traces have no {collect.case_name}; the ordinal of the trace is the case")
+        builder.note(
+            f"{plural(collect.unnamed, 'trace')} without {collect.case_name}: the ordinal of the trace is the case"
+        )
     return builder.finish(FORMAT)
 
 

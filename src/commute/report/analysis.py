@@ -9,7 +9,7 @@ from commute.analysis.conclusions import ratio, remedies, sentences
 from commute.analysis.workload import family_name
 from commute.report.chain import chain
 from commute.report.curve import curve
-from commute.report.markup import count, element, percent, picture, rows, text, tip
+from commute.report.markup import TELEPHONE, count, element, percent, picture, rows, text, tip
 from commute.report.matrix import Cell, matrix
 from commute.report.network import network
 from commute.report.page import Page, Section
@@ -17,7 +17,7 @@ from commute.wording import plural
 
 COMPONENTS_MAX = 40  # bars; smaller ones are one bar
 REMEDIES_MAX = 10
-_WIDTH, _HEIGHT = 900.0, 150.0
+_WIDTH, _HEIGHT = 900.0, 110.0
 
 
 def analysis_page(found: Analysis, title: str, lead: str) -> Page:
@@ -52,7 +52,8 @@ def analysis_page(found: Analysis, title: str, lead: str) -> Page:
             Section(
                 "What more workers would bring", "For events that take equally long, "
                 f"{plural(last.lookahead, 'event')} looked ahead.",
-                curve(dict(last.speedup_at), bound=found.bound, partitions=found.components.bound, measured=None),
+                curve(dict(last.speedup_at), bound=found.bound, partitions=found.components.bound, measured=None,
+                      who="workers"),
             )
         )  # fmt: skip
     sections += [
@@ -63,8 +64,10 @@ def analysis_page(found: Analysis, title: str, lead: str) -> Page:
         Section("What hangs together", "Each bar is a group of events that are connected by objects: one fixed "
                 "partition has to take a whole group.", _components(found.components)),
     ]  # fmt: skip
-    told = [*sentences(found), *(f"{one}, if that is true of the handlers" for one in remedies(found))]
-    return Page(title, lead, facts, sections, told)
+    if best := remedies(found):
+        listed = element("ol", "".join(element("li", text(one)) for one in best))
+        sections.insert(0, Section("Remedies", "Each is an assumption about handlers, which no log can show.", listed))
+    return Page(title, lead, facts, sections, sentences(found))
 
 
 def advice_page(found: Advice, title: str, lead: str) -> Page:
@@ -119,16 +122,15 @@ def _components(found: Components) -> str:
     top = max([*sizes, rest])
     drawn = []
     for at, size in enumerate([*sizes, *([rest] if rest else [])]):
-        tall = max((_HEIGHT - 34) * size / top, 1.0)
+        tall = max(_HEIGHT * size / top, 1.0)
         is_rest = bool(rest) and at == len(sizes)
         said = f"{plural(size, 'event')}, {percent(size / found.events)} of all"
         named = f"{plural(len(found.sizes) - len(sizes), 'smaller group')}: {said}" if is_rest else said
         fill = "var(--muted)" if is_rest else "var(--one)"
         drawn.append(
-            element("rect", tip(named), x=at * wide + 1, y=_HEIGHT - 20 - tall, width=max(wide - 2, 1.0), height=tall,
+            element("rect", tip(named), x=at * wide + 1, y=_HEIGHT - tall, width=max(wide - 2, 1.0), height=tall,
                     fill=fill, rx=1.5)
         )  # fmt: skip
-    drawn.append(element("text", text(count(top)), x=2.0, y=12.0, class_="muted"))
-    label = plural(len(found.sizes), "group")
-    drawn.append(element("text", text(label), x=_WIDTH - 2, y=_HEIGHT - 4, text_anchor="end", class_="muted"))
-    return picture("".join(drawn), _WIDTH, _HEIGHT, f"{label}, the largest of {plural(sizes[0], 'event')}")
+    label = f"{plural(len(found.sizes), 'group')}, the largest of {plural(sizes[0], 'event')}"
+    bars = picture("".join(drawn), _WIDTH, _HEIGHT, label, least=TELEPHONE)
+    return bars + element("p", text(f"{label}, {percent(sizes[0] / found.events)} of all"), class_="muted")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from commute.analysis.chain import Stretch
-from commute.analysis.workload import family
-from commute.report.markup import COLOURS, count, element, percent, picture, rows, short, text, tip
+from commute.analysis.workload import family, family_name
+from commute.report.markup import COLOURS, TELEPHONE, count, element, legend, percent, picture, rows, text, tip
 from commute.wording import plural
 
 RUNS_MAX = 400  # of the strip; a longer chain is drawn by its first ones
 FAMILIES_MAX = 5
-_WIDTH, _HEIGHT, _BAR = 900.0, 92.0, 34.0
+_WIDTH, _BAR = 900.0, 40.0
 
 
 def chain(stretches: Sequence[Stretch], events: int) -> str:
@@ -28,15 +28,17 @@ def chain(stretches: Sequence[Stretch], events: int) -> str:
         wide = _WIDTH * one.events / total
         said = f"{one.key or 'EVERYTHING'}: {plural(one.events, 'event')}\n{', '.join(one.types)}"
         fill = f"var({colour[family(one.key)]})"
-        drawn.append(element("rect", tip(said), x=x, y=6.0, width=max(wide - 0.6, 0.4), height=_BAR, fill=fill, rx=1.5))
+        drawn.append(
+            element("rect", tip(said), x=x, y=0.0, width=max(wide - 0.6, wide / 2), height=_BAR, fill=fill, rx=1.5)
+        )
         x += wide
-    for at, name in enumerate(ranked[:FAMILIES_MAX]):
-        left = at * _WIDTH / FAMILIES_MAX
-        drawn.append(element("rect", x=left, y=_BAR + 26, width=12, height=12, fill=f"var({colour[name]})", rx=2))
-        drawn.append(element("text", text(short(name or "EVERYTHING", 20)), x=left + 18, y=_BAR + 36))
-    strip = picture("".join(drawn), _WIDTH, _HEIGHT, f"the longest chain, {plural(events, 'event')}")
+    strip = picture("".join(drawn), _WIDTH, _BAR, f"the longest chain, {plural(events, 'event')}", least=TELEPHONE)
+    shown_families = ranked[:FAMILIES_MAX]
+    strip += legend(
+        {family_name(name): colour[name] for name in shown_families}, "and others" * (len(ranked) > len(shown_families))
+    )
     lines = [
-        (name or "EVERYTHING", count(families[name]), percent(families[name] / (sum(families.values()) or 1)))
+        (family_name(name), count(families[name]), percent(families[name] / (sum(families.values()) or 1)))
         for name in ranked[: 2 * FAMILIES_MAX]
     ]
     more = ""

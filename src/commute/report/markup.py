@@ -7,12 +7,13 @@ of the page, so that one picture serves light and dark.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
 LABEL_CHARACTERS_MAX = 28
 COLOURS = ("--one", "--two", "--three", "--bad", "--muted")  # of what has no colour of its own, the last for the rest
-_WIDTH_MIN = 640.0  # of a picture with text in it
+TELEPHONE = 330.0  # pixels that a picture has on one
+_WIDTH_MIN = 640.0  # of a picture with much text in it
 
 
 def element(name: str, content: str = "", **attributes: object) -> str:
@@ -46,19 +47,28 @@ def short(value: object, characters_max: int = LABEL_CHARACTERS_MAX) -> str:
 
 
 def tip(value: object) -> str:
-    """What is shown on hover, focus or a touch; for elements of SVG."""
+    """What is shown on hover or a touch; for elements of SVG. The page's script shows it like all others: a telephone
+    does not show titles."""
     return element("title", text(value))
 
 
-def picture(content: str, width: float, height: float, label: str) -> str:
-    """An SVG picture as wide as the page allows; on a narrow one it scrolls, so that its text stays legible.
-
-    `label` says in words what is drawn.
+def picture(content: str, width: float, height: float, label: str, *, least: float = _WIDTH_MIN) -> str:
+    """An SVG picture as wide as the page allows; on a page narrower than `least` pixels it scrolls, so that its text
+    stays legible. `label` says in words what is drawn.
     """
     box = f"0 0 {number(width)} {number(height)}"
-    sizes = f"max-width:{number(width * 1.3)}px;min-width:{number(min(width, _WIDTH_MIN))}px"
+    sizes = f"max-width:{number(width * 1.3)}px;min-width:{number(min(width, least))}px"
     drawn = element("svg", content, viewBox=box, role="img", aria_label=label, style=sizes)
     return element("div", drawn, class_="scroll")
+
+
+def legend(colours: Mapping[str, str], more: str = "") -> str:
+    """What each colour, a name of a variable of the page, stands for; `more` is said after them."""
+    items = [
+        element("span", element("i", style=f"background:var({colour})") + text(name))
+        for name, colour in colours.items()
+    ]
+    return element("p", "".join(items) + (element("span", text(more)) if more else ""), class_="legend muted")
 
 
 def count(value: float) -> str:
@@ -76,8 +86,8 @@ def seconds(value: float) -> str:
 
 
 def percent(part: float) -> str:
-    """0.9634 as 96 %; what is not nothing is never 0 %."""
-    return "< 1 %" if 0 < part < 0.01 else f"{part * 100:.0f} %"
+    """0.9634 as 96%; what is not nothing is never 0%."""
+    return "< 1%" if 0 < part < 0.01 else f"{part:.0%}"
 
 
 def ticks(largest: float, about: int = 5) -> list[float]:

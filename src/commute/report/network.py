@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from commute.report.markup import COLOURS, element, picture, short, text, tip
+from commute.report.markup import COLOURS, TELEPHONE, element, picture, short, text, tip
 from commute.wording import plural
 
 NODES_MAX = 40  # of the graph; the components beyond them are counted
-_CELL = 300.0
 _RADIUS = 84.0
+_ROOM = 40.0  # above and below a circle
+_OVER, _BESIDE = 82.0, 186.0  # left and right of it, for names over the nodes, and beside them
+_APART = 13.0  # between names beside the circle
+_AROUND_MAX = 5  # types of which the names find room over and under the nodes
+_ASIDE = 0.05  # of the radius: nearer to the middle, a name stands over or under its node
 
 
 def components(nodes: Sequence[str], edges: Mapping[tuple[str, str], float]) -> list[list[str]]:
@@ -45,17 +49,15 @@ def network(nodes: Sequence[str], edges: Mapping[tuple[str, str], float], said: 
             room -= len(part)
         else:
             left += 1
-    across = min(3, len(parts)) or 1
     heaviest = max(edges.values(), default=0.0)
-    drawn = []
-    for at, part in enumerate(parts):
-        x, y = (at % across + 0.5) * _CELL, (at // across + 0.5) * _CELL
-        colour = COLOURS[at % len(COLOURS)]
-        drawn.append(_component(part, edges, said, heaviest, (x, y), colour))
-    height = math.ceil(len(parts) / across) * _CELL
-    label = f"{plural(len(parts), 'group')} of event types that may depend on each other"
+    drawn = [
+        _component(part, edges, said, heaviest, COLOURS[at % len(COLOURS)])
+        for at, part in enumerate(part for part in parts if len(part) > 1 or (part[0], part[0]) in edges)
+    ]
+    alone = [part[0] for part in parts if len(part) == 1 and (part[0], part[0]) not in edges]
+    lone = element("p", text(f"Dependent on nothing: {', '.join(alone)}"), class_="muted") if alone else ""
     more = element("p", text(f"and {plural(left, 'more component')}"), class_="muted") if left else ""
-    return picture("".join(drawn), across * _CELL, height or 1.0, label) + more
+    return element("div", "".join(drawn), class_="side") + lone + more
 
 
 def _component(
@@ -63,10 +65,13 @@ def _component(
     edges: Mapping[tuple[str, str], float],
     said: Mapping[tuple[str, str], str],
     heaviest: float,
-    centre: tuple[float, float],
     colour: str,
 ) -> str:
-    radius = _RADIUS if len(part) > 1 else 0.0
+    """One picture: names above and below the circle, or, of more types than fit so, beside it."""
+    crowded = len(part) > _AROUND_MAX
+    radius = max(_RADIUS, len(part) * _APART / 2) if len(part) > 1 else 0.0
+    half = radius + (_BESIDE if crowded else _OVER)
+    centre = (half, radius + _ROOM)
     places = {
         node: (
             centre[0] + radius * math.sin(2 * math.pi * at / len(part)),
@@ -88,6 +93,14 @@ def _component(
             lines.append(element("line", why, x1=x, y1=y, x2=u, y2=v, **shape))
     for node, (x, y) in places.items():
         dots.append(element("circle", tip(node), cx=x, cy=y, r=7.0, fill=f"var({colour})"))
-        below = y >= centre[1]
-        dots.append(element("text", text(short(node, 22)), x=x, y=y + (26 if below else -18), text_anchor="middle"))
-    return "".join(lines + dots)
+        aside = (x - centre[0]) / radius if crowded else 0.0
+        if abs(aside) > _ASIDE:
+            sign = 1 if aside > 0 else -1
+            anchor = "start" if aside > 0 else "end"
+            place: dict[str, object] = {"x": x + 18 * sign, "y": y + 4, "text_anchor": anchor}
+        else:
+            place = {"x": x, "y": y + (28 if y >= centre[1] else -18), "text_anchor": "middle"}
+        dots.append(element("text", text(short(node, 24)), **place))
+    label = f"{plural(len(part), 'event type')} that may depend on each other"
+    least = TELEPHONE if not crowded else 2 * half
+    return picture("".join(lines + dots), 2 * half, 2 * (radius + _ROOM), label, least=least)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from commute.report.markup import count, element, picture, seconds, short, text, ticks, tip
+from commute.report.markup import count, element, legend, picture, seconds, short, text, ticks, tip
 from commute.wording import plural
 
 SPANS_MAX = 3_000  # drawn; of a longer run the first
@@ -63,7 +63,7 @@ def timeline(spans: Sequence[Span]) -> str:
     if not drawn:
         return element("p", "No event has run.", class_="muted")
     types = list(dict.fromkeys(span.type for span in drawn))
-    colour = {name: f"var({COLOURS[min(at, len(COLOURS) - 1)]})" for at, name in enumerate(types)}
+    colour = {name: COLOURS[min(at, len(COLOURS) - 1)] for at, name in enumerate(types)}
     end_s = max(span.ended_s for span in drawn) or 1.0
     more = "" if len(drawn) == len(spans) else f"The first {count(len(drawn))} of {count(len(spans))} events. "
     return (
@@ -81,8 +81,8 @@ def _lanes(drawn: Sequence[Span], colour: dict[str, str], end_s: float) -> str:
     scale = (_WIDTH - 2 * _LEFT) / end_s
     bars = [
         element(
-            "rect", tip(span), x=_LEFT + span.started_s * scale, y=lane * tall + 1,
-            width=max((span.ended_s - span.started_s) * scale - 0.4, 0.5), height=tall - 1.5, fill=colour[span.type],
+            "rect", tip(span), x=_LEFT + span.started_s * scale, y=lane * tall + 1, height=tall - 1.5,
+            width=max((span.ended_s - span.started_s) * scale - 0.4, 0.5), fill=f"var({colour[span.type]})",
         )
         for span, lane in zip(drawn, placed, strict=True)
     ]  # fmt: skip
@@ -99,7 +99,7 @@ def _waits(spans: Sequence[Span], colour: dict[str, str], end_s: float) -> str:
         y = at * 20.0
         x = _WAITS_LEFT + span.admitted_s * scale
         start = _WAITS_LEFT + span.started_s * scale
-        fill = colour.get(span.type, "var(--muted)")
+        fill = f"var({colour.get(span.type, '--muted')})"
         drawn += [
             element("text", text(short(f"{span.type} {span.event}", 26)), x=0, y=y + 14),
             element("rect", tip(span), x=x, y=y + 6, width=max(start - x, 0.5), height=7, fill=fill, fill_opacity=0.3),
@@ -126,13 +126,7 @@ def _axis(left: float, scale: float, end_s: float, y: float) -> str:
 
 
 def _legend(types: Sequence[str], colour: dict[str, str]) -> str:
-    items = "".join(
-        element("span", element("span", "■ ", style=f"color:{colour[name]}") + text(name), style="margin-right:1.2em")
-        for name in types[: len(COLOURS)]
+    more = len(types) - len(COLOURS)
+    return legend(
+        {name: colour[name] for name in types[: len(COLOURS)]}, f"and {plural(more, 'more type')}" * (more > 0)
     )
-    rest = (
-        element("span", text(f"and {plural(len(types) - len(COLOURS), 'more type')}"))
-        if len(types) > len(COLOURS)
-        else ""
-    )
-    return element("p", items + rest, class_="muted")

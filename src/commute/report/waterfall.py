@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from commute.report.markup import element, percent, picture, seconds, text, tip
+from commute.report.markup import TELEPHONE, element, percent, picture, seconds, text, tip
 
-_WIDTH, _LEFT, _RIGHT, _ROW = 860.0, 250.0, 120.0, 34.0
+_WIDTH, _LEFT, _RIGHT, _ROW = 480.0, 146.0, 84.0, 34.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +40,4 @@ def waterfall(steps: Sequence[Step]) -> str:
             element("text", text(gain), x=_LEFT + from_s * scale + wide + 8, y=y + 21, class_="muted"),
         ]
         before_s = step.until_s
-    return picture("".join(drawn), _WIDTH, len(steps) * _ROW + 6, "where the time went")
+    return picture("".join(drawn), _WIDTH, len(steps) * _ROW + 6, "where the time went", least=TELEPHONE)

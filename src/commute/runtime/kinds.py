@@ -7,6 +7,7 @@ that wait for either.
 from __future__ import annotations
 
 import difflib
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -20,6 +21,7 @@ from commute.handler import Handler
 from commute.runtime.entry import Job
 
 if TYPE_CHECKING:
+    from commute.logs import LogEvent
     from commute.runtime.elsewhere import Pool
 
 
@@ -153,6 +155,13 @@ class Kinds:
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._by_type.values())
+
+    def recorded(self, event: LogEvent) -> bytes:
+        """JSON of an event of a log file, as its handlers take it; ValueError and TypeError for what is no JSON."""
+        kind = self.get(event.type)
+        if kind is None:
+            return json.dumps(event.data, ensure_ascii=False, allow_nan=False).encode()
+        return kind.codec.recorded(event.data, spare=event.spare, text=event.text)
 
     def ignored(self, type_: str) -> bool:
         return any(fnmatchcase(type_, pattern) for pattern in self._ignore)
