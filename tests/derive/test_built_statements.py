@@ -5,17 +5,20 @@ Each handler is read, and then run on a real database under the sanitizer: what 
 
 from __future__ import annotations
 
+import inspect
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from sqlalchemy import StaticPool, create_engine, text
 
 from commute import App, Event, Retry
 from commute.testing import sanitizing
 from commute.verify.trial import Numbered, Scene, trial
 
+asyncpg: Any = pytest.importorskip("asyncpg")
 TABLES = """
 CREATE TABLE IF NOT EXISTS part (id TEXT PRIMARY KEY, state TEXT, note TEXT, shelf TEXT, count INTEGER DEFAULT 0);
 """
@@ -31,6 +34,7 @@ class Changed(Event):
 
 connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
 connection.executescript(TABLES)
+engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
 
 
 def run(sql: str, parameters: Any = ()) -> list[Any]:
@@ -183,15 +187,100 @@ def column_of_the_event(event: Changed) -> None:
     run(f"UPDATE part SET {', '.join(sets)} WHERE id = ?", [*["x"] * len(sets), event.id])
 
 
+async def by_numbers(event: Changed) -> None:
+    conditions, values = ["state = $1"], [event.state]
+    if event.note:
+        values.append(event.note)
+        conditions.append(f"note = ${len(values)}")
+    async with asyncpg.create_pool("postgresql://nowhere") as pool:
+        await pool.fetch("SELECT * FROM part WHERE " + " AND ".join(conditions), *values)
+
+
+async def set_by_numbers(event: Changed) -> None:
+    sets, values = [], []
+    for name, value in {"note": event.note, "shelf": event.shelf}.items():
+        if value is not None:
+            values.append(value)
+            sets.append(f"{name} = ${len(values)}")
+    async with asyncpg.create_pool("postgresql://nowhere") as pool:
+        await pool.execute(f"UPDATE part SET {', '.join(sets)} WHERE id = ${len(values) + 1}", *values, event.id)
+
+
+async def a_number_in_the_table(event: Changed) -> None:
+    async with asyncpg.create_pool("postgresql://nowhere") as pool:
+        await pool.fetch(f"SELECT * FROM part{len(event.ids)} WHERE id = $1", event.id)
+
+
+def one_of_a_few_columns(event: Changed) -> None:
+    column = event.note
+    if column not in ("note", "shelf"):
+        raise ValueError(column)
+    run(f"UPDATE part SET {column} = 'x' WHERE id = ?", (event.id,))
+
+
+def any_column(event: Changed) -> None:
+    column = event.note
+    if column in ("note", "shelf"):
+        return
+    run(f"UPDATE part SET {column} = 'x' WHERE id = ?", (event.id,))
+
+
+def from_a_dict(event: Changed) -> None:
+    row = {"id": event.id, "state": event.state}
+    run(f"INSERT INTO part ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+
+
+def from_a_dict_that_may_lack_one(event: Changed) -> None:
+    row = {}
+    if event.note:
+        row["note"] = event.note
+    row["id"] = event.id
+    run("SELECT * FROM part WHERE id = ?", list(row.values())[-1:])
+    run(f"UPDATE part SET state = ?{', note = ?' if event.note else ''}", ["x", *row.values()][: 1 + bool(event.note)])
+    run("DELETE FROM part WHERE id = ?", list(row.values())[:1])
+
+
+def first_of_a_dict(event: Changed) -> None:
+    row = {}
+    if event.shelf:
+        row["state"] = event.state
+    row["id"] = event.id
+    run("UPDATE part SET note = 'x' WHERE id = ?", (list(row.values())[0],))  # noqa: RUF015 - as services write it
+
+
+def conditions_and_a_limit(event: Changed) -> None:
+    conditions, values = [], []
+    if event.note:
+        conditions.append("note = ?")
+        values.append(event.note)
+    sql = "SELECT * FROM part"
+    if conditions:
+        sql += " WHERE " + " AND ".join(conditions)
+    sql += " LIMIT ?"
+    values.append("5")
+    run(sql, values)
+
+
+def by_alchemy(event: Changed) -> None:
+    sets, values = ["state = :state"], {"state": event.state, "id": event.id}
+    if event.note:
+        sets.append("note = :note")
+        values["note"] = event.note
+    with engine.begin() as opened:
+        opened.execute(text(f"UPDATE part SET {', '.join(sets)} WHERE id = :id"), values)
+
+
 WHOLE = {"part"}
 ROW = {"part/p1"}
-EXPECTED: list[tuple[Callable[[Changed], None], set[str]]] = [
+EXPECTED: list[tuple[Callable[[Changed], Any], set[str]]] = [
     (some_columns, ROW), (columns_by_name, ROW), (a_copy_with_the_key, ROW), (key_first, ROW),
     (in_a_list_and_by_key, ROW), (key_left_out, {"part/p1", "part/new"}), (key_put_before, {"part/p1", "part/new"}),
     (key_taken_away, {"part/p1", "part/new", "part/p2"}), (key_replaced, {"part/p1", "part/new", "part/p2"}),
-    (some_conditions, WHOLE), (as_a_key, WHOLE), (column_of_the_event, {""}),
+    (some_conditions, WHOLE), (by_numbers, WHOLE), (set_by_numbers, {"part", "part/p1"}), (a_number_in_the_table, {""}),
+    (one_of_a_few_columns, ROW), (any_column, {""}), (from_a_dict_that_may_lack_one, {"part", "part/p1"}),
+    (conditions_and_a_limit, WHOLE), (by_alchemy, ROW), (as_a_key, WHOLE), (column_of_the_event, {""}),
 ]  # fmt: skip
-ALL = [key_in_a_branch, key_by_a_function, key_by_a_loop, key_of_a_map, key_if_both]
+ALL = [from_a_dict, first_of_a_dict, key_in_a_branch, key_by_a_function, key_by_a_loop, key_of_a_map, key_if_both]
 EVENTS = [
     Changed(id="p1"), Changed(id="p1", note="p2"), Changed(id="p1", note="p2", shelf="p3"),
     Changed(id="p1", shelf="p3"),
@@ -199,7 +288,7 @@ EVENTS = [
 ]  # fmt: skip
 
 
-def app_of(function: Callable[[Changed], None]) -> App[Any]:
+def app_of(function: Callable[[Changed], Any]) -> App[Any]:
     app: App[Any] = App("parts", "memory://", derive=True)
     app.on(Changed, on_exhausted="skip", retry=Retry(attempts=1))(function)
     return app
@@ -211,12 +300,15 @@ def keys_of(app: App[Any], event: Changed) -> set[str]:
 
 
 @pytest.mark.parametrize(("function", "expected"), EXPECTED, ids=lambda one: getattr(one, "__name__", ""))
-def test_what_is_read(function: Callable[[Changed], None], expected: set[str]) -> None:
+def test_what_is_read(function: Callable[[Changed], Any], expected: set[str]) -> None:
     assert keys_of(app_of(function), Changed(id="p1")) == expected
 
 
-@pytest.mark.parametrize("function", [*(one for one, _ in EXPECTED), *ALL], ids=lambda one: one.__name__)
-def test_what_runs_is_inside_of_what_is_read(function: Callable[[Changed], None]) -> None:
+HERE = [one for one, _ in EXPECTED if not inspect.iscoroutinefunction(one)]  # others are read only
+
+
+@pytest.mark.parametrize("function", [*HERE, *ALL], ids=lambda one: one.__name__)
+def test_what_runs_is_inside_of_what_is_read(function: Callable[[Changed], Any]) -> None:
     for event in EVENTS:
         connection.execute("DELETE FROM part")
         connection.executemany("INSERT INTO part (id, state) VALUES (?, 'new')", [("p1",), ("p2",), ("p3",), ("new",)])

@@ -42,6 +42,7 @@ from commute.derive.values import (
     Bound,
     Computed,
     Const,
+    Count,
     Data,
     Entries,
     Field,
@@ -240,7 +241,7 @@ def _length(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     one = arguments[0] if len(arguments) == 1 else None
     if isinstance(one, Items) and one.kind == "tuple" and one.known is not None and not one.state:
         return Const(len(one.known))
-    return _reading(run, arguments, named, where)
+    return Count(getattr(_reading(run, arguments, named, where), "why", ""))
 
 
 def _live(run: Run, value: Live, where: str) -> Value | None:

@@ -62,10 +62,13 @@ def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> b
 
 
 def narrowed(run: Run, frame: Frame, test: ast.expr) -> tuple[dict[str, Value], dict[str, Value]]:
-    """What a name is known to be where ``isinstance(name, cls)`` holds, and where it does not."""
+    """What a name is known to be where ``isinstance(name, cls)`` or ``name in (…)`` holds, and where it does not."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         held, failed = narrowed(run, frame, test.operand)
         return failed, held
+    if isinstance(test, ast.Compare):
+        found = _among(run, frame, test)
+        return ({}, found) if isinstance(test.ops[0], ast.NotIn) else (found, {})
     if not (
         _decides(test) and isinstance(test, ast.Call) and len(test.args) == 2 and isinstance(test.args[0], ast.Name)
     ):
@@ -81,6 +84,29 @@ def narrowed(run: Run, frame: Frame, test: ast.expr) -> tuple[dict[str, Value], 
     ]
     held_, failed_ = (either(one for one, answer in answers if answer is not other) for other in (False, True))
     return {name: held_} if held_ is not None else {}, {name: failed_} if failed_ is not None else {}
+
+
+def _among(run: Run, frame: Frame, test: ast.Compare) -> dict[str, Value]:
+    """What a text of the event is known to be where it is in a few constant ones."""
+    if len(test.ops) != 1 or not isinstance(test.ops[0], ast.In | ast.NotIn) or not isinstance(test.left, ast.Name):
+        return {}
+    name = test.left.id
+    value = frame.names.get(name)
+    if value is None or name in frame.outside or name in frame.around or not all(map(_is_text, options(value))):
+        return {}
+    inside = run.evaluate(frame, test.comparators[0])
+    if not isinstance(inside, Items) or inside.state or inside.again is not None:
+        return {}
+    one = inside.any()
+    few = one is not None and all(isinstance(each, Const) and type(each.value) is str for each in options(one))
+    return {name: one} if few and one is not None else {}
+
+
+def _is_text(value: Value) -> bool:
+    """Whether it is a text of the event, or nothing: what equals a text is that text then."""
+    if isinstance(value, Field):
+        return value.hint is str or set(typing.get_args(value.hint)) == {str, type(None)}
+    return value == Const(None)
 
 
 def _is_empty(value: Value) -> bool:

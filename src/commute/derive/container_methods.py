@@ -171,7 +171,7 @@ def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named
 def _at_the_end(run: Run, value: Items, name: str, given: Sequence[Value]) -> None:
     """What comes behind the last element leaves the first ones where they are."""
     before = run.tail_of(value)
-    if value.known is not None:
+    if value.known is not None and value.kind == "list":  # of a deque, what is appended may push out the first one
         value.head = list(value.known)
     new: list[Value] | None = list(given[-1:])
     if name != "append":
@@ -181,6 +181,8 @@ def _at_the_end(run: Run, value: Items, name: str, given: Sequence[Value]) -> No
 
 
 def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, named: Named, where: str) -> Value:
+    if name in ("pop", "popitem", "clear"):
+        value.sure = False
     if name in ("get", "pop", "setdefault", "__getitem__"):
         default = list(arguments[1:]) or [Const(None)]
         if name == "setdefault" and len(arguments) == 2:
@@ -194,7 +196,7 @@ def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, n
     if name == "values":
         return _view(value, lambda: (list(value.known.values()), value.other))
     if name in ("keys", "__iter__"):
-        return _view(value, lambda: (None, expressions.element(run, value, where)))
+        return _view(value, lambda: _keys(run, value, where))
     if name == "update":
         for one in (option for argument in arguments for option in options(argument)):
             if isinstance(one, Entries):
@@ -208,7 +210,7 @@ def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, n
             expressions.put(run, value, Const(key), item, where)
         return Const(None)
     if name == "copy":
-        return Entries(dict(value.known), value.other, value.key)
+        return Entries(dict(value.known), value.other, value.key, sure=value.sure)
     if name in ("clear", "popitem", "__len__", "__contains__"):
         return _pair(run, value, where) if name == "popitem" else Data()
     return run.widen(f"method {name} of a dict is not followed", where)
@@ -217,6 +219,13 @@ def _entries_method(run: Run, value: Entries, name: str, arguments: Arguments, n
 def _pair(run: Run, value: Entries, where: str) -> Value:
     """One of the entries."""
     return Items("tuple", [expressions.element(run, value, where) or Data(), value.any() or Data()])
+
+
+def _keys(run: Run, value: Entries, where: str) -> tuple[list[Value] | None, Value | None]:
+    named = all(isinstance(key, str | int) for key in value.known)
+    if named and value.other is None and not value.grows:
+        return [Const(key) for key in value.known], None
+    return None, expressions.element(run, value, where)
 
 
 def _lacks(value: Entries, key: Value) -> bool:
@@ -243,6 +252,8 @@ def _view(value: Entries, inside: Callable[[], tuple[list[Value] | None, Value |
         return None if other is not None or value.state or value.holder is not None else known
 
     known, other = inside()
+    if not value.sure and known is not None and other is None:  # one by one in loops, but not by place
+        return Items("list", None, either(known), again, view=now)
     if known is None or other is not None:
         return Items("list", None, either([*(known or ()), *([other] if other is not None else [])]), again)
     return Items("list", known, None, again, view=now)

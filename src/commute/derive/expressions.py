@@ -16,8 +16,10 @@ from commute.derive.run import Frame, Run
 from commute.derive.state import live_entries, set_live
 from commute.derive.texts import added, of_percent, put_together
 from commute.derive.values import (
+    EITHER_MAX,
     Closure,
     Const,
+    Count,
     Data,
     Either,
     Entries,
@@ -227,13 +229,22 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
     if is_plain(left) and is_plain(right):
         if kind is ast.Mod and isinstance(left, Const) and isinstance(left.value, str):
             return _formatted(name, function, left, [right])
-        joined = [added(a, b) for a in options(left) for b in options(right)] if kind is ast.Add else []
-        if joined and all(one is not None for one in joined):
-            return either([one for one in joined if one is not None]) or Data()
+        if kind in (ast.Add, ast.Sub) and _is_counted(left, right):
+            return Count("a number")
+        if kind is ast.Add and len(options(left)) * len(options(right)) <= EITHER_MAX:
+            pairs = [(a, b) for a in options(left) for b in options(right)]
+            return either([added(a, b) or compute(name, function, [a, b]) for a, b in pairs]) or Data()
         return compute(name, function, [left, right])
     for one in (left, right):
         ask(run, one, where)
     return Unknown(f"{name} of objects")
+
+
+def _is_counted(left: Value, right: Value) -> bool:
+    """Whether both are whole numbers, and one of them is not known."""
+    both = [*options(left), *options(right)]
+    whole = all(isinstance(one, Count) or (isinstance(one, Const) and type(one.value) is int) for one in both)
+    return whole and any(isinstance(one, Count) for one in both)
 
 
 def _formatted(name: str, function: Callable[..., Any], left: Value, parts: Sequence[Value]) -> Value:
@@ -397,7 +408,9 @@ def _dictionary(run: Run, frame: Frame, node: ast.Dict, where: str) -> Value:
         else:
             at = run.evaluate(frame, key)
             ask(run, at, where, HASH)
+            sure = made.sure and isinstance(at, Const)
             put(run, made, at, value, where)
+            made.sure = sure
     return made
 
 

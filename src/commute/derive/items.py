@@ -159,6 +159,7 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
             touch(run, "write", option, key if isinstance(option, Entries) else None, where)
             new = None if new is None else later(new)
         if isinstance(option, Entries):
+            option.sure = False
             if new is not None and isinstance(key, Handle) and key.kind == "sa":  # a column
                 option.known[key] = new
             elif new is not None and isinstance(key, Const) and _hashable(key.value):
@@ -255,7 +256,7 @@ COLUMNS_MAX = 64  # the same for those that a plug-in knows
 def each(run: Run, value: Value) -> list[Value] | None:
     """The elements of a value in their sequence, where all are known, and they are few; else None."""
     if isinstance(value, Items):
-        if value.state or value.known is None or (value.again is not None and value.view is None):
+        if value.state or (value.known is None and value.view is None) or (value.again and value.view is None):
             return None
         found = value.known if value.view is None else value.view()
         return None if found is None or not 1 < len(found) <= EACH_MAX else found

@@ -53,9 +53,10 @@ def entries_of(run: Run, value: Value, where: str) -> Entries:
         ]
         inside = [one for each in rest for one in (each.any(),) if one is not None]
         keys = [expressions.element(run, each, where) for each in rest]
-        return Entries(known, either(inside), either([key for key in keys if key is not None]))
+        sure = all(each.sure for each in found)
+        return Entries(known, either(inside), either([key for key in keys if key is not None]), sure=sure)
     if isinstance(value, Entries):
-        return Entries(dict(value.known), value.other, value.key)
+        return Entries(dict(value.known), value.other, value.key, sure=value.sure)
     if is_plain(value):
         return Entries({}, Data("a part of plain data"), Data("a name in plain data"))
     if isinstance(value, Live) and isinstance(value.value, dict | types.MappingProxyType):
@@ -69,7 +70,7 @@ def merged(run: Run, left: Entries, right: Value, where: str) -> Entries:
     more = entries_of(run, right, where)
     other = either([one for one in (left.other, more.other) if one is not None])
     keys = [one.key or Data() for one in (left, more) if one.other is not None]
-    return Entries({**left.known, **more.known}, other, either(keys))
+    return Entries({**left.known, **more.known}, other, either(keys), sure=left.sure and more.sure)
 
 
 def _drawn(number: Callable[[Arguments, Named], Value]) -> Answer:

@@ -125,10 +125,13 @@ def _loose(run: Run, parameters: Value | None, text: str, mark: str, dialect: st
     last = run.tail_of(parameters)
     count = _places(text.replace(SOME, "").replace(SEVERAL, ""), dialect)
     behind = _places(text.rpartition(mark)[2], dialect)
-    if count is None or not behind or not last:
+    if count is None:
         return Items(parameters.kind, None, one)
-    known = last[-behind:]
-    return Items(parameters.kind, [*[one] * (count - len(known)), *known])
+    pieces = [_places(piece, dialect) or 0 for piece in text.split(mark)]
+    before = pieces[0] - (pieces[1] if mark == SEVERAL else 0)  # this one stands behind its piece
+    first = (parameters.known or parameters.head or [])[: max(before, 0)]
+    known = last[-behind:] if behind else []
+    return Items(parameters.kind, [*first, *[one] * (count - len(first) - len(known)), *known])
 
 
 def _fitting(run: Run, parameters: Value | None, text: str, dialect: str) -> Value | None:
@@ -450,7 +453,9 @@ _OURS = ("connection", "cursor", "rows", "row", "cell")
 def _given(connection: Handle, name: str, rest: Sequence[Value], named: Named) -> Value | None:
     """The parameters: one list or dict, or, for asyncpg, all that comes behind the text."""
     if connection.about["spread"] and name != "executemany":
-        return Items("tuple", list(rest))
+        loose = [one.about["of"] if isinstance(one, Handle) and one.kind == "spread" else one for one in rest]
+        spread = any(isinstance(one, Handle) and one.kind == "spread" for one in rest)
+        return Items("tuple", None, either(loose)) if spread else Items("tuple", list(rest))
     names = ("parameters", "params", "bindings", "args", "vars", "seq_of_parameters", "operands")
     return rest[0] if rest else next((named[one] for one in names if one in named), None)
 

@@ -61,7 +61,7 @@ class _Shapes:
             known = None if value.known is None else tuple(map(self.of, value.known))
             return value.kind, known, self.of(value.element), ends
         if isinstance(value, Entries):
-            return self._names(value.known), self.of(value.other), self.of(value.key)
+            return self._names(value.known), self.of(value.other), self.of(value.key), value.sure
         if isinstance(value, Closure):
             return id(value.node), self.frame(value.frame)
         if isinstance(value, Bound):

@@ -20,6 +20,9 @@ from commute.derive.expressions import element
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import (
     EITHER_MAX,
+    SEVERAL,
+    SOME,
+    Assembled,
     Bound,
     Closure,
     Const,
@@ -133,6 +136,17 @@ def _bind(run: Run, value: Value, *, expanding: bool) -> Any:
     name = known or f"v{len(binds)}"
     binds[name] = value
     return sa.bindparam(name, expanding=True) if expanding else sa.bindparam(name)
+
+
+def written(run: Run, arguments: Arguments) -> Value | None:
+    """``text(…)`` of one of several texts; of one whose pieces may be left out, with all of them. None: of no text."""
+    found: list[Value] = []
+    for option in options(arguments[0]) if arguments else ():
+        text = option.text.replace(SOME, "") if isinstance(option, Assembled) else getattr(option, "value", None)
+        if not isinstance(option, Const | Assembled) or not isinstance(text, str) or SEVERAL in text:
+            return None
+        found.append(wrapped(run, sa.text(text)))
+    return either(found)
 
 
 def wrapped(run: Run, thing: Any) -> Value:

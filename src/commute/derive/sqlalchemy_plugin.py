@@ -27,6 +27,7 @@ from commute.derive.sqlalchemy_marshal import (
     reals,
     without_value,
     wrapped,
+    written,
 )
 from commute.derive.sqlalchemy_merging import merged
 from commute.derive.sqlalchemy_reflection import columns, mapped, mapper_of, of_engine, query_property, session_of
@@ -153,6 +154,8 @@ class SqlAlchemy:
             return session(run, None)
         if isinstance(thing, _CALLABLE) and _builds(thing):
             make: Any = thing
+            if thing is sa.text and (several := written(run, arguments)) is not None:
+                return several
             try:
                 return made(run, make, arguments, named, where)
             except CannotBuildError as error:

@@ -21,6 +21,7 @@ from commute.derive.values import (
     Begun,
     Computed,
     Const,
+    Count,
     Data,
     Field,
     Own,
@@ -42,8 +43,10 @@ def put_together(name: str, function: Callable[..., Any], parts: Sequence[Value]
     """As `compute`, of a function that gives the text of these pieces: where not all of it is known, its beginning."""
     if all(map(is_known, parts)) or not all(map(is_plain, parts)):
         return compute(name, function, parts)
-    if any(isinstance(option, Assembled) for part in parts for option in options(part)):
-        return _assembled(name, parts, pieces)
+    if any(isinstance(option, Assembled | Count) for part in parts for option in options(part)):
+        assembled = _assembled(name, parts, pieces)
+        if assembled is not None:
+            return assembled
     combinations = list(product(*map(options, parts)))
     if len(combinations) > EITHER_MAX:
         return begun(pieces, parts, f"{name} of too many values") if pieces else Data(name)
@@ -80,11 +83,11 @@ def begun(pieces: Pieces, parts: Sequence[Value], why: str) -> Value:
     return Data(why) if isinstance(start, Data) or start == Const("") else Begun(why, start=start)
 
 
-def _assembled(name: str, parts: Sequence[Value], pieces: Pieces) -> Value:
-    """A text of which a piece is assembled, where all others are constant."""
+def _assembled(name: str, parts: Sequence[Value], pieces: Pieces) -> Value | None:
+    """A text of which a piece is assembled, or the number of a parameter, where all others are constant; else None."""
     combinations = list(product(*map(options, parts)))
     if len(combinations) > EITHER_MAX:
-        return Data(f"{name} of too many values")
+        return None
     found: list[Value] = []
     for one in combinations:
         text = ""
@@ -92,12 +95,14 @@ def _assembled(name: str, parts: Sequence[Value], pieces: Pieces) -> Value:
             value = Const(piece) if isinstance(piece, str) else one[piece[0]]
             if isinstance(value, Assembled) and not isinstance(piece, str) and piece[1] == "{}":
                 text += value.text
+            elif isinstance(value, Count) and text.endswith("$") and piece[1] == "{}":
+                text += f"{SOME}1{SOME}"  # a parameter, nobody knows which
             elif isinstance(value, Const) and (isinstance(piece, str) or piece[1] == "{}"):
                 text += format(value.value)
             else:
-                return Data(f"{name} of what is not known")
-        found.append(Assembled(name, text=text))
-    return either(found) or Data(name)
+                return None
+        found.append(Assembled(name, text=text) if SOME in text else Const(text))
+    return either(found)
 
 
 # One column that is set, or compared with something by itself: nothing around it changes what it means.
@@ -108,12 +113,16 @@ _GOES_ON = re.compile(r"\b(?:WHERE|RETURNING|LIMIT|UNION|OR|ON)\b|--|/\*", re.IG
 
 def some_of(separator: str, pieces: Sequence[Value]) -> Value | None:
     """``separator.join(…)`` of any number of these pieces of SQL; None where they are not seen to be such."""
-    texts = [one.value for one in pieces if isinstance(one, Const) and isinstance(one.value, str)]
+    texts = [
+        one.text if isinstance(one, Assembled) else one.value
+        for one in pieces
+        if isinstance(one, Assembled) or (isinstance(one, Const) and isinstance(one.value, str))
+    ]
     if len(texts) < len(pieces) or not texts or any(map(_GOES_ON.search, texts)):
         return None
-    if separator.strip() == "," and all(map(_SET.fullmatch, texts)):
+    if separator.strip() == "," and all(_SET.fullmatch(one.replace(SOME, "")) for one in texts):
         return Assembled("SQL with some of several pieces", text=separator.join(f"{SOME}{one}{SOME}" for one in texts))
-    if separator.strip().upper() == "AND" and all(map(_CONDITION.fullmatch, texts)):
+    if separator.strip().upper() == "AND" and all(_CONDITION.fullmatch(one.replace(SOME, "")) for one in texts):
         loose = separator.join(f"{SOME}({one} OR 1 = 1){SOME}" for one in texts)
         return Assembled("SQL with some of several conditions", text=loose)
     return None

@@ -6,6 +6,7 @@
     Live       an object of the running program     Closure    a function that was defined in this run
     Data       plain data, nobody knows which       Either     one of several
     Begun      Data: a text whose beginning is known
+    Count      Data: a whole number
     Assembled  Data: SQL of pieces of which each may be left out
     Own        plain data that no other event has
     Unknown    anything, a way to the outside too   Handle     what a plug-in knows: a connection, a query, a row
@@ -110,6 +111,11 @@ class Begun(Data):
     start: Value = field(kw_only=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Count(Data):
+    """A whole number: how many there are of something."""
+
+
 SOME = "\1"  # around a piece of a text that may be left out, or come several times
 
 
@@ -193,6 +199,7 @@ class Entries:
     state: str = ""  # as of Made
     grows: bool = False  # a key that is looked up is there from then on
     holder: Any = None  # the object whose attributes these are
+    sure: bool = True  # False: an entry that is known may not be there
 
     def any(self) -> Value | None:
         return either([*self.known.values(), *([self.other] if self.other is not None else [])])

@@ -118,7 +118,7 @@ def inserted(node: exp.Insert, table: Table | None, schema: Schema) -> list[Valu
         return None
     found = []
     for row in rows:
-        if len(row) > len(names):
+        if len(row) > len(names) or (isinstance(node.this, exp.Schema) and len(row) < len(names)):
             return None
         values: Values = {}
         for name, item in zip(names, row, strict=False):
