@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 BENCH ?= $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 BIN := .venv/bin
+# Rooms whose tests share no server and no clock with others: theirs run side by side, a file on one core.
+ALONE := $(addprefix tests/,analysis core corpus derive footprints house logs report typing verify)
 
 # Build requirements are installed apart from ours: the environment is the only way to pin them in every pip.
 # Relative, because pip takes a space in a path for the end of it.
@@ -27,7 +29,8 @@ types: .venv/.dev
 
 test: .venv/.dev
 	@$(BIN)/python .ci/tools.py
-	$(BIN)/python .ci/brokers.py around $(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs -n auto --dist loadfile $(ALONE)
+	$(BIN)/python .ci/brokers.py around $(BIN)/python -m pytest -rs $(addprefix --ignore=,$(ALONE))
 
 demo: .venv/.product
 	$(BIN)/commute demo

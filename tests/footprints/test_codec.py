@@ -186,7 +186,9 @@ def test_pydantic_is_not_imported_for_those_who_do_not_use_it() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
-@pytest.mark.parametrize("event", [int, dict, object(), lambda: None, None, Line(Sku("s"))], ids=str)
+@pytest.mark.parametrize(
+    "event", [int, dict, object(), lambda: None, None, Line(Sku("s"))], ids=lambda event: type(event).__name__
+)
 def test_what_is_no_event_class_is_refused(event: Any) -> None:
     with pytest.raises(UsageError) as error:
         codec_for(event)

@@ -139,6 +139,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_types",
         "derive.sqlalchemy_plugin",
         "derive.sqlalchemy_classes",
+        "derive.sqlalchemy_collections",
         "derive.sqlalchemy_queries",
         "derive.sqlalchemy_loading",
         "derive.sqlalchemy_making",

@@ -252,11 +252,12 @@ def _view(value: Entries, inside: Callable[[], tuple[list[Value] | None, Value |
         return None if other is not None or value.state or value.holder is not None else known
 
     known, other = inside()
-    if not value.sure and known is not None and other is None:  # one by one in loops, but not by place
-        return Items("list", None, either(known), again, view=now)
+    inside_now = either([*(known or ()), *([other] if other is not None else [])])
     if known is None or other is not None:
-        return Items("list", None, either([*(known or ()), *([other] if other is not None else [])]), again)
-    return Items("list", known, None, again, view=now)
+        return Items("list", None, inside_now, again)
+    if not value.sure:  # one by one in loops, but not by place
+        return Items("list", None, inside_now, again, view=now, placed=lambda: value.sure)
+    return Items("list", known, None, again, view=now, placed=lambda: value.sure)
 
 
 def called(run: Run, function: Value, arguments: Arguments, where: str) -> Value:

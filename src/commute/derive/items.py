@@ -193,7 +193,7 @@ def settled(value: Value) -> Value:
         if isinstance(option, Items) and option.again is not None:
             found = option.again()
             if option.view is not None:
-                option.known = option.view()
+                option.known = option.view() if option.placed is None or option.placed() else None
             if option.known is None:
                 inside = [one for one in (option.element, found) if one is not None]
                 option.element = either(inside)

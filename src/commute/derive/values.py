@@ -164,6 +164,7 @@ class Items:
     again: Callable[[], Value | None] | None = None  # of a generator: what it yields when it is run here
     state: str = ""  # as of Made
     view: Callable[[], list[Value] | None] | None = None  # what is in the dict that this looks at, where all is known
+    placed: Callable[[], bool] | None = None  # of a view: whether all of that is certainly there
     head: list[Value] | None = None
     tail: tuple[list[Value], tuple[object, ...]] | None = None
 
