@@ -304,3 +304,19 @@ def call_kw_only(event: E): Box(k=event.b).set(k=event.a)
 def print_file(event: E): print("x", file=W())
 class W:
     def write(self, s): w("printed")
+@on
+def walrus_behind_and(event: E):
+    seen = False; event.n > 1 and (seen := True)
+    w(event.b) if seen else w(event.a)
+@on
+def walrus_behind_or(event: E):
+    seen = False; event.n > 1 or (seen := True)
+    w(event.b) if seen else w(event.a)
+@on
+def walrus_in_a_branch_of_an_expression(event: E):
+    (seen := True) if event.n > 1 else (seen := False)
+    w(event.b) if seen else w(event.a)
+@on
+def walrus_in_a_chain_of_comparisons(event: E):
+    seen = ""; 1 < event.n < (seen := 9)
+    w(event.b) if seen else w(event.a)

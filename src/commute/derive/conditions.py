@@ -133,7 +133,10 @@ def _decides(node: ast.expr | None) -> bool:
 
 
 def compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
-    values = [run.evaluate(frame, part) for part in (node.left, *node.comparators)]
+    values = [run.evaluate(frame, part) for part in (node.left, node.comparators[0])]
+    for part in node.comparators[1:]:
+        with run.apart(left_out=True):
+            values.append(run.evaluate(frame, part))
     if len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.IsNot):
         same = _identical(values[0], values[1])
         return Data("a condition") if same is None else Const(same == isinstance(node.ops[0], ast.Is))

@@ -303,7 +303,7 @@ def _chain(run: Run, frame: Frame, node: ast.BoolOp, where: str) -> tuple[Value,
     found, answers = [], []
     decisive = isinstance(node.op, ast.Or)
     for part in node.values:
-        with run.apart():  # but for the first one, it may be left out
+        with run.apart(left_out=part is not node.values[0]):
             value, known = _asked(run, frame, part, where)
         answers.append(known)
         if decisive and part is not node.values[-1] and known is not True:
@@ -334,7 +334,7 @@ def _conditional(run: Run, frame: Frame, node: ast.IfExp, where: str) -> Value:
         return run.evaluate(frame, node.body if known else node.orelse)
     found = []
     for part in (node.body, node.orelse):
-        with run.apart():
+        with run.apart(left_out=True):
             found.append(run.evaluate(frame, part))
     return either(found) or Data()
 
@@ -459,7 +459,7 @@ def _walrus(run: Run, frame: Frame, node: ast.NamedExpr, _where: str) -> Value:
     at = frame
     while isinstance(at.node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) and at.outer is not None:
         at = at.outer
-    old = at.names.get(node.target.id) if at is not frame else None
+    old = at.names.get(node.target.id) if at is not frame or run.perhaps else None
     assign(run, at, node.target, value if old is None else either([old, value]) or value)
     return value
 

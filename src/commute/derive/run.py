@@ -228,6 +228,7 @@ class Run:
         # What this run has put into live places, and in which regions.
         self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
         self.written = False  # whether the call that is made next stands so in the code, and is made once
+        self.perhaps = 0  # parts of expressions around the place that is read, which may be left out
         self.stretches: list[object] = []  # in which the run is: what is done in one may not have been done behind it
         self.raised: list[Value] = []  # by the application's own code
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
@@ -263,12 +264,15 @@ class Run:
         return replace(one, remedy=" or ".join(part for part in (one.remedy, declared) if part))
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
-        """What is done in here may be left out, or not come to its end: a branch, a turn of a loop, a call, a block."""
+    def apart(self, *, left_out: bool = False) -> Iterator[None]:
+        """What is done in here may be left out, or not come to its end: a branch, a turn of a loop, a call, a block.
+        `left_out`: it is a part of an expression, so no branch of statements says so."""
         self.stretches.append(object())
+        self.perhaps += left_out
         try:
             yield
         finally:
+            self.perhaps -= left_out
             self.stretches.pop()
 
     def tail_of(self, items: Items) -> list[Value]:
