@@ -18,6 +18,7 @@ from sqlalchemy.orm.attributes import QueryableAttribute
 
 from commute.derive.expressions import element
 from commute.derive.run import Arguments, Named, Run
+from commute.derive.shape import BINDS
 from commute.derive.values import (
     EITHER_MAX,
     SEVERAL,
@@ -40,7 +41,6 @@ from commute.derive.values import (
     options,
 )
 
-BINDS = "sqlalchemy binds"
 _POSTCOMPILE = re.compile(r"\(__\[POSTCOMPILE_(\w+)(?:~~[^\]]*)?\]\)")
 _LITERAL = re.compile(r"__\[POSTCOMPILE_(\w+)(?:~~[^\]]*)?\]")
 CLAUSES = (

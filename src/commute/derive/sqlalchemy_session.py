@@ -14,10 +14,11 @@ from sqlalchemy.orm.events import AttributeEvents
 from commute.derive.expressions import element
 from commute.derive.rawsql import access_of, cell, statement, used
 from commute.derive.run import Run
+from commute.derive.shape import BINDS
 from commute.derive.sqlalchemy_behind import is_foreign
 from commute.derive.sqlalchemy_classes import engines
 from commute.derive.sqlalchemy_listeners import loaded
-from commute.derive.sqlalchemy_marshal import BINDS, CannotBuildError, compiled, real
+from commute.derive.sqlalchemy_marshal import CannotBuildError, compiled, real
 from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_schema import schema_of_metadata
 from commute.derive.sqlalchemy_telling import engine_listens, listeners, rows_deleted
