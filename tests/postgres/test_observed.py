@@ -57,6 +57,6 @@ async def test_blocks_are_seen_before_their_statements_run(
                 receipt = await app.publish(Sent(order_id=order_id, ref=f"r-{order_id}"))
                 await receipt.outcome(timeout_s=30)
     assert [(one.access.mode, one.access.key) for one in watch.undeclared] == [("add", "goods/2")]
-    assert {one.key for one in watch.observed} == {"order", "goods/2"}
+    assert {one.key for one in watch.observed} == {"order/1", "order/2", "goods/2"}
     assert server.rows("select status from {s}.orders order by id") == [("sent",), ("new",)]
     assert server.rows("select sum(stock) from {s}.goods") == [(0,)]
