@@ -102,6 +102,8 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return declared
     if run.knowledge.is_trusted(names_of(thing)):
         return Data(f"{names_of(thing)[0]} is trusted")
+    if isinstance(thing, types.GenericAlias):
+        return call(run, Live(thing.__origin__), arguments, named, where)
     if isinstance(thing, functools.partial):
         fixed = [wrap(run, part) for part in thing.args]
         more = {name: wrap(run, part) for name, part in thing.keywords.items()}

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from commute.derive.attributes import get
 from commute.derive.copies import model_copied, replaced
+from commute.derive.decoding import by_decoder, decoded, made_of
 from commute.derive.fields import GIVEN, fields_of_class
 from commute.derive.items import item
 from commute.derive.model_validators import from_object
@@ -24,6 +25,7 @@ from commute.derive.values import (
     Items,
     Live,
     Made,
+    Unknown,
     Value,
     either,
     is_plain,
@@ -61,7 +63,10 @@ def _one(run: Run, value: Value, named: Named, where: str) -> Value | None:
     made = Entries()
     as_text = named.get("mode", Const("python")) != Const("python")
     for name in left:
-        inside = _plainly(run, get(run, value, name, where), where)
+        held = get(run, value, name, where)
+        inside = _plainly(run, held, where)
+        if inside is None and all(is_plain(one) or isinstance(one, Unknown) for one in options(held)):
+            inside = Unknown(f"{name} of what was dumped")  # its name is known, and so are the others
         if inside is None:
             return None
         if as_text and not isinstance(inside, Items | Entries):
@@ -183,7 +188,7 @@ def _validated(run: Run, arguments: Arguments, named: Named, where: str) -> Valu
         by_name = {name: item(run, given, Const(name), where) for name in names}
         return run.call(arguments[0], [], by_name, where)
     from_object(run, cls, where)
-    return None
+    return made_of(run, cls, arguments[1], where) if len(arguments) > 1 else None
 
 
 _FUNCTIONS: dict[str, Callable[[Run, Arguments, Named, str], Value | None]] = {
@@ -191,6 +196,11 @@ _FUNCTIONS: dict[str, Callable[[Run, Arguments, Named, str], Value | None]] = {
     "msgspec.structs.asdict": _dumped,
     "msgspec.structs.replace": replaced,
     "msgspec._core.replace": replaced,
+    **dict.fromkeys((f"msgspec.{kind}.Decoder.decode" for kind in ("json", "msgpack")), by_decoder),
+    **dict.fromkeys(
+        (f"pydantic.type_adapter.TypeAdapter.validate_{kind}" for kind in ("python", "json", "strings")), by_decoder
+    ),
+    **dict.fromkeys((f"msgspec._core.{name}" for name in ("json_decode", "msgpack_decode", "convert")), decoded),
     "attr._funcs.asdict": _dumped,
     "pydantic.main.BaseModel.model_dump": _dumped,
     "pydantic.main.BaseModel.dict": _dumped,

@@ -237,6 +237,8 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
         return compute(name, function, [left, right])
     for one in (left, right):
         ask(run, one, where)
+    if all(is_plain(one) or (isinstance(one, Handle) and one.kind == "method") for one in (left, right)):
+        return Data(f"{name} of what is in plain data")
     return Unknown(f"{name} of objects")
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+import datetime
+import decimal
+import types
+import uuid
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 import msgspec
 
@@ -119,6 +123,20 @@ def _by_name(run: Run, spread: Value, names: tuple[str, ...], where: str) -> Val
     return either(inside) or Unknown(f"{name}, which is not given")
 
 
+_SCALARS = (
+    str, int, float, bool, bytes, type(None), datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
+    decimal.Decimal, uuid.UUID,
+)  # fmt: skip
+
+
+def is_scalar(kind: Any) -> bool:
+    """Whether a value of this type holds nothing else."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return all(map(is_scalar, get_args(kind)))
+    return origin is Literal or kind in _SCALARS
+
+
 def _converted(cls: Any, name: str, value: Value) -> Value:
     """What a model keeps of a value: that itself, if it is of the field's own type and nothing is said of its form."""
     field = cls.model_fields[name]
@@ -126,6 +144,9 @@ def _converted(cls: Any, name: str, value: Value) -> Value:
     shaped = field.metadata or any(key.startswith("str_") and config[key] for key in config)
     found: list[Value] = []
     for option in options(value):
+        if isinstance(option, Unknown) and is_scalar(field.annotation):
+            found.append(Data(f"{name}, of its type"))
+            continue
         kind = option.hint if isinstance(option, Field) else type(option.value) if isinstance(option, Const) else None
         plain = isinstance(option, Const | Field | Computed)
         found.append(option if not plain or (kind is field.annotation and not shaped) else Data(f"{name}, converted"))

@@ -25,6 +25,7 @@ from commute.derive.writers import attribute_later, fill, global_later
 
 STATE = "state"
 VALUES_MAX = 16  # of a live container, any of which may be meant
+_TYPED = (list, dict, set, frozenset, tuple)  # ``list[Line]`` is what a decoder makes
 MUTABLE = (dict, list, set, bytearray)
 _NAMED = (dict, list, set, deque)  # by their place
 
@@ -226,6 +227,8 @@ def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
     thing = value.value
     if isinstance(key, Either):
         return either([live_item(run, value, option, where) for option in key.options]) or Data()
+    if any(thing is one for one in _TYPED) and isinstance(key, Live) and isinstance(key.value, type):
+        return Live(thing[key.value])
     if isinstance(thing, type | types.GenericAlias) or hasattr(thing, "__origin__"):
         return value  # a generic class with its arguments
     method = has_method(type(thing), "__getitem__")
