@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from commute import App, Event
+from commute.cli.derivation import REASONS_SHOWN_MAX, provenance_lines
 
 
 class Seen(Event):
@@ -119,3 +120,30 @@ def test_what_touches_something_is_not_to_be_trusted(body: Any) -> None:
 def test_a_module_that_is_not_there_yet_is_to_be_imported() -> None:
     (first, *_) = reasons(first_imported, [])
     assert first.remedy.startswith("`import this` where the app is made")
+
+
+def test_of_many_reasons_the_first_ones_are_shown_and_each_remedy_once() -> None:
+    app: App[Any] = App("shop", "memory://", derive=True)
+
+    def asks_much(event: Seen) -> object:
+        found: list[object] = [getattr(event, input()), getattr(event, input()), globals()[input()]]
+        found += [getattr(event, input()), getattr(event, input())]
+        return [*found, getattr(event, input()), getattr(event, input())]
+
+    @app.on(Seen)
+    def seen(event: Seen) -> None:
+        asks_much(event)
+        asks_much(event)
+
+    found = app.derived()
+    assert found is not None
+    reasons = found.found["seen", "seen"].everything
+    assert len(reasons) > REASONS_SHOWN_MAX
+    lines = [line for line in provenance_lines(app) if "EVERYTHING" in line]
+    assert len(lines) == REASONS_SHOWN_MAX + 1
+    assert lines[-1].endswith(
+        f"{len(reasons) - REASONS_SHOWN_MAX} more reasons, often for one of those above: --json has all"
+    )
+    for remedy in {one.remedy for one in reasons if one.remedy}:
+        assert sum(remedy in line for line in lines) <= 1
+    assert any(one.remedy and one.remedy in line for one in reasons for line in lines)

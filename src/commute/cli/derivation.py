@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from commute.cli.output import clean, paint, table
+from commute.cli.output import clean, paint, plural, table
 from commute.core.footprint import WRITE
 from commute.errors import UsageError
 from commute.footprints.declared import ARGUMENTS
+
+REASONS_SHOWN_MAX = 5  # why a handler touches EVERYTHING: the first one leads to most of the others
 
 if TYPE_CHECKING:
     from commute.app import App
@@ -124,10 +126,18 @@ def provenance_lines(app: App[Any]) -> Iterator[str]:
     rows = []
     for handler, event in shown:
         derivation: Derivation = event.declared.derivation
-        for key in distinct(derivation.keys):
-            why = f"{key.widened}; {key.remedy}" if key.widened and key.remedy else key.widened
-            rows.append([handler.name, event.type, key.mode, str(key), key.where, why])
-        rows += [[handler.name, event.type, "write", "EVERYTHING", one.where, one.why] for one in derivation.everything]
+        rows += [
+            [handler.name, event.type, key.mode, str(key), key.where, _because(key.widened, key.remedy)]
+            for key in distinct(derivation.keys)
+        ]
+        known, reasons = [handler.name, event.type, "write", "EVERYTHING"], derivation.everything
+        said: set[str] = set()  # one line of code helps for all that it helps for
+        for one in reasons[:REASONS_SHOWN_MAX]:
+            rows.append([*known, one.where, _because(one.why, "" if one.remedy in said else one.remedy)])
+            said.add(one.remedy)
+        if len(reasons) > REASONS_SHOWN_MAX:
+            left = plural(len(reasons) - REASONS_SHOWN_MAX, "more reason")
+            rows.append([*known, "", f"{left}, often for one of those above: --json has all"])
     yield "derived from the code:"
     yield from table(["HANDLER", "EVENT", "MODE", "KEY", "WHERE", "COARSE BECAUSE"], rows)
     routes = app.derived().routes.values()
@@ -135,6 +145,10 @@ def provenance_lines(app: App[Any]) -> Iterator[str]:
         yield "rows are told apart by"
         named = [[route.table, _spelled_route(route)] for route in routes]
         yield from table(["TABLE", "KEY"], named)
+
+
+def _because(why: str, remedy: str) -> str:
+    return f"{why}; {remedy}" if why and remedy else why
 
 
 def _spelled_route(route: Route) -> str:
