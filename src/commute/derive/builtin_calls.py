@@ -34,6 +34,7 @@ from commute.derive.container_methods import called, method_call
 from commute.derive.copies import bare, copied, replaced
 from commute.derive.items import settled
 from commute.derive.kept import note_put
+from commute.derive.libraries import leaves_quietly
 from commute.derive.logs import logger_of
 from commute.derive.run import Apart, Arguments, Later, Named, Run
 from commute.derive.source import source_of
@@ -429,7 +430,10 @@ class Library:
         if function.kind == "enter":
             if "function" in about:  # by hand: what comes behind the yield is run at once
                 made = run.call(about["function"], about["arguments"], about["named"], where)
-                return expressions.element(run, made, where) or Const(None)
+                value = expressions.element(run, made, where) or Const(None)
+                if not leaves_quietly(about["function"], value):
+                    return run.widen("what a context does when it is left by hand is not followed", where)
+                return value
             return about["value"]  # type: ignore[no-any-return]
         if function.kind == "leave":
             if "close" in about:

@@ -24,6 +24,7 @@ from commute.derive.logs import written
 from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, INSIDE, Apart, Arguments, Frame, Later, Named, Run, joined
 from commute.derive.source import source_of, source_of_function
+from commute.derive.stand_ins import IN_THREADS, STAND_INS
 from commute.derive.trusted import (
     ALONE,
     CONTEXTS,
@@ -102,8 +103,9 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return declared
     if run.knowledge.is_trusted(names_of(thing)):
         return Data(f"{names_of(thing)[0]} is trusted")
-    if isinstance(thing, types.GenericAlias):
-        return call(run, Live(thing.__origin__), arguments, named, where)
+    thing = thing.__origin__ if isinstance(thing, types.GenericAlias) else STAND_INS.get(id(thing), thing)
+    if any(thing is one for one in IN_THREADS):
+        return run.within(Apart(), lambda: _function(run, thing, arguments, named, where))
     if isinstance(thing, functools.partial):
         fixed = [wrap(run, part) for part in thing.args]
         more = {name: wrap(run, part) for name, part in thing.keywords.items()}

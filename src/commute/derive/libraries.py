@@ -8,8 +8,9 @@ from typing import Any
 
 from commute.derive.attributes import wrap
 from commute.derive.run import Arguments, Named, Run
+from commute.derive.source import only_closes, source_of_function
 from commute.derive.trusted import DECORATORS
-from commute.derive.values import Data, Live, Made, Unknown, Value, either, is_plain, options
+from commute.derive.values import Closure, Data, Handle, Live, Made, Unknown, Value, either, is_plain, options
 from commute.derive.writers import is_application, is_own
 
 
@@ -72,3 +73,13 @@ def fills_in(value: Value) -> str:
         if is_own(cls):
             return cls.__name__
     return ""
+
+
+def leaves_quietly(function: Value, made: Value) -> bool:
+    """Whether a generator that makes a context of `made` does no more behind its yield than to close something."""
+    session = all(isinstance(one, Handle) for one in options(made))
+    if isinstance(function, Closure):
+        return only_closes(function.node, session=session)
+    thing = inspect.unwrap(function.value) if isinstance(function, Live) and callable(function.value) else None
+    source = source_of_function(thing) if isinstance(thing, types.FunctionType) else None
+    return source is not None and only_closes(source.node, session=session)

@@ -11,6 +11,7 @@ import ast
 import inspect
 import textwrap
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -147,3 +148,24 @@ def _words(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     plain = (str, int, float, bytes, bool, type(None))
     constants = {repr(value) for value in code.co_consts if isinstance(value, plain)} - {repr(None)}
     return frozenset(name.rpartition("__")[2] if name.startswith("_") else name for name in names), frozenset(constants)
+
+
+_CLOSES = ("close", "rollback", "release", "shutdown")
+
+
+def only_closes(node: FunctionNode, *, session: bool) -> bool:
+    """Whether what a generator does behind its yield is to close something, or to raise again what came; of a
+    `session` of a database, which has noted what it writes already, also to commit it."""
+    places = [one.lineno for one in ast.walk(node) if isinstance(one, ast.Yield | ast.YieldFrom)]
+    again = (ast.For, ast.AsyncFor, ast.While, *(() if session else (ast.With, ast.AsyncWith)))
+    if len(places) != 1 or any(isinstance(one, again) for one in ast.walk(node)):
+        return False
+    behind = [one for one in ast.walk(node) if isinstance(one, ast.stmt) and one.lineno > places[0]]
+    names = (*_CLOSES, "commit", "flush") if session else _CLOSES
+    return all(isinstance(one, ast.Raise | ast.Pass | ast.Try) or _closes(one, names) for one in behind)
+
+
+def _closes(node: ast.stmt, names: Sequence[str]) -> bool:
+    value = node.value if isinstance(node, ast.Expr) else None
+    value = value.value if isinstance(value, ast.Await) else value
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in names
