@@ -57,7 +57,10 @@ class Machines:
 
 
 def ready(worker: Worker, times: int = 1) -> None:
-    wait_for(lambda: worker.said().count("ready in") == times, worker.said())
+    try:
+        wait_for(lambda: worker.said().count("ready in") == times)
+    except AssertionError:
+        raise AssertionError(f"not ready {times} times: {worker.said()}") from None
 
 
 @pytest.fixture(params=["rabbitmq", "kafka", "mqtt"])
