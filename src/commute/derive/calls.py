@@ -19,7 +19,7 @@ from commute.derive.declared import declared_call
 from commute.derive.dumps import dump_call
 from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.kept import remembered
-from commute.derive.libraries import LEAVES_OPEN, decorates, fills_in, in_context, repeated, validated, validates
+from commute.derive.libraries import LEAVES_OPEN, checks_arguments, decorates, fills_in, in_context, repeated, validated
 from commute.derive.logs import written
 from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, INSIDE, Apart, Arguments, Frame, Later, Named, Run, joined
@@ -122,7 +122,7 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     around = getattr(thing, "__wrapped__", None)
     if isinstance(thing, types.FunctionType) and around is not None and decorates(thing):
         return repeated(run, thing, arguments, named, where)
-    if isinstance(thing, types.FunctionType) and around is not None and validates(thing):
+    if isinstance(thing, types.FunctionType) and around is not None and checks_arguments(thing):
         return validated(run, thing, arguments, named, where)
     if isinstance(thing, types.FunctionType):
         if touches_nothing(thing):

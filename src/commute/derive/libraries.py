@@ -33,7 +33,7 @@ def repeated(run: Run, thing: types.FunctionType, arguments: Arguments, named: N
     return found
 
 
-def validates(thing: types.FunctionType) -> bool:
+def checks_arguments(thing: types.FunctionType) -> bool:
     """Whether it is what ``pydantic.validate_call`` puts around a function."""
     return str(thing.__globals__.get("__name__", "")) == "pydantic._internal._validate_call"
 

@@ -105,12 +105,16 @@ class _Shapes:
 
 def _access(access: TableAccess, depth: int) -> Hashable:
     """How rows were found, up to a few rows back: a walk from row to row goes on as it began."""
-    rows = access.rows if access.rows is None or not depth else tuple(
-        frozenset((column, tuple(_told(one, depth) for one in values)) for column, values in row.items())
-        for row in access.rows
-    )  # fmt: skip
     touch = access.touch
-    return touch.table, touch.mode, touch.kind, access.where, rows if depth else "found by another"
+    rows: Hashable = "found by another"
+    if depth and access.rows is not None:
+        rows = tuple(
+            frozenset((column, tuple(_told(one, depth) for one in values)) for column, values in row.items())
+            for row in access.rows
+        )
+    elif depth:
+        rows = None
+    return touch.table, touch.mode, touch.kind, access.where, rows
 
 
 def _cell(value: Handle, depth: int = CHAIN_MAX) -> Hashable:
@@ -120,5 +124,6 @@ def _cell(value: Handle, depth: int = CHAIN_MAX) -> Hashable:
 def _told(value: Value, depth: int) -> Hashable:
     if isinstance(value, Either):
         return frozenset(_told(one, depth) for one in value.options)
-    cell = isinstance(value, Handle) and value.kind == "cell"
-    return _cell(value, depth) if cell and isinstance(value, Handle) else signature(value)
+    if isinstance(value, Handle) and value.kind == "cell":
+        return _cell(value, depth)
+    return signature(value)
