@@ -153,6 +153,8 @@ def _refuse_nothing(app: App[Any], found: Checked, log: str | None) -> None:
             f"{found.failed[0]}. --set-up makes what is in the store before each run, --clear what is outside",
             slug="nothing-to-test",
         )
+    if found.ok and found.chance and not any(one.pairs for one in found.tried):
+        raise UsageError(found.chance[0], slug="not-repeatable")
     if found.events > len(found.rejected):
         return
     if found.rejected:
@@ -190,6 +192,8 @@ def document(found: Checked, tests: Sequence[str]) -> dict[str, object]:
         "not_made": found.unmade,
         "rejected": len(found.rejected),
         "failed": len(found.failed),
+        "not_repeatable": list(found.chance),
+        "compared": not found.blind,
     }
 
 
@@ -225,6 +229,13 @@ def say_not_tried(unmade: Mapping[str, str], rejected: Sequence[str], failed: Se
 def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
     say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
     say_not_tried(found.unmade, found.rejected, found.failed)
+    for why in found.chance:
+        note(f"not judged: {clean(why)}")
+    if found.blind:
+        note(
+            "nothing is compared but whether events succeed: they leave no row in the store and publish nothing. "
+            "--look M:F returns their state outside the store, --clear M:F makes it as it was"
+        )
     rows = [[one.a, one.b, str(one.pairs) if one.pairs else one.why_none] for one in found.tried]
     for line in table(["EVENT", "AND", "INDEPENDENT PAIRS TRIED"], rows):
         say(line)
