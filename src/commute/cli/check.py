@@ -15,6 +15,7 @@ import click
 
 from commute.cli.commands import NO, YES
 from commute.cli.derivation import arguments
+from commute.cli.interrupting import stoppable
 from commute.cli.output import Passing, clean, clean_lines, note, paint, plural, say, say_json, table
 from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
@@ -89,7 +90,7 @@ def check_command(
         Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear), named("--look", look)
     )
     bar = Trials()
-    with quiet():
+    with quiet(), stoppable():
         found = check(
             app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, state=True, progress=bar
         )
@@ -113,7 +114,7 @@ def quiet() -> Iterator[None]:
     one that fails would come a hundred times."""
     logger = logging.getLogger("commute")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             yield

@@ -11,6 +11,7 @@ import click
 from commute.cli.check import Trials, named, quiet, say_not_tried, to_declare, undeclared_document
 from commute.cli.commands import NO, YES
 from commute.cli.derivation import arguments, line_to_paste, spelled
+from commute.cli.interrupting import stoppable
 from commute.cli.output import clean, paint, plural, say, say_json
 from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
@@ -71,7 +72,7 @@ def observe(
     given = None if log is None else events_for(app, log, said)
     scene = Scene(Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear))
     bar = Trials()
-    with quiet():
+    with quiet(), stoppable():
         found = sample(app, given, scene, events_max=events, seed=seed, state=True, progress=bar)
     bar.wipe()
     if as_json:
