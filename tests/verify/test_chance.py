@@ -59,3 +59,12 @@ def test_that_nothing_can_be_compared_is_said(tmp_path: Path) -> None:
     found = commute(tmp_path, "check", "blind:app")
     assert found.returncode == 0
     assert "nothing is compared but whether events succeed" in found.stderr
+
+
+def test_an_update_of_an_empty_table_compares_nothing(tmp_path: Path) -> None:
+    text = CHANCE.partition("@app.on(Sold")[0] + CHANCE[CHANCE.index("@app.on(Moved") :]
+    text = text.replace("INSERT OR REPLACE INTO box VALUES(?, 1)", "UPDATE box SET moves = 1 WHERE id = ?")
+    (tmp_path / "empty.py").write_text(text)
+    found = commute(tmp_path, "check", "empty:app", "--set-up", "empty:tables")
+    assert "nothing is compared but whether events succeed" in found.stderr
+    assert "--set-up M:F makes first rows" in found.stderr

@@ -235,7 +235,8 @@ def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
     if found.blind:
         note(
             "nothing is compared but whether events succeed: they leave no row in the store and publish nothing. "
-            "--look M:F returns their state outside the store, --clear M:F makes it as it was"
+            "--set-up M:F makes first rows for them to change; --look M:F returns their state outside the store, "
+            "--clear M:F makes it as it was"
         )
     rows = [[one.a, one.b, str(one.pairs) if one.pairs else one.why_none] for one in found.tried]
     for line in table(["EVENT", "AND", "INDEPENDENT PAIRS TRIED"], rows):

@@ -82,7 +82,8 @@ def _little_to_see(app: App[Any], numbered: Sequence[Numbered], scene: Scene) ->
     if compares_nothing(end):
         return (
             "these events leave no row in the store and publish nothing, so nothing is compared but whether they "
-            "succeed; look= returns their state outside the store, clear= makes it as it was before"
+            "succeed; tables= and set_up= make first rows for them to change, look= returns their state outside the "
+            "store, clear= makes it as it was before"
         )
     return None
 

@@ -63,7 +63,7 @@ def failures(end: End) -> tuple[str, ...]:
 
 def compares_nothing(end: End) -> bool:
     """Whether nothing but the success of events can be seen in it."""
-    return not end.tables and end.outside is None and not end.left
+    return not any(end.tables.values()) and end.outside is None and not end.left
 
 
 def type_of(app: App[Any], event: object) -> str:
