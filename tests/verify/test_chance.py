@@ -68,3 +68,17 @@ def test_an_update_of_an_empty_table_compares_nothing(tmp_path: Path) -> None:
     found = commute(tmp_path, "check", "empty:app", "--set-up", "empty:tables")
     assert "nothing is compared but whether events succeed" in found.stderr
     assert "--set-up M:F makes first rows" in found.stderr
+
+
+def test_nothing_is_proposed_for_a_handler_that_only_failed(tmp_path: Path) -> None:
+    (tmp_path / "chance.py").write_text(CHANCE)
+    found = commute(tmp_path, "observe", "chance:app", "--events", "6")
+    assert "writes=()" not in found.stdout
+    (tmp_path / "fails.py").write_text(
+        CHANCE.replace("    async with", "    raise ValueError('no such file')\n    async with").replace(
+            "chance", "fails"
+        )
+    )
+    found = commute(tmp_path, "observe", "fails:app", "--events", "6")
+    assert "# sell (sold): none of its events succeeded or was seen to touch anything" in found.stdout
+    assert "writes=()" not in found.stdout

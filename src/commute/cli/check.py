@@ -159,7 +159,8 @@ def _refuse_nothing(app: App[Any], found: Checked, log: str | None) -> None:
     if found.events > len(found.rejected):
         return
     if found.rejected:
-        what = f"{app.name} rejects all {plural(found.events, 'event')}" + (f" of {log}" if log is not None else "")
+        all_of = "the only event" if found.events == 1 else f"all {plural(found.events, 'event')}"
+        what = f"{app.name} rejects {all_of}" + (f" of {log}" if log is not None else "")
         raise UsageError(f"{what}, so nothing is checked. The first: {found.rejected[0]}", slug="nothing-to-test")
     why = "; ".join(f"{name}: {reason}" for name, reason in found.unmade.items())
     raise UsageError(

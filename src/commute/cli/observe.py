@@ -101,6 +101,7 @@ def _handler_document(one: Observed) -> dict[str, object]:
         "event": one.event.type,
         "where": one.handler.where,
         "events": one.events,
+        "failed": one.failed,
         "seen": [{"mode": each.mode, "key": each.key, "where": each.where} for each in one.seen],
         "proposal": None if one.proposal is None else _pairs(one.proposal),
         "line": _line(one),
@@ -124,6 +125,8 @@ def _line(one: Observed) -> str:
         return f"{subject}: it runs in other processes, which are not seen"
     if one.event.declared.unordered:
         return f"{subject}: it touches nothing by its declaration, so it is not watched"
+    if one.failed == one.events and not one.seen:
+        return f"{subject}: none of its events succeeded or was seen to touch anything, so nothing is proposed"
     if one.proposal is None:
         return f"{subject}: EVERYTHING. A statement may touch anything   {_anything(one)}"
     return line_to_paste(one.handler, one.event, arguments(one.proposal))
