@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ForeignKey, StaticPool, UniqueConstraint, create_engine, text
+from sqlalchemy import ForeignKey, StaticPool, UniqueConstraint, create_engine, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from commute import App, Event
@@ -84,3 +85,75 @@ def test_a_row_that_was_just_added_is_the_handlers_own_also_where_its_number_is_
 
 def test_another_row_is_not() -> None:
     assert missed(sneaky=True, before=3) == ['writes="trial/{number}"']
+
+
+class Remark(Base):
+    """Whose numbers are its own, and no trial's."""
+
+    __tablename__ = "remark"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(default="")
+
+
+def by_its_number(_event: Started) -> None:
+    with Session(create_engine("sqlite://")) as session:
+        trial = Trial(number=None)
+        session.add(trial)
+        session.flush()
+        session.add(Goal(trial_id=trial.id, at=1))
+        session.execute(select(Goal).where(Goal.trial_id == trial.id)).scalars().all()
+        session.commit()
+
+
+def another_table_by_its_number(_event: Started) -> None:
+    with Session(create_engine("sqlite://")) as session:
+        trial = Trial(number=None)
+        session.add(trial)
+        session.flush()
+        session.get(Remark, trial.id)
+
+
+def test_rows_below_a_new_one_are_found_by_its_number_and_are_new_too() -> None:
+    assert derived(by_its_number) == {"insert trial/+new", "insert goal/+new"}
+
+
+def test_the_number_of_a_row_tells_nothing_of_another_table() -> None:
+    assert derived(another_table_by_its_number) == {"insert trial/+new", "read remark"}
+
+
+def derived(function: Callable[[Started], None]) -> set[str]:
+    app: App[Any] = App("trials", "memory://", derive=True)
+    app.on(Started)(function)
+    footprint = app.handlers[0].events[0].declared.footprint(Started(number=1))
+    return {f"{access.mode} {access.key}" for access in footprint}
+
+
+class Label(Base):
+    __tablename__ = "label"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str | None] = mapped_column(unique=True)
+
+
+def test_what_has_no_value_is_unique_whatever_others_have() -> None:
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    Base.metadata.create_all(engine)
+    app: App[Any] = App("trials", "memory://", derive=True)
+
+    @app.on(Started)
+    def start(event: Started) -> None:
+        with Session(engine) as session:
+            session.add(Label(code=None if event.number else "x"))
+            session.commit()
+
+    @app.on(Counted)
+    def count(_event: Counted) -> None:
+        with Session(engine) as session:
+            session.execute(text("INSERT INTO label (code) VALUES (:code)"), {"code": None})
+            session.commit()
+
+    with watching(app, keep=True) as watch:
+        run(app, [Counted(id=1)])
+    assert [one.add for one in watch.undeclared] == []
+    assert {f"{one.mode} {one.key}" for one in watch.observed} == {"insert label/+new"}
+    footprint = app.handlers[1].events[0].declared.footprint(Counted(id=1))
+    assert {f"{access.mode} {access.key}" for access in footprint} == {"insert label/+new"}
