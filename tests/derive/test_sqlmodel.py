@@ -107,7 +107,7 @@ def count(session: Session, event: Hired) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (create, {("write", "sailor"), ("read", "crew/{id}")}),
+        (create, {("insert", "sailor/+new"), ("read", "crew/{id}")}),
         (by_name, {("write", "sailor")}),
         (change, {("read", "sailor/{id}"), ("write", "sailor/{id}")}),
         (change_by_model, {("read", "sailor/{id}"), ("write", "sailor/{id}")}),

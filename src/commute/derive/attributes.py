@@ -414,6 +414,8 @@ def _of_super(run: Run, value: Handle, name: str, where: str) -> Value:
             known = base.__dict__[name]
             if base is object and name in ("__setattr__", "__getattribute__"):
                 return Bound(Live(known), first)
+            if base is object and name == "__new__":
+                return Live(object.__new__)
             if base is object:
                 return Handle("method", {"of": Data(), "name": name})
             return bind(run, known, first, cls, where)

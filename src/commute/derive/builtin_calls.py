@@ -12,12 +12,12 @@ import copy
 import dataclasses
 import functools
 import heapq
+import importlib
 import inspect
 import itertools
 import logging
 import operator
 import random
-import sys
 import threading
 import types
 import typing
@@ -32,6 +32,7 @@ from commute.derive.comprehensions import EACH_MAX
 from commute.derive.conditions import is_instance
 from commute.derive.container_methods import called, method_call
 from commute.derive.copies import bare, copied, replaced
+from commute.derive.importing import imported, module_named
 from commute.derive.items import settled
 from commute.derive.kept import note_put
 from commute.derive.libraries import leaves_quietly
@@ -242,7 +243,16 @@ def _length(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     one = arguments[0] if len(arguments) == 1 else None
     if isinstance(one, Items) and one.kind == "tuple" and one.known is not None and not one.state:
         return Const(len(one.known))
+    if one is not None and all(map(_is_counted, options(one))):
+        for option in options(one):
+            expressions.element(run, option, where)
+        return Count("what was counted")
     return Count(getattr(_reading(run, arguments, named, where), "why", ""))
+
+
+def _is_counted(value: Value) -> bool:
+    """Whether nobody looks at what is in it in order to count that."""
+    return isinstance(value, Items) or (isinstance(value, Handle) and value.kind == "collection")
 
 
 def _live(run: Run, value: Live, where: str) -> Value | None:
@@ -348,15 +358,6 @@ def _refuse(name: str) -> Answer:
     return refuse
 
 
-def _imported(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
-    """``__import__("datetime")``: a module that is there already."""
-    one = arguments[0] if len(arguments) == 1 and not named else None
-    module = sys.modules.get(str(one.value)) if isinstance(one, Const) else None
-    if module is None or not isinstance(one, Const):
-        return run.widen("__import__() is not followed", where)
-    return Live(sys.modules[str(one.value).partition(".")[0]])
-
-
 def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:
     return Own("a UUID made by chance")
 
@@ -382,7 +383,8 @@ _TABLE: dict[Any, Answer] = {
     random.choice: _one_of, collections.deque: _collect("deque"),
     contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,
     contextlib.nullcontext: _nothing, contextlib.closing: _closing,
-    **{getattr(builtins, name): _refuse(name) for name in _REFUSED}, __import__: _imported,
+    **{getattr(builtins, name): _refuse(name) for name in _REFUSED}, __import__: imported,
+    importlib.import_module: module_named,
 }  # fmt: skip
 
 

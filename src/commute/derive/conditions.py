@@ -208,6 +208,8 @@ def _identical(left: Value, right: Value) -> bool | None:
         if isinstance(other, Const) and other.value is None:
             if isinstance(one, Made | Items | Entries | Closure | Bound | Live):
                 return False
+            if isinstance(one, Handle) and one.kind in ("session", "session-maker"):
+                return False
             if isinstance(one, Const):
                 return None if one.value is not None else True
     return None

@@ -50,7 +50,9 @@ def by_decoder(run: Run, arguments: Arguments, named: Named, where: str) -> Valu
     kind = getattr(decoder, "type", getattr(decoder, "_type", None))
     if kind is None or any(getattr(decoder, hook, None) for hook in _HOOKS):
         return Unknown("what was decoded, of a type that is not known")
-    return made_of(run, kind, arguments[1], where)
+    from commute.derive.from_attributes import by_attributes
+
+    return by_attributes(run, kind, arguments[1], where) or made_of(run, kind, arguments[1], where)
 
 
 def made_of(run: Run, kind: Any, given: Value, where: str) -> Value:

@@ -12,6 +12,7 @@ from commute.derive.attributes import get
 from commute.derive.copies import model_copied, replaced
 from commute.derive.decoding import by_decoder, decoded, made_of
 from commute.derive.fields import GIVEN, fields_of_class
+from commute.derive.from_attributes import by_attributes
 from commute.derive.items import item
 from commute.derive.model_validators import from_object
 from commute.derive.run import Arguments, Named, Run
@@ -177,6 +178,11 @@ def _validated(run: Run, arguments: Arguments, named: Named, where: str) -> Valu
     if not isinstance(arguments[0], Live) or not hasattr(arguments[0].value, "model_fields"):
         return None
     cls, given = arguments[0].value, arguments[1] if len(arguments) == 2 and not named else None
+    if len(arguments) == 2 and named.keys() <= {"from_attributes"}:
+        forced = named.get("from_attributes", Const(False)) == Const(True)
+        made = by_attributes(run, cls, arguments[1], where, forced=forced)
+        if made is not None:
+            return made
     names = fields_of_class(cls)
     if names is None or any(field.validation_alias or field.alias for field in cls.model_fields.values()):
         given = None

@@ -15,7 +15,7 @@ from commute.codec import is_pydantic
 from commute.derive import model_validators
 from commute.derive.attributes import has_method, wrap
 from commute.derive.run import Arguments, Named, Run
-from commute.derive.values import Computed, Const, Data, Field, Live, Made, Unknown, Value, either, options
+from commute.derive.values import Computed, Const, Data, Field, Live, Made, Unknown, Value, Written, either, options
 from commute.footprints.schema import fields_of
 
 GIVEN = "fields that were given"  # under which a run keeps them, by object: in all calls that made it
@@ -171,4 +171,5 @@ def field_default(run: Run, cls: Any, name: str, where: str) -> Value:
         return run.call(wrap(run, factory), [], {}, where)
     if value is dataclasses.MISSING or value is msgspec.NODEFAULT or type(value).__name__ == "PydanticUndefinedType":
         return Unknown(f"{name} by default")
-    return wrap(run, value)
+    found = wrap(run, value)  # a parameter of the constructor that is left out
+    return Written(found.value) if isinstance(found, Const) else found

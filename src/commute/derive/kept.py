@@ -22,6 +22,7 @@ from commute.derive.values import (
     either,
     is_plain,
     options,
+    unwritten,
 )
 
 _CLEAN = ("connection", "session", "session-maker", "app", "context-maker", "identity", "variable")
@@ -33,6 +34,7 @@ def outlives(value: Value, names: dict[str, int], seen: set[int]) -> None:
         if id(option) in seen or not isinstance(option, Made | Items | Entries):
             continue
         seen.add(id(option))
+        _undecided(option)
         kind = option.cls.__qualname__ if isinstance(option, Made) else type(option).__name__.lower()
         names[kind] = names.get(kind, 0) + 1
         option.state = kind if names[kind] == 1 else f"{kind}#{names[kind]}"
@@ -56,11 +58,22 @@ def keep(value: Value, seen: set[int] | None = None) -> None:
         if id(option) in seen or not isinstance(option, Made | Items | Entries):
             continue
         seen.add(id(option))
+        _undecided(option)
         option.state = option.state or (
             option.cls.__qualname__ if isinstance(option, Made) else type(option).__name__.lower()
         )
         for one in _inside(option):
             keep(one, seen)
+
+
+def _undecided(value: Made | Items | Entries) -> None:
+    """Other handlers may put something else into it, so nothing that was written there decides conditions."""
+    if isinstance(value, Made):
+        value.attributes.update({name: unwritten(one) for name, one in value.attributes.items()})
+    elif isinstance(value, Entries):
+        value.known.update({name: unwritten(one) for name, one in value.known.items()})
+    elif value.known is not None:
+        value.known[:] = map(unwritten, value.known)
 
 
 def _inside(value: Made | Items | Entries) -> list[Value]:
@@ -74,12 +87,14 @@ def _inside(value: Made | Items | Entries) -> list[Value]:
 _RESOURCES = ("redis", "session-maker", "app", "service", "connection", "variable")
 
 
-def is_resource(value: Value, depth: int = 0) -> bool:
+def is_resource(value: Value, depth: int = 0, *, maybe: bool = False) -> bool:
     """Whether it is the same whichever event makes it: a client, a connection, a factory of sessions, or an object that
-    holds only such things and constants."""
+    holds only such things and constants. `maybe`: or nothing is there yet."""
     for option in options(value):
+        if maybe and option == Const(None):
+            continue
         if isinstance(option, Handle):
-            if option.kind not in _RESOURCES or option.about.get("pipe"):
+            if (option.kind not in _RESOURCES and not option.about.get("shared")) or option.about.get("pipe"):
                 return False
         elif isinstance(option, Made):
             if depth > 4 or not all(

@@ -78,15 +78,25 @@ def resolved(access: TableAccess, depth: int = 0) -> list[Row] | None:
         for column, values in alternative.items():
             flat = [option for value in values for option in options(value)]
             cells = [value for value in flat if isinstance(value, Handle) and value.kind == "cell"]
-            if cells and len(cells) == len(flat) and all(_same_row(cell, access, column) for cell in cells):
+            others = tuple(value for value in flat if not (isinstance(value, Handle) and value.kind == "cell"))
+            if not flat or not all(is_known(value) or _tells(value, access, column) for value in others):
+                continue
+            if all(_same_row(cell, access, column) for cell in cells):
                 rows = [row for cell in cells for row in resolved(cell.about["access"], depth + 1) or [{}]]
+                rows += [{column: others}] if others else []
                 known = [{**row, **one} for row in rows for one in known]
-            elif flat and all(is_known(value) or isinstance(value, Own) for value in flat):
-                known = [{**one, column: tuple(flat)} for one in known]
         if not all(known) or len(found) > KEYS_MAX:
             return None
         found += known
     return found or None
+
+
+def _tells(value: Value, access: TableAccess, column: str) -> bool:
+    """Whether what no other event has tells the row apart: a number does in its own table, and in those below it."""
+    if not isinstance(value, Own) or not value.of or value.of == access.touch.table:
+        return isinstance(value, Own)
+    table = access.schema.table(access.touch.table)
+    return table is not None and any(key.table == value.of and column in key.columns for key in table.foreign_keys)
 
 
 def _same_row(cell: Handle, access: TableAccess, column: str) -> bool:
@@ -190,10 +200,17 @@ def _by_parent(access: TableAccess, route: Route) -> list[TableKey]:
                 above = keys(value.about["access"], route.parent)
             elif is_known(value) and route.parent.columns == (column,):
                 above = [TableKey("read", route.parent, (value,), access, narrow=True)]
+            elif isinstance(value, Own) and value.of == route.parent.table:
+                above = [TableKey("insert", route.parent, (Const(NEW),), access, narrow=True)]
             else:
                 return [TableKey(_plain(access.touch.mode), route, (), access, narrow=False)]
             mode = "write" if access.touch.mode == "add" else access.touch.mode
-            found += [TableKey(mode, route, key.values, access, narrow=key.narrow) for key in above]
+            found += [
+                TableKey(
+                    "insert" if key.values == (Const(NEW),) else mode, route, key.values, access, narrow=key.narrow
+                )
+                for key in above
+            ]
     return found
 
 
@@ -202,7 +219,11 @@ def _columns(name: str, accesses: Sequence[TableAccess], *, pinned: bool) -> tup
     if pinned:
         return table.primary_key if table is not None else ()
     moved = {column for access in accesses if access.touch.kind == "update" for column in access.touch.columns or ()}
-    bound = [rows for access in accesses if access.touch.kind != "unique" and (rows := resolved(access)) is not None]
+    bound = [
+        rows
+        for access in accesses
+        if access.touch.kind != "unique" and (rows := resolved(access)) is not None and not _finds_own(access, rows)
+    ]
     candidates: dict[tuple[str, ...], None] = {}
     for unique in () if table is None else table.uniques:
         candidates.setdefault(unique)
@@ -216,8 +237,12 @@ def _columns(name: str, accesses: Sequence[TableAccess], *, pinned: bool) -> tup
     if not usable:
         return ()
 
+    added = [access for access in accesses if access.touch.kind == "insert"]
+
     def worth(columns: tuple[str, ...]) -> tuple[int, int, int, int]:
         whole = sum(all(set(columns) <= set(row) for row in rows) for rows in bound)
+        # By a number that the database makes, rows that are added are told apart from all others.
+        whole += sum(_generated(table, columns[0]) and not _given(access, columns[0]) for access in added)
         primary = table is not None and columns == table.primary_key
         unique = table is not None and columns in table.uniques
         return whole, int(unique), int(primary), -len(columns)
@@ -241,6 +266,11 @@ def keys(access: TableAccess, route: Route) -> list[TableKey]:
     table = access.schema.table(touch.table)
     found: list[TableKey] = []
     for row in [{}] if rows is None else rows:
+        if touch.kind in ("parent", "unique") and any(map(_is_null, row.values())):
+            continue  # NULL has no parent, and equals no other one
+        if _finds_own(access, [row]):
+            found.append(TableKey("insert", route, (Const(NEW),), access, narrow=True))
+            continue  # what nobody else has finds the row that this event has added, or none
         mode: str = touch.mode
         if mode == "add" and set(row) - set(route.columns):
             mode = "write"  # what it adds to depends on more than the key
@@ -266,10 +296,22 @@ def keys(access: TableAccess, route: Route) -> list[TableKey]:
     return found
 
 
+_FINDS = ("select", "update", "delete", "parent")
+
+
+def _finds_own(access: TableAccess, rows: Sequence[Row]) -> bool:
+    """Whether rows are looked for by what nobody else has, whichever column tells them apart."""
+    return access.touch.kind in _FINDS and bool(rows) and all(any(map(_own, row.values())) for row in rows)
+
+
 def _own(values: Sequence[Value]) -> bool:
     """Whether the row is this event's own: no other event has the value, so only whoever looks at more rows meets
     it."""
     return bool(values) and all(isinstance(value, Own) for value in values)
+
+
+def _is_null(values: Sequence[Value]) -> bool:
+    return bool(values) and all(value == Const(None) for value in values)
 
 
 def mode_only_table(found: Sequence[TableKey]) -> bool:

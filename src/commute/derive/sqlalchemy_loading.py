@@ -85,11 +85,10 @@ def value_of(value: Handle, column: Any) -> Value:
     known: Value | None = value.about["values"].get(key)
     if known is not None:
         return known
-    table = (
-        value.about["session"].about["schema"].table(table_name(column.table)) if value.about.get("session") else None
-    )
+    name = table_name(column.table)
+    table = value.about["session"].about["schema"].table(name) if value.about.get("session") else None
     made = None if table is None else table.columns.get(column.name.lower())
-    return Own("a key that the database makes") if made is not None and made.generated else Data(column.name)
+    return Own("a key that the database makes", of=name) if made is not None and made.generated else Data(column.name)
 
 
 def key_in(value: Handle, column: Any) -> str:

@@ -34,7 +34,7 @@ from commute.derive.sqlalchemy_shapes import (
     validated,
 )
 from commute.derive.sqlalchemy_telling import told
-from commute.derive.values import Data, Entries, Handle, Items, Live, Value, either, options
+from commute.derive.values import Data, Entries, Handle, Items, Live, Own, Value, either, options
 from commute.sql.change import delete as delete_touches
 from commute.sql.schema import Table
 
@@ -67,7 +67,8 @@ def _get(run: Run, value: Handle, name: str, where: str) -> Value | None:
                 read_of(run, value.about.get("session"), columns[0], where)
             return Data(name)
         if value.kind == "new":
-            return Data(f"{name} by default")
+            made = value_of(value, columns[0]) if columns[0].primary_key else None
+            return made if isinstance(made, Own) else Data(f"{name} by default")
         from commute.derive.sqlalchemy_values import watched
 
         known = column_value(value, columns[0])

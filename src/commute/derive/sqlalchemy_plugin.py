@@ -100,8 +100,10 @@ class SqlAlchemy:
         """What a parameter with this annotation is."""
         if issubclass(cls, Session) or classes.is_async(cls):
             return session(run, None, classes.below(cls))
+        if cls is scoped_session or cls.__name__ == "async_scoped_session":
+            return session(run, None, classes.below(Session), shared=True)
         if issubclass(cls, sa.Engine | sa.Connection) or cls.__name__ in ("AsyncEngine", "AsyncConnection"):
-            return session(run, None)
+            return session(run, None, shared=cls.__name__.endswith("Engine"))
         if cls is sessionmaker or cls.__name__ == "async_sessionmaker":
             return classes.maker(None, classes.below(Session))
         return None
@@ -149,9 +151,9 @@ class SqlAlchemy:
         if thing is sessionmaker or getattr(thing, "__name__", "") == "async_sessionmaker":
             return classes.made(run, thing, _bound(arguments, named), named, where)
         if thing is scoped_session or getattr(thing, "__name__", "") == "async_scoped_session":
-            return arguments[0] if arguments else named.get("session_factory")
+            return _scoped(run, arguments[0] if arguments else named.get("session_factory", Data()), where)
         if getattr(thing, "__name__", "") in ("create_engine", "create_async_engine") and _is_library(thing):
-            return session(run, None)
+            return session(run, None, shared=True)
         if isinstance(thing, _CALLABLE) and _builds(thing):
             make: Any = thing
             if thing is sa.text and (several := written(run, arguments)) is not None:
@@ -397,10 +399,17 @@ class SqlAlchemy:
         return isinstance(value, Handle) and value.kind in _OURS
 
 
-def _made_by(run: Run, maker: Handle, named: Named | None = None) -> Handle:
+def _made_by(run: Run, maker: Handle, named: Named | None = None, *, shared: bool = False) -> Handle:
     """A session that a maker makes; what it is given then comes before what the maker says."""
     bind = _bound([], named) if named and "bind" in named else maker.about["bind"]
-    return session(run, bind, maker.about["classes"], query=maker.about["query"])
+    return session(run, bind, maker.about["classes"], query=maker.about["query"], shared=shared)
+
+
+def _scoped(run: Run, makers: Value, where: str) -> Value:
+    """What a scoped session hands on to: a session that its maker makes."""
+    found = [_made_by(run, one, shared=True) if isinstance(one, Handle) and one.kind == "session-maker" else
+             run.call(one, [], {}, where) for one in options(makers)]  # fmt: skip
+    return either(found) or Data()
 
 
 def _bound(arguments: Arguments, named: Named) -> Any:

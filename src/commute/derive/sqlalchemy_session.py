@@ -41,15 +41,24 @@ def dialect_of(bind: Any) -> Any:
     return made(paramstyle="named")
 
 
-def session(run: Run, bind: Any, classes: tuple[type, ...] = (), *, query: Any = None, live: object = None) -> Handle:
+def session(
+    run: Run,
+    bind: Any,
+    classes: tuple[type, ...] = (),
+    *,
+    query: Any = None,
+    live: object = None,
+    shared: bool = False,
+) -> Handle:
     """A session of one of `classes`, or a connection (none), of an engine; one for each engine. `query`: the class of
-    its queries; `live`: the session itself, if it is there."""
-    key = ("sqlalchemy session", id(bind), classes, query, id(live))
+    its queries; `live`: the session itself, if it is there; `shared`: it is the engine, or gives each thread its own
+    session, so that all may have one."""
+    key = ("sqlalchemy session", id(bind), classes, query, id(live), shared)
     if key not in run.kept:
         name = str(getattr(getattr(bind, "dialect", None), "name", "sqlite")).replace("postgresql", "postgres")
         about = {"bind": bind, "dialect": dialect_of(bind), "name": name, "adds": [], "schema": Schema({}, name),
                  "types": {}, "version": "", "of": bind, "rows": True, "classes": classes, "query": query,
-                 "live": live}  # fmt: skip
+                 "live": live, "shared": shared}  # fmt: skip
         run.kept[key] = made = Handle("session", about)
         if bind is None and classes:
             _bind_to(run, made, engines(run, made))

@@ -17,7 +17,7 @@ from commute.derive.sqlalchemy_schema import name as table_name
 from commute.derive.sqlalchemy_session import look_up
 from commute.derive.sqlalchemy_telling import engine_listens, listeners
 from commute.derive.sqlalchemy_types import bound
-from commute.derive.values import Const, Data, Handle, Live, Value, either, is_known, is_stored, options
+from commute.derive.values import Const, Data, Handle, Live, Own, Value, either, is_known, is_stored, options
 from commute.sql.parse import triggered
 from commute.sql.statement import Touch
 
@@ -80,6 +80,7 @@ def _loaded(value: Handle, key: str) -> Value:
         found = either(access.rows[0][key])
         known = found is not None and all(is_known(option) for option in options(found)) and not is_stored(found)
         read = as_read(found, access, key) if found is not None and known else None
+        read = found if isinstance(found, Own) else read
         if read is not None and not {(access.touch.table, key), (access.touch.table, "")} & _set(value):
             return read
     return Handle("cell", {"access": access, "column": key})

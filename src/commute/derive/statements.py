@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
 
@@ -12,11 +10,12 @@ from commute.derive import expressions
 from commute.derive.attributes import class_attribute, has_method
 from commute.derive.deleting import delete_attribute
 from commute.derive.fields import assigned
+from commute.derive.importing import bring_in
 from commute.derive.items import settled
-from commute.derive.kept import later, touch
+from commute.derive.kept import is_resource, later, touch
 from commute.derive.patterns import capture
 from commute.derive.run import Frame, Run, joined
-from commute.derive.settling import alike, made_again, widen_changing, widen_held
+from commute.derive.settling import alike, made_again, still_changing, widen_changing, widen_held
 from commute.derive.shape import shape
 from commute.derive.state import first_made, set_global
 from commute.derive.trusted import touches_nothing
@@ -115,7 +114,7 @@ def _simple(run: Run, frame: Frame, node: ast.stmt) -> None:
             elif isinstance(target, ast.Attribute):
                 delete_attribute(run, run.evaluate(frame, target.value), target.attr, frame.where(node))
     elif isinstance(node, ast.Import | ast.ImportFrom):
-        _import(run, frame, node)
+        bring_in(run, frame, node)
     elif isinstance(node, ast.Global):
         frame.outside.update(node.names)
     elif isinstance(node, ast.Nonlocal):
@@ -131,31 +130,6 @@ def _decorated(run: Run, frame: Frame, node: ast.FunctionDef | ast.AsyncFunction
     for decorator in reversed(node.decorator_list):
         value = run.call(run.evaluate(frame, decorator), [value], {}, frame.where(decorator))
     return value
-
-
-def _import(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
-    for alias in node.names:
-        module = alias.name if isinstance(node, ast.Import) else "." * node.level + (node.module or "")
-        package = str(frame.globals.get("__package__") or "")
-        if module.startswith(".") and package:
-            module = importlib.util.resolve_name(module, package)
-        found = sys.modules.get(module)
-        value: Value | None = None
-        if isinstance(node, ast.ImportFrom):
-            if found is not None and hasattr(found, alias.name):
-                value = expressions.wrap(run, getattr(found, alias.name))
-            elif f"{module}.{alias.name}" in sys.modules:
-                value = Live(sys.modules[f"{module}.{alias.name}"])
-        elif found is not None:
-            value = Live(found if alias.asname else sys.modules[alias.name.split(".")[0]])
-        name = alias.asname or (alias.name.split(".")[0] if isinstance(node, ast.Import) else alias.name)
-        where = frame.where(node)
-        frame.assign(name, value if value is not None else _not_imported(run, module, alias.name, where))
-
-
-def _not_imported(run: Run, module: str, name: str, where: str) -> Value:
-    """What is not there before the handler runs, since nothing of the program is run to look at it."""
-    return run.widen(f"{name} is imported first here", where, f"`import {module}` where the app is made")
 
 
 # -- targets ------------------------------------------------------------------------------------------------------
@@ -256,7 +230,9 @@ def set_raw(run: Run, value: Value, name: str, new: Value, where: str) -> None:
     if not isinstance(value, Made):
         run.widen(f"attribute {name} is set behind its class", where)
         return
-    touch(run, "write", value, Const(name), where)
+    held = value.attributes.get(name, Const(None))
+    if not (value.state and is_resource(held, maybe=True) and first_made(run, None, new)):
+        touch(run, "write", value, Const(name), where)
     put = later(new) if value.state else unwritten(new)
     value.attributes[name] = either([value.attributes.get(name, put), put]) or put
 
@@ -317,6 +293,7 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         if expressions.element(run, source, where) is None:
             return execute(run, frame, node.orelse) if node.orelse else True
     frame.left.append([])
+    changing: set[str] = set()
     for number in range(PASSES_MAX):
         before, seen = dict(frame.names), shape(run, frame)
         held = {made: dict(made.attributes) for made in run.made.values()}
@@ -331,10 +308,11 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
             went_on = execute(run, frame, node.body)
         run.regions.pop()
         frame.names = joined([before, *frame.left[-1], *([frame.names] if went_on else [])])
+        still_changing(frame, changing)
         if shape(run, frame) == seen or run.stop():
             break
         if number == PASSES - 2 or number >= 2 * PASSES:
-            widen_changing(run, frame, before, where)
+            changing |= widen_changing(run, frame, before, where)
             widen_held(held)
     else:
         run.widen("a loop leaves something else after each pass", where)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from string import Formatter
 from typing import Any, TypeAlias
@@ -55,7 +56,7 @@ def put_together(name: str, function: Callable[..., Any], parts: Sequence[Value]
         whole = compute(name, function, one)
         start = begun(pieces, one, whole.why) if isinstance(whole, Data | Own) else whole
         if isinstance(whole, Own):
-            found.append(Own(whole.why, start=start.start) if isinstance(start, Begun) else whole)
+            found.append(replace(whole, start=start.start) if isinstance(start, Begun) else whole)
         else:
             found.append(start)
     return either(found) or Data(name)

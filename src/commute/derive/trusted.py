@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-VERSION = 4
+VERSION = 5
 
 MODULES = frozenset(
     [
@@ -56,6 +56,7 @@ MODULES = frozenset(
         *("flask.json", "flask.logging", "flask.helpers", "flask.wrappers"),
         *("werkzeug.exceptions", "werkzeug.wrappers", "werkzeug.datastructures", "werkzeug.security"),
         *("bcrypt", "argon2", "jwt", "nacl", "itsdangerous", "passlib", "cryptography.fernet", "orjson", "ujson"),
+        *("jose", "joserfc", "pwdlib", "pyotp"),
         *("dateutil", "pytz", "slugify", "shortuuid", "ulid", "nanoid", "humanize", "babel.numbers", "babel.dates"),
         *("markupsafe", "colorama", "tabulate", "phonenumbers"),
         *("commute.errors", "commute.event", "commute.ids", "re._parser", "_sre", "_hashlib", "_blake2", "_md5"),

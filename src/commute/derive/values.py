@@ -129,10 +129,12 @@ class Assembled(Data):
 @dataclass(frozen=True, slots=True)
 class Own:
     """Plain data that no other event has: the event's id, and what is made from it or from chance one to one. `start`:
-    of a text, what it begins with."""
+    of a text, what it begins with. `of`: the table whose row has it as its number, which a row of another may have
+    too."""
 
     why: str = field(default="", compare=False)
     start: Value | None = field(default=None, kw_only=True)
+    of: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -385,13 +385,16 @@ def is_own(cls: type) -> bool:
     return is_application(str(getattr(sys.modules.get(cls.__module__), "__file__", None) or ""))
 
 
+_FOLDERS = frozenset(["site-packages", "dist-packages"])  # installed too where the path of modules was set by hand
+
+
 @lru_cache(4_096)
 def is_application(filename: str) -> bool:
     """Whether a file is the application's own."""
     if not filename or filename.startswith("<"):
         return False
     path = Path(filename).resolve()
-    return not any(path.is_relative_to(folder) for folder in _installed())
+    return _FOLDERS.isdisjoint(path.parts) and not any(path.is_relative_to(folder) for folder in _installed())
 
 
 @lru_cache(1)

@@ -23,6 +23,9 @@ Row = Mapping[str, Sequence[object]]
 Alternative = Mapping[str, Sequence[Operand]]
 
 
+_OF_A_VALUE = ("parent", "unique")
+
+
 class Unknown(Exception):
     """The value of an operand cannot be told."""
 
@@ -91,8 +94,8 @@ class Spelling:
                 for column, operands in alternative.items()
                 if (values := _values(operands, self._prepared, given)) is not None
             }
-            if touch.kind == "parent" and any(value == [None] for value in row.values()):
-                continue  # a foreign key that is NULL has no parent
+            if touch.kind in _OF_A_VALUE and any(value == [None] for value in row.values()):
+                continue  # NULL has no parent, and equals no other one
             for access in _keys(touch, alternative, row, route, self._schema):
                 yield access, touch, row
 
@@ -106,7 +109,7 @@ def _quick(
     if route.parent is not None:
         return None
     if not route.columns or route.columns[0] not in alternative:
-        if touch.kind == "parent" and alternative:
+        if touch.kind in _OF_A_VALUE and alternative:
             return None  # whether there is one the values say
         always = _keys(touch, alternative, {}, route, schema)
         return always[0] if len(always) == 1 else None

@@ -246,10 +246,15 @@ class Watch:
         first = route.columns[0] if route.columns else None
         theirs = {str(value) for _, value in leaves(now.event)}
         new = f"{path(route.name)}/{NEW}"
-        if first is not None and first in row and now.modes.get(new) == "insert":
+        if route.parent is not None:
+            first, above = route.link[0], f"{path(route.parent.name)}/{NEW}"
+            below = f"{above}/{path(route.name)}"
+        else:
+            above = below = new
+        if first is not None and first in row and now.modes.get(below) == "insert":
             if not any(str(value) in theirs for value in row[first]):
                 return []  # a value that no event brings: an id of the event, or one by chance
-            if all((new, value) in now.own for value in row[first]):
+            if all((above, value) in now.own for value in row[first]):
                 return []  # the number of a row may be one of the event's all the same
         if touch.kind == "unique" and self._below_own(touch, row, now, catalogue, theirs):
             return []
