@@ -102,7 +102,8 @@ def _ask_one(run: Run, value: Value, cls: type, where: str, names: tuple[str, ..
         given += [Const("") if name == "__format__" else Data("what it is compared with")] * (
             method.__code__.co_argcount - 1 - len(method.__defaults__ or ())
         )
-        run.call(Live(method), given, {}, where)
+        with run.apart(left_out=True):
+            run.call(Live(method), given, {}, where)
 
 
 def _is_library(method: types.FunctionType) -> bool:

@@ -88,8 +88,8 @@ def get(run: Run, value: Value, name: str, where: str) -> Value:
     """``value.name``."""
     if isinstance(value, Either):
         # What is asked of None raises: the others are what comes back.
-        there = [option for option in value.options if option != Const(None)]
-        return either([get(run, option, name, where) for option in there]) or Data()
+        there = Either(tuple(option for option in value.options if option != Const(None)))
+        return either(run.each(there, lambda one: get(run, one, name, where))) or Data()
     for plugin in run.plugins:
         answer = plugin.attribute(run, value, name, where)
         if answer is not None:

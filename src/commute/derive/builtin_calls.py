@@ -117,7 +117,7 @@ def _getattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
 
 
 def _setattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    from commute.derive.statements import set_attribute
+    from commute.derive.setting import set_attribute
 
     name = _of(1, arguments)
     if not all(isinstance(option, Const) for option in options(name)):
@@ -153,7 +153,10 @@ def _lazy(answer: Callable[[Run, Arguments, Named, str], Items]) -> Answer:
     """What runs where it is consumed, and sees what has changed since it was made."""
 
     def lazy(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
-        return lazily(answer(run, arguments, named, where), lambda: answer(run, arguments, named, where))
+        def made() -> Items:
+            return run.within(object(), lambda: answer(run, arguments, named, where))
+
+        return lazily(made(), made)
 
     return lazy
 

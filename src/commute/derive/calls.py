@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import enum
 import functools
 import inspect
 import types
@@ -12,21 +11,20 @@ from typing import Any
 
 from commute.derive import expressions, library
 from commute.derive.asked import ask
-from commute.derive.attributes import class_attribute, has_method, wrap
+from commute.derive.attributes import has_method, wrap
 from commute.derive.builtin_calls import builtin_call
 from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
 from commute.derive.dumps import dump_call
-from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.kept import remembered
 from commute.derive.libraries import LEAVES_OPEN, checks_arguments, decorates, fills_in, in_context, repeated, validated
 from commute.derive.logs import written
+from commute.derive.making import construct, note_args
 from commute.derive.recursion import SAME_MAX, inside_itself
 from commute.derive.run import DEPTH_MAX, INSIDE, Apart, Arguments, Frame, Later, Named, Run, joined
-from commute.derive.source import source_of, source_of_function
+from commute.derive.source import source_of_function
 from commute.derive.stand_ins import IN_THREADS, STAND_INS
 from commute.derive.trusted import (
-    ALONE,
     CONTEXTS,
     HANDS_BACK,
     NAMES_ONLY,
@@ -71,7 +69,7 @@ def call(run: Run, function: Value, arguments: Arguments, named: Named, where: s
         found = []
         for option in function.options:
             if option != Const(None):
-                with run.apart():
+                with run.apart(left_out=True):
                     found.append(call(run, option, arguments, named, where))
         return either(found) or Data()
     for plugin in run.plugins:
@@ -126,7 +124,7 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return validated(run, thing, arguments, named, where)
     if isinstance(thing, types.FunctionType):
         if touches_nothing(thing):
-            return _trusted(run, thing, arguments, named, where)
+            return of_trusted(run, thing, arguments, named, where)
         return _function(run, thing, arguments, named, where)
     own = thing.__self__ if isinstance(thing, types.BuiltinMethodType) else None
     if own is not None and library.keeps(own):
@@ -139,10 +137,10 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         if answer is not None:
             return answer
     if touches_nothing(thing):
-        return _trusted(run, thing, arguments, named, where)
+        return of_trusted(run, thing, arguments, named, where)
     wrapped = getattr(thing, "__wrapped__", None)
     if isinstance(thing, functools._lru_cache_wrapper) and wrapped is not None:
-        return remembered(run, thing, call(run, Live(wrapped), arguments, named, where))
+        return remembered(run, thing, run.within(object(), lambda: call(run, Live(wrapped), arguments, named, where)))
     method = has_method(type(thing), "__call__")
     if method is not None:
         return call(run, Live(method), [Live(thing), *arguments], named, where)
@@ -155,7 +153,7 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     )  # fmt: skip
 
 
-def _trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
+def of_trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
     """A function that touches nothing itself: functions among its arguments are called, objects may be read."""
     by_class = isinstance(thing, types.FunctionType) and "." in thing.__qualname__
     if by_class and arguments and module_of(thing).split(".")[0] in LEAVES_OPEN and fills_in(arguments[0]):
@@ -288,7 +286,8 @@ def _activate(
         direct, found = run.direct, []
         for one in one_each:
             run.direct = direct
-            found.append(_activate(run, like(frame), identity, defaults, one, named, where))
+            with run.apart(left_out=True):
+                found.append(_activate(run, like(frame), identity, defaults, one, named, where))
         return either(found) or Data("it does not return")
     if not bind_parameters(run, frame, node.args, defaults, arguments, named):
         name = getattr(node, "name", "a lambda")
@@ -345,7 +344,9 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
     elif isinstance(node, ast.AsyncFunctionDef) and not direct and run.late is not None and again is not None:
         run.late.append(_again(run, frame, identity, *again))
     later = isinstance(node, ast.AsyncFunctionDef) and not direct and not generator
-    run.regions += [Later()] if later else []
+    around = len(run.regions)
+    run.regions += [Later()] if later else [object()] if generator and frame.on_yield is None else []
+    run.regions.append(frame.activation)
     run.active.append(identity)
     try:
         with run.apart():
@@ -354,8 +355,7 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
             ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
-        if later:
-            run.regions.pop()
+        del run.regions[around:]
     if frame.closed:
         frame.names = joined([*frame.closed, *([frame.names] if ended else [])])
     if generator:
@@ -432,69 +432,3 @@ def bind_parameters(
     elif others:
         return False
     return known <= names.keys()
-
-
-# -- classes ------------------------------------------------------------------------------------------------------
-
-_PLAIN_META = ("type", "ABCMeta", "StructMeta", "EventMeta", "ModelMetaclass", "EnumType", "EnumMeta", "_ProtocolMeta",
-               "NamedTupleMeta", "SQLModelMetaclass")  # fmt: skip
-
-
-def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: str) -> Value:
-    """An object of the class, its constructor followed."""
-    if issubclass(cls, enum.Enum):
-        return compute(cls.__name__, cls, list(arguments))
-    if cls.__module__ == "builtins" or (touches_nothing(cls) and not _is_ours(cls)):
-        if issubclass(cls, BaseException):
-            plain = all(map(is_harmless, (*arguments, *named.values())))
-            return Data("an exception") if plain else Unknown("an exception with objects in it")
-        return _trusted(run, cls, arguments, named, where)
-    if type(cls).__name__ not in _PLAIN_META:
-        return run.widen(f"objects of {cls.__name__} are made by its metaclass, which is not followed", where)
-    if inspect.isabstract(cls):
-        return Data("an abstract class has no objects")
-    if has_method(cls, "__del__") is not None:
-        return run.widen(f"{cls.__name__}.__del__ runs whenever", where, "do its work in a method that is called")
-    key = (id(cls), hash((where, tuple(map(id, run.active[-1:])))))
-    made = run.made.setdefault(key, Made(cls))
-    if issubclass(cls, BaseException):
-        note_args(made, arguments)
-    new = has_method(cls, "__new__")
-    if new is not None and new.__module__ not in ("typing", "abc", "sqlmodel.main") and not hasattr(cls, "_fields"):
-        return run.widen(f"{cls.__name__}.__new__ is not followed", where)
-    constructor = has_method(cls, "__init__")
-    followed = constructor is not None and not touches_nothing(constructor) and not _generated(cls)
-    if constructor is not None and followed and source_of(constructor.__code__) is not None:
-        call(run, Live(constructor), [made, *arguments], named, where)
-        return made
-    if not set_fields(run, made, arguments, named, where):
-        own = class_attribute(cls, "__init__")
-        if module_of(cls) in ALONE and all(map(is_harmless, (*arguments, *named.values()))):
-            return _trusted(run, cls, arguments, named, where)
-        if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
-            return run.widen(f"{cls.__name__}.__init__ is not followed", where)
-    after = has_method(cls, "__post_init__")
-    if after is not None:
-        call(run, Live(after), [made], {}, where)
-    return made
-
-
-def note_args(made: Value, arguments: Arguments) -> None:
-    """What ``.args`` of an exception is: what it was made with, or what its constructor hands on."""
-    if isinstance(made, Made):
-        known = made.attributes.get("args")
-        before = known.any() if isinstance(known, Items) else None
-        made.attributes["args"] = Items("tuple", None, either([*arguments, *([] if before is None else [before])]))
-
-
-def _is_ours(cls: type) -> bool:
-    """Whether it was made by the application: a subclass of a class of a trusted module is not one."""
-    return cls.__module__.split(".")[0] not in ("datetime", "uuid", "decimal", "builtins", "collections", "typing")
-
-
-def _generated(cls: type) -> bool:
-    """Whether its constructor was written by a library, from its fields."""
-    own = class_attribute(cls, "__init__")
-    # A model of pydantic's, or of SQLModel's, has one.
-    of_library = not isinstance(own, types.FunctionType) or touches_nothing(own) or own.__module__ == "sqlmodel.main"
-    return "__init__" not in cls.__dict__ and fields_of_class(cls) is not None and of_library

@@ -39,17 +39,7 @@ _COMPARED = {
 
 def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> bool | None:
     """Whether a condition holds, where that is certain: of types, of None, of a literal. Methods for it are called."""
-    for option in options(value):
-        if isinstance(option, Made):
-            for name in ("__bool__", "__len__"):
-                method = has_method(option.cls, name)
-                if method is not None:
-                    run.call(Live(method), [option], {}, where)
-                    break
-        elif isinstance(option, Live):
-            read_as_whole(run, option, where)
-        elif isinstance(option, Handle):
-            escape_truth(run, option, where)
+    run.each(value, lambda option: _asked_for_truth(run, option, where))
     if all(map(_is_empty, options(value))):
         return False
     if isinstance(value, Certain):
@@ -59,6 +49,17 @@ def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> b
     ):
         return bool(value.value)
     return None
+
+
+def _asked_for_truth(run: Run, value: Value, where: str) -> None:
+    if isinstance(value, Made):
+        method = has_method(value.cls, "__bool__") or has_method(value.cls, "__len__")
+        if method is not None:
+            run.call(Live(method), [value], {}, where)
+    elif isinstance(value, Live):
+        read_as_whole(run, value, where)
+    elif isinstance(value, Handle):
+        escape_truth(run, value, where)
 
 
 def narrowed(run: Run, frame: Frame, test: ast.expr) -> tuple[dict[str, Value], dict[str, Value]]:

@@ -9,7 +9,7 @@ from commute.derive.values import Const, Data, Either, Live, Made, Value
 
 def delete_attribute(run: Run, value: Value, name: str, where: str) -> None:
     """``del value.name``."""
-    from commute.derive.statements import set_attribute
+    from commute.derive.setting import set_attribute
 
     for option in value.options if isinstance(value, Either) else (value,):
         cls = option.cls if isinstance(option, Made) else type(option.value) if isinstance(option, Live) else None

@@ -68,7 +68,7 @@ def _constant(_run: Run, _frame: Frame, node: ast.Constant, _where: str) -> Valu
 
 def _name(run: Run, frame: Frame, node: ast.Name, where: str) -> Value:
     at: Frame | None = frame
-    while at is not None:
+    while at is not None and node.id not in at.outside:
         if node.id in at.names:
             return at.names[node.id]
         if node.id in at.cells:
@@ -194,8 +194,8 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
     """``left op right``; operators of classes are called."""
     name, function = _BINARY[kind]
     if (isinstance(left, Either) or isinstance(right, Either)) and not (is_plain(left) and is_plain(right)):
-        found = [operate(run, kind, a, b, where, in_place=in_place) for a in options(left) for b in options(right)]
-        return either(found) or Data()
+        return either(run.each(left, lambda one: either(run.each(right, lambda two:
+            operate(run, kind, one, two, where, in_place=in_place))) or Data())) or Data()  # fmt: skip
     for value, other, method in (
         *([(left, right, f"__i{name}__")] if in_place else []),
         (left, right, f"__{name}__"),

@@ -280,7 +280,7 @@ def by_class(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
         return None
     first, name = arguments[0], thing.__name__
     if thing.__objclass__ is object and name == "__setattr__":
-        from commute.derive.statements import set_raw
+        from commute.derive.setting import set_raw
 
         names = options(arguments[1])
         if not all(isinstance(one, Const) for one in names):

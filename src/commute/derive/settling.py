@@ -25,6 +25,8 @@ def widen_changing(run: Run, frame: Frame, before: dict[str, Value], where: str)
                 frame.names[name] = Data("it changes in a loop")
             elif not all(isinstance(option, _SETTLES) for option in options(value)):
                 frame.names[name] = run.widen(f"{name} changes in a loop", where)
+            for names in frame.left[-1] if frame.names[name] is not value else ():
+                names[name] = frame.names[name]  # where it was left before, too
 
 
 def widen_held(held: dict[Made, dict[str, Value]]) -> None:
