@@ -24,6 +24,7 @@ from tests.derive import (
     python_traps_of_copies,
     python_traps_of_defaults,
     python_traps_of_doubts,
+    python_traps_of_later,
     python_traps_of_names,
     python_traps_of_objects,
     python_traps_of_paths,
@@ -63,6 +64,7 @@ TRAPS = (
     python_traps_of_defaults,
     python_traps_of_names,
     python_traps_of_doubts,
+    python_traps_of_later,
 )
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps
 

@@ -68,9 +68,12 @@ def _constant(_run: Run, _frame: Frame, node: ast.Constant, _where: str) -> Valu
 
 def _name(run: Run, frame: Frame, node: ast.Name, where: str) -> Value:
     at: Frame | None = frame
+    late = False
     while at is not None and node.id not in at.outside:
         if node.id in at.names:
-            return at.names[node.id]
+            now = at.names[node.id]
+            return (either([now, *at.ever.get(node.id, ())]) or now) if late and not at.late else now
+        late = late or at.late
         if node.id in at.cells:
             return wrap(run, at.cells[node.id])
         at = at.outer

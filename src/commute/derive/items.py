@@ -80,6 +80,9 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
         return value.any() or Unknown("an element of an empty list")
     if isinstance(value, Entries):
         if value.grows:
+            from commute.derive.library import grow
+
+            grow(value)
             value.key = either([key, *([value.key] if value.key is not None else [])])
         if isinstance(key, Const) and _hashable(key.value) and key.value in value.known:
             found = [value.known[key.value]] + ([value.other] if value.other is not None else [])

@@ -161,6 +161,8 @@ class Frame:
     left: list[list[dict[str, Value]]] = field(default_factory=list)  # names at break and continue, by open loop
     outside: set[str] = field(default_factory=set)  # declared global
     around: set[str] = field(default_factory=set)  # declared nonlocal
+    ever: dict[str, list[Value]] = field(default_factory=dict)  # that was assigned to each name
+    late: bool = False  # it runs at any time from where it came to be on
     activation: Activation = field(default_factory=lambda: Activation())
     site: str = ""  # in a library's function: the application's line that led there
 
@@ -170,6 +172,7 @@ class Frame:
 
     def assign(self, name: str, value: Value) -> None:
         self.names[name] = value
+        self.ever.setdefault(name, []).append(value)
         for log in self.trying:
             log.setdefault(name, []).append(value)
 
@@ -239,6 +242,7 @@ class Run:
         self.written = False  # whether the call that is made next stands so in the code, and is made once
         self.perhaps = 0  # parts of expressions around the place that is read, which may be left out
         self.stretches: list[object] = []  # in which the run is: what is done in one may not have been done behind it
+        self.swallowed = 0  # how often a block was left that may have swallowed what was raised in it
         self.raised: list[Value] = []  # by the application's own code
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
@@ -320,7 +324,9 @@ class Run:
         now = self.doubts()
         for doubts, value in self.own.get(place, ()):
             if all(one in now for one in doubts):
-                found, certain = [], True
+                certain = True
+                if not any(isinstance(one, Later | Apart) and one not in doubts for one in now):
+                    found = []  # else it runs when something else may be there
             found.append(value)
         return found, certain
 

@@ -343,6 +343,7 @@ def _managed(run: Run, frame: Frame, node: ast.With | ast.AsyncWith, at: int) ->
         return went_on
     # An exception may be swallowed, wherever it came.
     run.doubt(put)
+    run.swallowed += 1
     anywhere = _anywhere(before, log)
     frame.names = joined([frame.names, anywhere]) if went_on else anywhere
     return True
@@ -372,41 +373,45 @@ def _around_yield(run: Run, frame: Frame, opened: Handle, body: Callable[[Value]
     ends: list[dict[str, Value]] = []
 
     def block(value: Value) -> Value:
-        before = dict(frame.names)
+        before, swallowed = dict(frame.names), run.swallowed
         frame.trying.append({})
         went_on = body(value)
         log = frame.trying.pop()
+        run.swallowed = swallowed
         if went_on:
             ends.append(dict(frame.names))
         frame.names = joined([before, frame.names, _anywhere(before, log)])
         return Const(None)
 
-    run.on_yield = block
+    run.on_yield, before = block, run.swallowed
     run.call(opened.about["function"], opened.about["arguments"], opened.about["named"], where)
     if run.on_yield is block:  # it is no generator that can be read
         run.on_yield = None
         run.widen("the block of a context manager is not followed", where)
         return body(Data())
-    if ends and not opened.about.get("swallows"):
+    swallows = bool(opened.about.get("swallows")) or run.swallowed > before
+    run.swallowed = before + swallows
+    if ends and not swallows:
         frame.names = joined(ends)
         return True
-    return bool(ends) or bool(opened.about.get("swallows"))
+    return bool(ends) or swallows
 
 
 def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
     subject = run.evaluate(frame, node.subject)
     before = frame.names
-    ends = [dict(before)]  # no case may fit
+    ends: list[dict[str, Value]] = []
     for case in node.cases:
         frame.names = dict(before)
         run.regions.append(object())
         capture(run, frame, case.pattern, subject)
         if case.guard is not None:
             expressions.truth(run, run.evaluate(frame, case.guard), frame.where(case.guard), case.guard)
+            before = joined([before, frame.names])  # what a case binds stays so when its guard fails
         with run.apart():
             went_on = execute(run, frame, case.body)
         if went_on:
             ends.append(frame.names)
         run.regions.pop()
-    frame.names = joined(ends)
+    frame.names = joined([*ends, before])  # no case may fit
     return True

@@ -201,6 +201,7 @@ class Entries:
     grows: bool = False  # a key that is looked up is there from then on
     holder: Any = None  # the object whose attributes these are
     sure: bool = True  # False: an entry that is known may not be there
+    make: Callable[[], Value] | None = None  # what is put under a key that is looked up
 
     def any(self) -> Value | None:
         return either([*self.known.values(), *([self.other] if self.other is not None else [])])
