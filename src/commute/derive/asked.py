@@ -57,6 +57,9 @@ def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: 
                 ask(run, option.key, where, names, seen)
         elif isinstance(option, Made):
             _ask_one(run, option, option.cls, where, names)
+            computed = getattr(getattr(option.cls, "__pydantic_decorators__", None), "computed_fields", ())
+            for name in computed if "__repr__" in names else ():
+                run.get(option, name, where)
             for inner in list(option.attributes.values()):
                 ask(run, inner, where, names, seen)
         elif isinstance(option, Handle) and option.kind in ("entity", "new"):

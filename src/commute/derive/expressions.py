@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, get_origin
 
@@ -220,6 +221,8 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
                 return Items(one.kind, None, one.any())
             if isinstance(one, Const) and one.value == "?" and not isinstance(times, Const):
                 return Items("iterator", None, one)  # as many placeholders: what they are joined to
+    if kind is ast.BitOr and _is_type(left) and (_is_type(right) or right == Const(None)):
+        return Live(function(left.value, right.value))  # type: ignore[union-attr]
     if isinstance(left, Items | Entries):
         if in_place:
             return extended(run, left, right, where)
@@ -243,6 +246,11 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
     if all(is_plain(one) or (isinstance(one, Handle) and one.kind == "method") for one in (left, right)):
         return Data(f"{name} of what is in plain data")
     return Unknown(f"{name} of objects")
+
+
+def _is_type(value: Value) -> bool:
+    """Whether it stands in an annotation: ``Order | None``."""
+    return isinstance(value, Live) and isinstance(value.value, type | types.GenericAlias | types.UnionType)
 
 
 def _is_counted(left: Value, right: Value) -> bool:

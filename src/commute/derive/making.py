@@ -7,7 +7,9 @@ import inspect
 import types
 
 from commute.derive.attributes import class_attribute, has_method
+from commute.derive.decoding import member_of
 from commute.derive.fields import fields_of_class, set_fields
+from commute.derive.model_code import has_code
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.source import source_of
 from commute.derive.trusted import ALONE, module_of, touches_nothing
@@ -21,6 +23,11 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
     """An object of the class, its constructor followed."""
     from commute.derive.calls import of_trusted
 
+    missing = has_method(cls, "_missing_") if issubclass(cls, enum.Enum) else None
+    if missing is not None and not touches_nothing(missing):
+        return member_of(run, cls, arguments[0] if arguments else Data(), where)
+    if hasattr(cls, "__is_pydantic_dataclass__") and has_code(cls):
+        return run.widen(f"the validators of {cls.__name__} are not followed", where)
     if issubclass(cls, enum.Enum):
         return compute(cls.__name__, cls, list(arguments))
     if cls.__module__ == "builtins" or (touches_nothing(cls) and not _is_ours(cls)):

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from commute.derive.run import Frame, KeyAccess, Run
-from commute.derive.values import Closure, Const, Data, Either, Live, Unknown, Value, either, is_plain, options
+from commute.derive.values import Closure, Const, Data, Either, Items, Live, Unknown, Value, either, is_plain, options
 from commute.derive.writers import attribute_later, fill, global_later
 
 STATE = "state"
@@ -229,6 +229,10 @@ def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
         return either([live_item(run, value, option, where) for option in key.options]) or Data()
     if any(thing is one for one in _TYPED) and isinstance(key, Live) and isinstance(key.value, type):
         return Live(thing[key.value])
+    if any(thing is one for one in _TYPED) and isinstance(key, Items) and key.known is not None:
+        parts = [one.value for one in key.known if isinstance(one, Live | Const)]
+        if len(parts) == len(key.known):
+            return Live(thing[tuple(parts)])
     if isinstance(thing, type | types.GenericAlias) or hasattr(thing, "__origin__"):
         return value  # a generic class with its arguments
     method = has_method(type(thing), "__getitem__")
