@@ -25,6 +25,7 @@ from tests.derive import (
     python_traps_of_defaults,
     python_traps_of_doubts,
     python_traps_of_later,
+    python_traps_of_methods,
     python_traps_of_models,
     python_traps_of_names,
     python_traps_of_objects,
@@ -67,6 +68,7 @@ TRAPS = (
     python_traps_of_doubts,
     python_traps_of_later,
     python_traps_of_models,
+    python_traps_of_methods,
 )
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps
 

@@ -16,7 +16,7 @@ from commute.derive.attributes import class_attribute, has_method
 from commute.derive.run import KeyAccess, Run
 from commute.derive.state import MUTABLE, path_of
 from commute.derive.values import Const, Data, Entries, Handle, Items, Live, Made, Value, options
-from commute.derive.writers import is_application
+from commute.derive.writers import is_application, is_own
 
 TEXT = ("__str__", "__repr__", "__format__")
 HASH = ("__hash__", "__eq__")
@@ -34,7 +34,8 @@ ALL = (
         "__floor__",
         "__ceil__",
     ),
-    *("__divmod__", "__reversed__", "__complex__", "__copy__", "__deepcopy__"),
+    *("__divmod__", "__reversed__", "__complex__", "__copy__", "__deepcopy__", "__missing__"),
+    *("__instancecheck__", "__subclasscheck__", "__conform__"),
 )
 
 
@@ -68,7 +69,10 @@ def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: 
                 escape(run, option, where)
         elif isinstance(option, Handle) and option.kind == "collection":
             ask(run, option.about["element"], where, names, seen)
-        elif isinstance(option, Live) and not isinstance(option.value, type | types.ModuleType | types.FunctionType):
+        elif isinstance(option, Live) and isinstance(option.value, type):
+            if is_own(type(option.value)):
+                _ask_one(run, option, type(option.value), where, names)
+        elif isinstance(option, Live) and not isinstance(option.value, types.ModuleType | types.FunctionType):
             read_as_whole(run, option, where)
             _ask_one(run, option, type(option.value), where, names)
 

@@ -12,12 +12,12 @@ import copy
 import dataclasses
 import functools
 import heapq
+import importlib
 import inspect
 import itertools
 import logging
 import operator
 import random
-import sys
 import threading
 import types
 import typing
@@ -25,7 +25,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from commute.derive import digests, expressions, library
+from commute.derive import digests, expressions, imports, library
 from commute.derive.asked import HASH, SORT, ask
 from commute.derive.attributes import class_attribute, get, has_method, wrap
 from commute.derive.comprehensions import EACH_MAX
@@ -350,15 +350,6 @@ def _refuse(name: str) -> Answer:
     return refuse
 
 
-def _imported(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
-    """``__import__("datetime")``: a module that is there already."""
-    one = arguments[0] if len(arguments) == 1 and not named else None
-    module = sys.modules.get(str(one.value)) if isinstance(one, Const) else None
-    if module is None or not isinstance(one, Const):
-        return run.widen("__import__() is not followed", where)
-    return Live(sys.modules[str(one.value).partition(".")[0]])
-
-
 def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Value:
     return Own("a UUID made by chance")
 
@@ -385,7 +376,8 @@ _TABLE: dict[Any, Answer] = {
     random.choice: _one_of, collections.deque: _collect("deque"),
     contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,
     contextlib.nullcontext: _nothing, contextlib.closing: _closing,
-    **{getattr(builtins, name): _refuse(name) for name in _REFUSED}, __import__: _imported,
+    **{getattr(builtins, name): _refuse(name) for name in _REFUSED}, __import__: imports.built_in,
+    importlib.import_module: imports.import_module,
 }  # fmt: skip
 
 

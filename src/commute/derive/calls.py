@@ -141,7 +141,8 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return of_trusted(run, thing, arguments, named, where)
     wrapped = getattr(thing, "__wrapped__", None)
     if isinstance(thing, functools._lru_cache_wrapper) and wrapped is not None:
-        return remembered(run, thing, run.within(object(), lambda: call(run, Live(wrapped), arguments, named, where)))
+        found = run.within(object(), lambda: call(run, Live(wrapped), arguments, named, where))
+        return remembered(run, thing, [*arguments, *named.values()], found)
     method = has_method(type(thing), "__call__")
     if method is not None:
         return call(run, Live(method), [Live(thing), *arguments], named, where)
@@ -310,6 +311,8 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
     direct, run.direct = run.direct, False
     if generator:
         frame.on_yield, run.on_yield = run.on_yield, None
+        if frame.on_yield is None and run.late is not None and again is not None and _ends_somehow(node):
+            run.late.append(_again(run, frame, identity, *again))
     elif isinstance(node, ast.AsyncFunctionDef) and not direct and run.late is not None and again is not None:
         run.late.append(_again(run, frame, identity, *again))
     later = isinstance(node, ast.AsyncFunctionDef) and not direct and not generator
@@ -348,6 +351,12 @@ def _again(
         return found.element if isinstance(found, Items) else None
 
     return again
+
+
+@functools.lru_cache(4_096)
+def _ends_somehow(node: ast.AST) -> bool:
+    """Whether a generator does something when it is dropped."""
+    return any(isinstance(one, ast.Try | ast.TryStar | ast.With | ast.AsyncWith) for one in ast.walk(node))
 
 
 @functools.lru_cache(4_096)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_origin
 
 from commute.derive.asked import HASH, TEXT, ask
-from commute.derive.attributes import has_method, wrap
+from commute.derive.attributes import has_method, method_for, wrap
 from commute.derive.comprehensions import EACH_MAX, comprehension
 from commute.derive.conditions import compare, narrowed, truth
 from commute.derive.items import each, element, enter, escape, item, leave, put, settled
@@ -205,7 +205,7 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
         (left, right, f"__{name}__"),
         (right, left, f"__r{name}__"),
     ):
-        known = has_method(value.cls, method) if isinstance(value, Made) else None
+        known = method_for(value, method)
         if known is not None:
             return run.call(Live(known), [value, other], {}, where)
     for plugin in run.plugins:
@@ -297,7 +297,7 @@ def _unary(run: Run, frame: Frame, node: ast.UnaryOp, where: str) -> Value:
         return Data("a condition") if known is None else Const(not known)
     value = run.evaluate(frame, node.operand)
     name, function = _UNARY[type(node.op)]
-    method = has_method(value.cls, f"__{name}__") if isinstance(value, Made) else None
+    method = method_for(value, f"__{name}__")
     if method is not None:
         return run.call(Live(method), [value], {}, where)
     for plugin in run.plugins:
@@ -359,6 +359,8 @@ def _subscript(run: Run, frame: Frame, node: ast.Subscript, where: str) -> Value
             run.evaluate(frame, part) if part is not None else Const(None)
             for part in (node.slice.lower, node.slice.upper, node.slice.step)
         ]
+        for part in parts:
+            ask(run, part, where, ("__index__",))
         if isinstance(value, Items):
             return Items(value.kind, None, value.any())
         if is_plain(value) and not _is_list(value):

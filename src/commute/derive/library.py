@@ -61,7 +61,8 @@ def entries_of(run: Run, value: Value, where: str) -> Entries:
         return Entries({}, Data("a part of plain data"), Data("a name in plain data"))
     if isinstance(value, Live) and isinstance(value.value, dict | types.MappingProxyType):
         return Entries({}, live_values(run, value.value), live_read(run, value, None, where))
-    key = expressions.element(run, value, where)
+    named = run.call(run.get(value, "keys", where), [], {}, where) if isinstance(value, Made) else value
+    key = expressions.element(run, named, where)
     return Entries({}, expressions.item(run, value, key or Data(), where), key)
 
 

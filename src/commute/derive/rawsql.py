@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from commute.derive import expressions
+from commute.derive.asked import ask
 from commute.derive.reading import as_read
 from commute.derive.run import Arguments, Named, Run, TableAccess
 from commute.derive.values import (
@@ -62,6 +63,8 @@ def statement(
     the value of a parameter by name, itself where nothing is said."""
     schema: Schema = connection.about["schema"]
     found: list[Value] = []
+    if parameters is not None:
+        ask(run, parameters, where, ("__conform__",))
     if many and parameters is not None:
         parameters = expressions.element(run, parameters, where) or Items("tuple", [])
     for option in options(text):

@@ -168,7 +168,8 @@ def _unpack(run: Run, frame: Frame, target: ast.Tuple | ast.List, value: Value) 
     where = frame.where(target)
     for at, part in enumerate(target.elts):
         inner = part.value if isinstance(part, ast.Starred) else part
-        one = expressions.element(run, value, where) if starred else expressions.item(run, value, Const(at), where)
+        by_place = not starred and not isinstance(value, Made)  # an object gives them one after the other
+        one = expressions.item(run, value, Const(at), where) if by_place else expressions.element(run, value, where)
         assign(run, frame, inner, one or Data())
 
 
