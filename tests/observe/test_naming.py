@@ -28,7 +28,7 @@ ROUTES = {
 
 def spelling(text: str) -> Spelling:
     schema = schema_of(DDL)
-    return Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite").layout, ROUTES, schema)
+    return Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite"), ROUTES, schema)
 
 
 @pytest.mark.parametrize(
@@ -93,5 +93,5 @@ def test_an_addition_to_one_of_several_rows_under_their_parent_writes_all_of_the
     schema = schema_of(DDL)
     routes = ROUTES | {"parcel": Route("parcel", ("id",), "parcel", ROUTES["orders"], ("orders_id", "id"))}
     text = "UPDATE parcel SET stock = stock + 1 WHERE orders_id = ?"
-    one = Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite").layout, routes, schema)
+    one = Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite"), routes, schema)
     assert ("orders/7/parcel", "write") in [access for access, _, _ in one.accesses((7,))]

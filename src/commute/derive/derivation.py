@@ -119,7 +119,7 @@ def key_of(found: TableKey) -> Key:
         parts.append(Part(_folded(value), route.column(column, table)))
     touch = found.access.touch
     why = remedy = ""
-    if not found.narrow:
+    if not found.narrow and touch.kind != "resource":
         by = ", ".join(sorted({column for row in touch.rows or () for column in row})) or "no column"
         by_what = ", ".join(found.route.columns) or "nothing"
         why = f"{touch.kind} of {touch.table} by {by}, whose rows are told apart by {by_what}"
