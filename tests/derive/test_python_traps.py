@@ -23,6 +23,10 @@ from tests.derive import (
     python_traps_of_containers,
     python_traps_of_copies,
     python_traps_of_defaults,
+    python_traps_of_doubts,
+    python_traps_of_later,
+    python_traps_of_methods,
+    python_traps_of_models,
     python_traps_of_names,
     python_traps_of_objects,
     python_traps_of_paths,
@@ -61,6 +65,10 @@ TRAPS = (
     python_traps_of_copies,
     python_traps_of_defaults,
     python_traps_of_names,
+    python_traps_of_doubts,
+    python_traps_of_later,
+    python_traps_of_models,
+    python_traps_of_methods,
 )
 EVERYTHING_MAX = 0.2  # share of the handlers here, which are all traps
 
@@ -115,7 +123,7 @@ def test_no_footprint_is_narrower_than_what_the_database_sees(module: ModuleType
                 result = handler.function(event)
                 if inspect.iscoroutine(result):
                     asyncio.run(result)
-            except (AssertionError, AttributeError, IndexError, TypeError, ValueError, UnboundLocalError):
+            except (AssertionError, AttributeError, KeyError, IndexError, TypeError, ValueError, UnboundLocalError):
                 pass  # what a frozen event, or one without elements, does not allow: what came before counts
             footprint = footprints[handler.name](event)
             narrower += [(handler.name, key, footprint) for key in touched(said) if not covers(footprint, key)]

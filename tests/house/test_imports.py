@@ -140,6 +140,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "derive.sqlalchemy_shapes",
         "derive.sqlalchemy_types",
         "derive.sqlalchemy_plugin",
+        "derive.sqlalchemy_inspector",
         "derive.sqlalchemy_classes",
         "derive.sqlalchemy_collections",
         "derive.sqlalchemy_queries",

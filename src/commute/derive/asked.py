@@ -16,7 +16,7 @@ from commute.derive.attributes import class_attribute, has_method
 from commute.derive.run import KeyAccess, Run
 from commute.derive.state import MUTABLE, path_of
 from commute.derive.values import Const, Data, Entries, Handle, Items, Live, Made, Value, options
-from commute.derive.writers import is_application
+from commute.derive.writers import is_application, is_own
 
 TEXT = ("__str__", "__repr__", "__format__")
 HASH = ("__hash__", "__eq__")
@@ -34,7 +34,8 @@ ALL = (
         "__floor__",
         "__ceil__",
     ),
-    *("__divmod__", "__reversed__", "__complex__", "__copy__", "__deepcopy__"),
+    *("__divmod__", "__reversed__", "__complex__", "__copy__", "__deepcopy__", "__missing__"),
+    *("__instancecheck__", "__subclasscheck__", "__conform__"),
 )
 
 
@@ -57,6 +58,9 @@ def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: 
                 ask(run, option.key, where, names, seen)
         elif isinstance(option, Made):
             _ask_one(run, option, option.cls, where, names)
+            computed = getattr(getattr(option.cls, "__pydantic_decorators__", None), "computed_fields", ())
+            for name in computed if "__repr__" in names else ():
+                run.get(option, name, where)
             for inner in list(option.attributes.values()):
                 ask(run, inner, where, names, seen)
         elif isinstance(option, Handle) and option.kind in ("entity", "new"):
@@ -65,7 +69,10 @@ def ask(run: Run, value: Value, where: str, names: tuple[str, ...] = ALL, seen: 
                 escape(run, option, where)
         elif isinstance(option, Handle) and option.kind == "collection":
             ask(run, option.about["element"], where, names, seen)
-        elif isinstance(option, Live) and not isinstance(option.value, type | types.ModuleType | types.FunctionType):
+        elif isinstance(option, Live) and isinstance(option.value, type):
+            if is_own(type(option.value)):
+                _ask_one(run, option, type(option.value), where, names)
+        elif isinstance(option, Live) and not isinstance(option.value, types.ModuleType | types.FunctionType):
             read_as_whole(run, option, where)
             _ask_one(run, option, type(option.value), where, names)
 
@@ -102,7 +109,8 @@ def _ask_one(run: Run, value: Value, cls: type, where: str, names: tuple[str, ..
         given += [Const("") if name == "__format__" else Data("what it is compared with")] * (
             method.__code__.co_argcount - 1 - len(method.__defaults__ or ())
         )
-        run.call(Live(method), given, {}, where)
+        with run.apart(left_out=True):
+            run.call(Live(method), given, {}, where)
 
 
 def _is_library(method: types.FunctionType) -> bool:

@@ -36,7 +36,7 @@ from commute.derive.values import (
     drawn,
     either,
 )
-from commute.derive.writers import attribute_later, is_followed, replaced
+from commute.derive.writers import attribute_later, is_followed, is_own, replaced
 from commute.footprints.schema import fields_of
 
 _PLAIN = (str, int, float, bool, bytes, type(None), complex, type(Ellipsis))
@@ -84,12 +84,18 @@ def _method_of(cls: Any, name: str) -> types.FunctionType | None:
     return None
 
 
+def method_for(value: Value, name: str) -> types.FunctionType | None:
+    """The Python function that the class of an object has for a special method, which is called without being named."""
+    cls = value.cls if isinstance(value, Made) else type(value.value) if isinstance(value, Live) else None
+    return None if cls is None else has_method(cls, name)
+
+
 def get(run: Run, value: Value, name: str, where: str) -> Value:
     """``value.name``."""
     if isinstance(value, Either):
         # What is asked of None raises: the others are what comes back.
-        there = [option for option in value.options if option != Const(None)]
-        return either([get(run, option, name, where) for option in there]) or Data()
+        there = Either(tuple(option for option in value.options if option != Const(None)))
+        return either(run.each(there, lambda one: get(run, one, name, where))) or Data()
     for plugin in run.plugins:
         answer = plugin.attribute(run, value, name, where)
         if answer is not None:
@@ -160,7 +166,10 @@ def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
     if isinstance(known, property | functools.cached_property):
         function = known.fget if isinstance(known, property) else known.func
         found = run.call(Live(function), [made], {}, where)
-        return (either([found, made.attributes[name]]) or found) if name in made.attributes else found
+        found = (either([found, made.attributes[name]]) or found) if name in made.attributes else found
+        if isinstance(known, functools.cached_property):
+            made.attributes[name] = found
+        return found
     if _is_data_descriptor(known):
         return bind(run, known, made, made.cls, where)
     if name in made.attributes:
@@ -172,9 +181,10 @@ def _of_made(run: Run, made: Made, name: str, where: str) -> Value:
     if known is not None:
         return _of_class(run, made.cls, name, known, where) or bind(run, known, made, made.cls, where)
     hint = _annotation(made.cls, name)
-    if hint is not None:  # one object, whoever asks
-        return made.attributes.setdefault(name, typed(run, hint, where))
     method = has_method(made.cls, "__getattr__")
+    if hint is not None:  # one object, whoever asks
+        one = made.attributes.setdefault(name, typed(run, hint, where))
+        return one if method is None else either([one, run.call(Live(method), [made, Const(name)], {}, where)]) or one
     if method is not None:
         return run.call(Live(method), [made, Const(name)], {}, where)
     if made.complete:
@@ -318,6 +328,7 @@ def _plain_hint(hint: Any) -> Any:
 
 
 def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
+    from commute.derive.kept import remembered
     from commute.derive.state import live_attribute
 
     thing = value.value
@@ -329,6 +340,10 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
         known = global_of(run, vars(thing), name, where)
         if known is not None:
             return known
+    if isinstance(thing, types.ModuleType) and name not in vars(thing) and is_followed(vars(thing)):
+        asked = vars(thing).get("__getattr__")
+        if isinstance(asked, types.FunctionType):
+            return run.call(Live(asked), [Const(name)], {}, where)
     if isinstance(thing, types.ModuleType):
         return wrap(run, getattr(thing, name)) if hasattr(thing, name) else run.widen(f"no {name} there", where)
     if name == "__class__":
@@ -352,7 +367,8 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
         function = known.fget if isinstance(known, property) else known.func
         if names_of(function)[0] in FUNCTIONS:
             return Data(f"{name} of a {type(thing).__name__}")
-        return run.call(Live(function), [value], {}, where)
+        found = run.call(Live(function), [value], {}, where)
+        return remembered(run, known, [], found) if cached else found
     if name in inside:
         return live_attribute(run, value, name, inside[name], where)
     if isinstance(known, types.MemberDescriptorType):
@@ -366,15 +382,20 @@ def _of_live(run: Run, value: Live, name: str, where: str) -> Value:
             above = _of_class(run, type(thing), name, known, where)
             return found if above is None else either([found, above]) or found
         return bind(run, known, value, type(thing), where)
+    return _not_there(run, value, name, where)
+
+
+def _not_there(run: Run, value: Live, name: str, where: str) -> Value:
+    """An attribute that a live object has not now."""
+    thing = value.value
     own, certain = run.own_at((id(thing), name))
     if certain:
         return either(own) or Data()
     later = attribute_later(run, thing, name)
-    if own or later is not None:
-        return either([*own, *([] if later is None else [later])]) or Data()
     method = has_method(type(thing), "__getattr__")
-    if method is not None:
-        return run.call(Live(method), [value, Const(name)], {}, where)
+    asked = [] if method is None else [run.call(Live(method), [value, Const(name)], {}, where)]
+    if own or later is not None or asked:
+        return either([*own, *([] if later is None else [later]), *asked]) or Data()
     return run.widen(f"{type(thing).__name__} has no {name} that is known", where)
 
 
@@ -393,7 +414,16 @@ def _of_live_class(run: Run, value: Live, thing: type, name: str, where: str) ->
         return Bound(Live(known.__func__), value)
     if isinstance(known, staticmethod):
         return Live(known.__func__)
-    if known is None and not any(name in base.__dict__ for base in thing.__mro__):
+    of_class = any(name in base.__dict__ for base in thing.__mro__)
+    if not of_class and is_own(type(thing)) and class_attribute(type(thing), name) is not None:
+        above = class_attribute(type(thing), name)
+        if isinstance(above, property):
+            return run.call(Live(above.fget), [value], {}, where)
+        return bind(run, above, value, type(thing), where)
+    getter = has_method(type(known), "__get__")
+    if getter is not None and is_own(type(known)):
+        return run.call(Live(getter), [Live(known), Const(None), value], {}, where)
+    if known is None and not of_class:
         return run.widen(f"{thing.__name__} has no {name} that is known", where)
     if isinstance(known, types.MemberDescriptorType | types.GetSetDescriptorType | property):
         return Data()

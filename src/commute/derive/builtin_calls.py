@@ -56,7 +56,6 @@ from commute.derive.values import (
     Value,
     either,
     is_plain,
-    lazily,
     options,
 )
 
@@ -87,7 +86,14 @@ def builtin_call(run: Run, thing: Any, arguments: Arguments, named: Named, where
 def _catches(thing: types.FunctionType) -> bool:
     """Whether the generator of a context manager may swallow an exception."""
     source = source_of(inspect.unwrap(thing).__code__)
-    return source is None or any(isinstance(node, ast.ExceptHandler) for node in ast.walk(source.node))
+    nodes = () if source is None else ast.walk(source.node)
+    return source is None or any(isinstance(node, ast.ExceptHandler) or _returns(node) for node in nodes)
+
+
+def _returns(node: ast.AST) -> bool:
+    """Whether a ``finally`` may return, which swallows what was raised."""
+    last = node.finalbody if isinstance(node, ast.Try) else []
+    return any(isinstance(part, ast.Return | ast.Break | ast.Continue) for one in last for part in ast.walk(one))
 
 
 def _of(index: int, arguments: Arguments) -> Value:
@@ -118,7 +124,7 @@ def _getattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
 
 
 def _setattr(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    from commute.derive.statements import set_attribute
+    from commute.derive.setting import set_attribute
 
     name = _of(1, arguments)
     if not all(isinstance(option, Const) for option in options(name)):
@@ -150,13 +156,9 @@ def _collect(kind: str) -> Answer:
     return collect
 
 
-def _lazy(answer: Callable[[Run, Arguments, Named, str], Items]) -> Answer:
-    """What runs where it is consumed, and sees what has changed since it was made."""
-
-    def lazy(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
-        return lazily(answer(run, arguments, named, where), lambda: answer(run, arguments, named, where))
-
-    return lazy
+def _iter(run: Run, arguments: Arguments, named: Named, where: str) -> Value | None:
+    """An iterator over its argument; what calls a function until it gives something is not known."""
+    return library.lazy(_collect("iterator"))(run, arguments, named, where) if len(arguments) == 1 else None
 
 
 def _map(run: Run, arguments: Arguments, _named: Named, where: str) -> Items:
@@ -365,9 +367,9 @@ def _unique(_run: Run, _arguments: Arguments, _named: Named, _where: str) -> Val
 _TABLE: dict[Any, Answer] = {
     isinstance: is_instance, type: _type, getattr: _getattr, setattr: _setattr, list: _collect("list"),
     tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("sorted"),
-    reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
-    filter: _lazy(_filter),
-    min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
+    reversed: library.lazy(_collect("iterator")), iter: _iter, aiter: _iter, map: library.lazy(_map),
+    filter: library.lazy(_filter), enumerate: library.lazy(_enumerate), zip: library.lazy(_zip),
+    min: _one_of, max: _one_of, next: _one_of, anext: _one_of, dict: _dict,
     len: _length, sum: _sum, any: _reading, all: _reading, print: _reading,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:
@@ -377,8 +379,9 @@ _TABLE: dict[Any, Answer] = {
     asyncio.get_running_loop: lambda *_: Handle("loop"), asyncio.get_event_loop: lambda *_: Handle("loop"),
     object.__new__: bare, logging.getLogger: logger_of, types.MappingProxyType: _same(0),
     copy.copy: copied, copy.deepcopy: copied, typing.cast: _same(1), dataclasses.replace: replaced,
-    itertools.chain: _chained, itertools.chain.from_iterable: _flat, itertools.islice: _collect("iterator"),
-    itertools.cycle: _collect("iterator"), itertools.starmap: _starred,
+    itertools.chain: library.lazy(_chained), itertools.chain.from_iterable: library.lazy(_flat),
+    itertools.islice: library.lazy(_collect("iterator")), itertools.cycle: library.lazy(_collect("iterator")),
+    itertools.starmap: library.lazy(_starred),
     heapq.heappush: _pushed, heapq.heappop: _one_of, bisect.insort: _pushed,
     random.choice: _one_of, collections.deque: _collect("deque"),
     contextlib.contextmanager: _context, contextlib.asynccontextmanager: _context, contextlib.suppress: _suppress,

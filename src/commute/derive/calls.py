@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from commute.derive import expressions, library
 from commute.derive.asked import ask
 from commute.derive.attributes import has_method, wrap
 from commute.derive.builtin_calls import builtin_call
+from commute.derive.callbacks import called_by_library, later_too
 from commute.derive.container_methods import method_call
 from commute.derive.declared import declared_call
 from commute.derive.dumps import dump_call
@@ -69,7 +69,7 @@ def call(run: Run, function: Value, arguments: Arguments, named: Named, where: s
         found = []
         for option in function.options:
             if option != Const(None):
-                with run.apart():
+                with run.apart(left_out=True):
                     found.append(call(run, option, arguments, named, where))
         return either(found) or Data()
     for plugin in run.plugins:
@@ -103,6 +103,7 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return Data(f"{names_of(thing)[0]} is trusted")
     thing = thing.__origin__ if isinstance(thing, types.GenericAlias) else STAND_INS.get(id(thing), thing)
     if any(thing is one for one in IN_THREADS):
+        later_too(run, lambda: _function(run, thing, arguments, named, where))
         return run.within(Apart(), lambda: _function(run, thing, arguments, named, where))
     if isinstance(thing, functools.partial):
         fixed = [wrap(run, part) for part in thing.args]
@@ -124,7 +125,7 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         return validated(run, thing, arguments, named, where)
     if isinstance(thing, types.FunctionType):
         if touches_nothing(thing):
-            return trusted(run, thing, arguments, named, where)
+            return of_trusted(run, thing, arguments, named, where)
         return _function(run, thing, arguments, named, where)
     own = thing.__self__ if isinstance(thing, types.BuiltinMethodType) else None
     if own is not None and library.keeps(own):
@@ -137,10 +138,11 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
         if answer is not None:
             return answer
     if touches_nothing(thing):
-        return trusted(run, thing, arguments, named, where)
+        return of_trusted(run, thing, arguments, named, where)
     wrapped = getattr(thing, "__wrapped__", None)
     if isinstance(thing, functools._lru_cache_wrapper) and wrapped is not None:
-        return remembered(run, thing, call(run, Live(wrapped), arguments, named, where))
+        found = run.within(object(), lambda: call(run, Live(wrapped), arguments, named, where))
+        return remembered(run, thing, [*arguments, *named.values()], found)
     method = has_method(type(thing), "__call__")
     if method is not None:
         return call(run, Live(method), [Live(thing), *arguments], named, where)
@@ -153,7 +155,7 @@ def _live(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) 
     )  # fmt: skip
 
 
-def trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
+def of_trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str) -> Value:
     """A function that touches nothing itself: functions among its arguments are called, objects may be read."""
     by_class = isinstance(thing, types.FunctionType) and "." in thing.__qualname__
     if by_class and arguments and module_of(thing).split(".")[0] in LEAVES_OPEN and fills_in(arguments[0]):
@@ -174,9 +176,9 @@ def trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str
     given: Value = Data("what it is called with") if plain else Unknown("what it is called with")
     for value in values:
         ask(run, value, where)
-        found = call_back(run, value, [given] * 2, where)
+        found = called_by_library(run, value, given, where)
         if plain and found is not None and not is_harmless(found):  # what it gives may come back to it
-            call_back(run, value, [Unknown("what it is called with")] * 2, where)
+            called_by_library(run, value, Unknown("what it is called with"), where)
         if module_of(thing).split(".")[0] in SINKS:
             expressions.escape(run, value, where)
     if any(isinstance(one, Handle) and one.kind != "method" for value in values for one in options(value)):
@@ -191,38 +193,6 @@ def trusted(run: Run, thing: Any, arguments: Arguments, named: Named, where: str
 
 def _is_function(value: Value) -> bool:
     return isinstance(value, Closure) or (isinstance(value, Live) and isinstance(value.value, types.FunctionType))
-
-
-def call_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
-    """Call the value if it is a function, with as many of the arguments as it takes."""
-    return run.within(Apart(), lambda: _called_back(run, value, arguments, where))
-
-
-def _called_back(run: Run, value: Value, arguments: Sequence[Value], where: str) -> Value | None:
-    if isinstance(value, Either):
-        found = [call_back(run, option, arguments, where) for option in value.options]
-        return either([one for one in found if one is not None])
-    if isinstance(value, Handle) and value.kind in ("partial", "attrgetter", "itemgetter", "methodcaller"):
-        return call(run, value, list(arguments)[:1], {}, where)
-    if isinstance(value, Closure):
-        taken = value.node.args
-        count = len(taken.posonlyargs) + len(taken.args)
-        return call(run, value, list(arguments)[: count if taken.vararg is None else None], {}, where)
-    if isinstance(value, Bound):
-        return call_back(run, value.function, [value.first, *arguments], where)
-    if isinstance(value, Live) and isinstance(value.value, types.FunctionType | types.MethodType | functools.partial):
-        try:
-            count = len(inspect.signature(value.value).parameters)
-        except (TypeError, ValueError):
-            count = len(arguments)
-        return call(run, value, list(arguments)[:count], {}, where)
-    if isinstance(value, Live) and isinstance(value.value, functools._lru_cache_wrapper):
-        return call_back(run, Live(value.value.__wrapped__), arguments, where)
-    cls = value.cls if isinstance(value, Made) else type(value.value) if isinstance(value, Live) else object
-    method = has_method(cls, "__call__")
-    if method is None or touches_nothing(method):
-        return None
-    return call_back(run, Bound(Live(method), value), arguments, where)
 
 
 # -- functions with a source --------------------------------------------------------------------------------------
@@ -286,7 +256,8 @@ def _activate(
         direct, found = run.direct, []
         for one in one_each:
             run.direct = direct
-            found.append(_activate(run, like(frame), identity, defaults, one, named, where))
+            with run.apart(left_out=True):
+                found.append(_activate(run, like(frame), identity, defaults, one, named, where))
         return either(found) or Data("it does not return")
     if not bind_parameters(run, frame, node.args, defaults, arguments, named):
         name = getattr(node, "name", "a lambda")
@@ -340,11 +311,18 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
     direct, run.direct = run.direct, False
     if generator:
         frame.on_yield, run.on_yield = run.on_yield, None
+        if frame.on_yield is None and run.late is not None and again is not None and _ends_somehow(node):
+            run.late.append(_again(run, frame, identity, *again))
     elif isinstance(node, ast.AsyncFunctionDef) and not direct and run.late is not None and again is not None:
         run.late.append(_again(run, frame, identity, *again))
     later = isinstance(node, ast.AsyncFunctionDef) and not direct and not generator
-    run.regions += [Later()] if later else []
+    around = len(run.regions)
+    run.regions += [Later()] if later else [object()] if generator and frame.on_yield is None else []
+    run.regions.append(frame.activation)
     run.active.append(identity)
+    frame.late = run.late is None
+    for name, value in frame.names.items():
+        frame.ever.setdefault(name, []).append(value)
     try:
         with run.apart():
             if isinstance(node, ast.Lambda):
@@ -352,8 +330,7 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
             ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
-        if later:
-            run.regions.pop()
+        del run.regions[around:]
     if frame.closed:
         frame.names = joined([*frame.closed, *([frame.names] if ended else [])])
     if generator:
@@ -374,6 +351,12 @@ def _again(
         return found.element if isinstance(found, Items) else None
 
     return again
+
+
+@functools.lru_cache(4_096)
+def _ends_somehow(node: ast.AST) -> bool:
+    """Whether a generator does something when it is dropped."""
+    return any(isinstance(one, ast.Try | ast.TryStar | ast.With | ast.AsyncWith) for one in ast.walk(node))
 
 
 @functools.lru_cache(4_096)

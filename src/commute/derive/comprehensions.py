@@ -25,7 +25,7 @@ def _settled(run: Run, frame: Frame, node: Any, where: str) -> Value:
     """Pass by pass until one leaves nothing new to the next."""
     for _ in range(PASSES_MAX):
         before = shape(run, frame)
-        with run.apart():
+        with run.apart(left_out=True):
             found = _one_pass(run, frame, node, where)
         if shape(run, frame) == before or run.stop():
             return found
@@ -68,6 +68,7 @@ def _each(run: Run, inner: Frame, node: Any, where: str) -> Value | None:
 
     found, pairs, loose = [], Entries(), isinstance(node, ast.SetComp)
     for value in values:
+        run.regions[-1] = object()  # for each of them another one
         assign(run, inner, generator.target, value)
         holds = [truth(run, run.evaluate(inner, condition), where, condition) for condition in generator.ifs]
         if False in holds:  # left out in every run

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 
 from commute.derive.asked import HASH, SORT, ask, read_as_whole
-from commute.derive.attributes import has_method
+from commute.derive.attributes import has_method, method_for
 from commute.derive.fields import fields_of_class
 from commute.derive.run import Arguments, Frame, Named, Run
 from commute.derive.state import live_read
@@ -30,6 +30,7 @@ from commute.derive.values import (
     either,
     options,
 )
+from commute.derive.writers import is_application
 
 _COMPARED = {
     ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.In: "contains",
@@ -39,17 +40,7 @@ _COMPARED = {
 
 def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> bool | None:
     """Whether a condition holds, where that is certain: of types, of None, of a literal. Methods for it are called."""
-    for option in options(value):
-        if isinstance(option, Made):
-            for name in ("__bool__", "__len__"):
-                method = has_method(option.cls, name)
-                if method is not None:
-                    run.call(Live(method), [option], {}, where)
-                    break
-        elif isinstance(option, Live):
-            read_as_whole(run, option, where)
-        elif isinstance(option, Handle):
-            escape_truth(run, option, where)
+    run.each(value, lambda option: _asked_for_truth(run, option, where))
     if all(map(_is_empty, options(value))):
         return False
     if isinstance(value, Certain):
@@ -59,6 +50,16 @@ def truth(run: Run, value: Value, where: str, node: ast.expr | None = None) -> b
     ):
         return bool(value.value)
     return None
+
+
+def _asked_for_truth(run: Run, value: Value, where: str) -> None:
+    method = method_for(value, "__bool__") or method_for(value, "__len__")
+    if method is not None:
+        run.call(Live(method), [value], {}, where)
+    elif isinstance(value, Live):
+        read_as_whole(run, value, where)
+    elif isinstance(value, Handle):
+        escape_truth(run, value, where)
 
 
 def narrowed(run: Run, frame: Frame, test: ast.expr) -> tuple[dict[str, Value], dict[str, Value]]:
@@ -153,7 +154,7 @@ def compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
             return Const(isinstance(op, ast.NotIn))
         pair = (right, left) if name == "contains" else (left, right)
         for option in options(pair[0]):
-            method = has_method(option.cls, f"__{name}__") if isinstance(option, Made) and name else None
+            method = method_for(option, f"__{name}__") if name else None
             if method is not None:
                 run.call(Live(method), [option, pair[1]], {}, where)
             elif isinstance(option, Live) and name == "contains":
@@ -215,13 +216,30 @@ def _identical(left: Value, right: Value) -> bool | None:
     return None
 
 
-def is_instance(_run: Run, arguments: Arguments, _named: Named, _where: str) -> Value:
+def is_instance(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
     value, cls = arguments[0], arguments[1]
     classes = [part.value for part in (cls.known or [] if isinstance(cls, Items) else [cls]) if isinstance(part, Live)]
+    for one in classes:
+        if isinstance(one, type) and _asks_itself(run, one, value, where):
+            return Data("what a class says of an object")
     if not classes or not all(isinstance(one, type) for one in classes):
         return Data("a condition")
     answers = {_is_of(option, tuple(classes)) for option in options(value)}
     return Const(answers.pop()) if len(answers) == 1 and None not in answers else Data("a condition")
+
+
+def _asks_itself(run: Run, cls: type, value: Value, where: str) -> bool:
+    """Whether a class of the application's says itself what is an object of it; it is asked."""
+    given = {"__instancecheck__": [Live(cls), value], "__subclasscheck__": [Live(cls), Data("a class")]}
+    found = [(has_method(type(cls), name), several) for name, several in given.items()]
+    hook = has_method(cls, "__subclasshook__")
+    found += [(hook, [Live(cls), Data("a class")])]
+    own = [(method, several) for method, several in found
+           if method is not None and is_application(method.__code__.co_filename)]  # fmt: skip
+    for method, several in own:
+        with run.apart(left_out=True):
+            run.call(Live(method), several, {}, where)
+    return bool(own)
 
 
 def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from commute.derive import expressions
 from commute.derive.asked import HASH, SORT, ask
+from commute.derive.callbacks import call_back, called_by_library
 from commute.derive.items import field_item
 from commute.derive.kept import later, touch
 from commute.derive.run import Arguments, Named, Run
@@ -66,7 +67,7 @@ def method_call(run: Run, value: Value, name: str, arguments: Arguments, named: 
     if is_plain(value):
         for argument in arguments:
             ask(run, argument, where)
-            called(run, argument, [Data()], where)
+            called_by_library(run, argument, Data(), where)
         for argument in named.values():
             ask(run, argument, where)
         if name in (*_GROWS, *_JOINS, "setdefault") and not all(map(_holds_plain, (*arguments, *named.values()))):
@@ -261,8 +262,6 @@ def _view(value: Entries, inside: Callable[[], tuple[list[Value] | None, Value |
 
 
 def called(run: Run, function: Value, arguments: Arguments, where: str) -> Value:
-    from commute.derive.calls import call_back
-
     found = [
         run.call(option, arguments, {}, where)
         if isinstance(option, Live) and isinstance(option.value, type)

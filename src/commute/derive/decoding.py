@@ -10,7 +10,8 @@ from typing import Any
 from commute.codec import is_pydantic
 from commute.derive.attributes import has_method
 from commute.derive.expressions import escape
-from commute.derive.fields import GIVEN, fields_of_class, is_scalar, validates
+from commute.derive.fields import GIVEN, field_default, fields_of_class, is_scalar, validates
+from commute.derive.model_code import has_code, run_inside, schema_of
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.trusted import touches_nothing
 from commute.derive.values import (
@@ -27,6 +28,7 @@ from commute.derive.values import (
     is_plain,
     options,
 )
+from commute.derive.writers import is_own
 
 _LOOSE = (dict, list, set, tuple, frozenset, Any)  # of plain data, which is what texts and rows are made of
 _NESTED = (list, set, frozenset, tuple, dict)
@@ -39,7 +41,7 @@ def decoded(run: Run, arguments: Arguments, named: Named, where: str) -> Value |
     if kind is None:
         return None if not any(hook in named for hook in _HOOKS) else Unknown("what a hook makes of a text")
     if not isinstance(kind, Live) or any(hook in named for hook in _HOOKS):
-        return Unknown("what was decoded, of a type that is not known")
+        return run.widen("what is decoded here is of a type that is not known", where, "name a class as the type")
     return made_of(run, kind.value, arguments[0], where)
 
 
@@ -49,10 +51,17 @@ def by_decoder(run: Run, arguments: Arguments, named: Named, where: str) -> Valu
     decoder: Any = arguments[0].value if isinstance(arguments[0], Live) and len(arguments) == 2 else None
     kind = getattr(decoder, "type", getattr(decoder, "_type", None))
     if kind is None or any(getattr(decoder, hook, None) for hook in _HOOKS):
-        return Unknown("what was decoded, of a type that is not known")
+        return run.widen("what is decoded here is of a type that is not known", where, "name a class as the type")
+    if is_adapter(decoder):
+        run_inside(run, schema_of(decoder), where)
     from commute.derive.from_attributes import by_attributes
 
     return by_attributes(run, kind, arguments[1], where) or made_of(run, kind, arguments[1], where)
+
+
+def is_adapter(thing: object) -> bool:
+    """Whether it is a TypeAdapter of pydantic's."""
+    return type(thing).__module__.startswith("pydantic.")
 
 
 def made_of(run: Run, kind: Any, given: Value, where: str) -> Value:
@@ -64,12 +73,15 @@ def made_of(run: Run, kind: Any, given: Value, where: str) -> Value:
 
 def _of(run: Run, kind: Any, where: str, *, loose: bool) -> Value:
     origin, inner = typing.get_origin(kind), [one for one in typing.get_args(kind) if one is not Ellipsis]
+    kind = getattr(kind, "__supertype__", kind)
     if origin is typing.Annotated:
-        return Unknown("what a validator gives") if callable(inner[-1]) else _of(run, inner[0], where, loose=loose)
+        from commute.derive.conforming import annotated
+
+        return annotated(run, inner, Data("what was decoded"), where)
     if is_scalar(kind) or (loose and kind in _LOOSE):
         return Data("what was decoded")
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return either([Const(member) for member in kind]) or Data()
+    if origin is None and isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return member_of(run, kind, Data("what was decoded"), where)
     if origin in (typing.Union, types.UnionType):
         return either([_of(run, one, where, loose=loose) for one in inner]) or Data()
     if origin in _NESTED and inner:
@@ -77,13 +89,33 @@ def _of(run: Run, kind: Any, where: str, *, loose: bool) -> Value:
         if origin is dict:
             return Entries({}, found[-1], Data("a name in what was decoded"))
         return Items(origin.__name__, None, either(found))
-    made = _object(run, kind, where, loose=loose) if isinstance(kind, type) else None
-    return made or Unknown(f"what was decoded as {getattr(kind, '__name__', kind)}")
+    made = _object(run, kind, where, loose=loose) if origin is None and isinstance(kind, type) else None
+    return made or _unknown(run, kind, inner, where)
+
+
+def _unknown(run: Run, kind: Any, inner: list[Any], where: str) -> Unknown:
+    """An object of which nothing is known but what is called for it."""
+    name = getattr(kind, "__name__", kind)
+    for one in inner:
+        _of(run, one, where, loose=False)
+    if not inner and isinstance(kind, type) and schema_of(kind) is not None:
+        run_inside(run, schema_of(kind), where)
+    elif not inner and kind is not Any and not (isinstance(kind, type) and not is_own(kind)):
+        return run.widen(f"what is called to make a {name} is not followed", where)
+    return Unknown(f"what was decoded as {name}")
+
+
+def member_of(run: Run, cls: type[enum.Enum], given: Value, where: str) -> Value:
+    """One of the members of an enumeration, which may have a method of its own for what is none of them."""
+    missing = has_method(cls, "_missing_")
+    if missing is not None and not touches_nothing(missing):
+        run.within(object(), lambda: run.call(Live(missing), [Live(cls), given], {}, where))
+    return either([Const(member) for member in cls]) or Data()
 
 
 def _object(run: Run, cls: Any, where: str, *, loose: bool) -> Made | None:
     names = fields_of_class(cls)
-    if names is None or (is_pydantic(cls) and validates(cls)):
+    if names is None or (is_pydantic(cls) and validates(cls)) or (has_code(cls) and not is_pydantic(cls)):
         return None
     key = (id(cls), hash((where, "decoded")))
     if key in run.made:
@@ -95,7 +127,10 @@ def _object(run: Run, cls: Any, where: str, *, loose: bool) -> Made | None:
     except (NameError, TypeError):
         hints = {}
     for name in names:
-        made.attributes[name] = _of(run, hints.get(name), where, loose=loose)
+        default = field_default(run, cls, name, where)
+        loosely = is_plain(default) or default == Unknown(f"{name} by default")
+        one = _of(run, hints.get(name), where, loose=loose)
+        made.attributes[name] = one if loosely else either([one, default]) or one
     for name in ("__post_init__", "model_post_init"):
         after = has_method(cls, name)
         if after is not None and not touches_nothing(after):

@@ -9,15 +9,17 @@ from commute.derive.values import Const, Data, Either, Live, Made, Value
 
 def delete_attribute(run: Run, value: Value, name: str, where: str) -> None:
     """``del value.name``."""
-    from commute.derive.statements import set_attribute
+    from commute.derive.setting import set_attribute
 
     for option in value.options if isinstance(value, Either) else (value,):
         cls = option.cls if isinstance(option, Made) else type(option.value) if isinstance(option, Live) else None
         found = None if cls is None else class_attribute(cls, name)
-        deleter = found.fdel if isinstance(found, property) else None if cls is None else has_method(cls, "__delattr__")
+        deleter = None if cls is None else has_method(cls, "__delattr__")
         descriptor = has_method(type(found), "__delete__")
         if deleter is not None:
-            run.call(Live(deleter), [option, Const(name)][: 1 if isinstance(found, property) else 2], {}, where)
+            run.call(Live(deleter), [option, Const(name)], {}, where)
+        elif isinstance(found, property) and found.fdel is not None:
+            run.call(Live(found.fdel), [option], {}, where)
         elif descriptor is not None:
             run.call(Live(descriptor), [Live(found), option], {}, where)
         else:

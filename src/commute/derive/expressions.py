@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import operator
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, get_origin
 
 from commute.derive.asked import HASH, TEXT, ask
-from commute.derive.attributes import has_method, wrap
+from commute.derive.attributes import has_method, method_for, wrap
 from commute.derive.comprehensions import EACH_MAX, comprehension
 from commute.derive.conditions import compare, narrowed, truth
 from commute.derive.items import each, element, enter, escape, item, leave, put, settled
@@ -68,9 +69,12 @@ def _constant(_run: Run, _frame: Frame, node: ast.Constant, _where: str) -> Valu
 
 def _name(run: Run, frame: Frame, node: ast.Name, where: str) -> Value:
     at: Frame | None = frame
-    while at is not None:
+    late = False
+    while at is not None and node.id not in at.outside:
         if node.id in at.names:
-            return at.names[node.id]
+            now = at.names[node.id]
+            return (either([now, *at.ever.get(node.id, ())]) or now) if late and not at.late else now
+        late = late or at.late
         if node.id in at.cells:
             return wrap(run, at.cells[node.id])
         at = at.outer
@@ -194,14 +198,14 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
     """``left op right``; operators of classes are called."""
     name, function = _BINARY[kind]
     if (isinstance(left, Either) or isinstance(right, Either)) and not (is_plain(left) and is_plain(right)):
-        found = [operate(run, kind, a, b, where, in_place=in_place) for a in options(left) for b in options(right)]
-        return either(found) or Data()
+        return either(run.each(left, lambda one: either(run.each(right, lambda two:
+            operate(run, kind, one, two, where, in_place=in_place))) or Data())) or Data()  # fmt: skip
     for value, other, method in (
         *([(left, right, f"__i{name}__")] if in_place else []),
         (left, right, f"__{name}__"),
         (right, left, f"__r{name}__"),
     ):
-        known = has_method(value.cls, method) if isinstance(value, Made) else None
+        known = method_for(value, method)
         if known is not None:
             return run.call(Live(known), [value, other], {}, where)
     for plugin in run.plugins:
@@ -217,6 +221,8 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
                 return Items(one.kind, None, one.any())
             if isinstance(one, Const) and one.value == "?" and not isinstance(times, Const):
                 return Items("iterator", None, one)  # as many placeholders: what they are joined to
+    if kind is ast.BitOr and _is_type(left) and (_is_type(right) or right == Const(None)):
+        return Live(function(left.value, right.value))  # type: ignore[union-attr]
     if isinstance(left, Items | Entries):
         if in_place:
             return extended(run, left, right, where)
@@ -240,6 +246,11 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
     if all(is_plain(one) or (isinstance(one, Handle) and one.kind == "method") for one in (left, right)):
         return Data(f"{name} of what is in plain data")
     return Unknown(f"{name} of objects")
+
+
+def _is_type(value: Value) -> bool:
+    """Whether it stands in an annotation: ``Order | None``."""
+    return isinstance(value, Live) and isinstance(value.value, type | types.GenericAlias | types.UnionType)
 
 
 def _is_counted(left: Value, right: Value) -> bool:
@@ -286,7 +297,7 @@ def _unary(run: Run, frame: Frame, node: ast.UnaryOp, where: str) -> Value:
         return Data("a condition") if known is None else Const(not known)
     value = run.evaluate(frame, node.operand)
     name, function = _UNARY[type(node.op)]
-    method = has_method(value.cls, f"__{name}__") if isinstance(value, Made) else None
+    method = method_for(value, f"__{name}__")
     if method is not None:
         return run.call(Live(method), [value], {}, where)
     for plugin in run.plugins:
@@ -348,6 +359,8 @@ def _subscript(run: Run, frame: Frame, node: ast.Subscript, where: str) -> Value
             run.evaluate(frame, part) if part is not None else Const(None)
             for part in (node.slice.lower, node.slice.upper, node.slice.step)
         ]
+        for part in parts:
+            ask(run, part, where, ("__index__",))
         if isinstance(value, Items):
             return Items(value.kind, None, value.any())
         if is_plain(value) and not _is_list(value):

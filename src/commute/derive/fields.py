@@ -13,7 +13,7 @@ import msgspec
 
 from commute.codec import is_pydantic
 from commute.derive import model_validators
-from commute.derive.attributes import has_method, wrap
+from commute.derive.attributes import class_attribute, has_method, wrap
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import Computed, Const, Data, Field, Live, Made, Unknown, Value, Written, either, options
 from commute.footprints.schema import fields_of
@@ -33,9 +33,12 @@ def fields_of_class(cls: type) -> list[str] | None:
 
 def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: str) -> bool:
     """Set the attributes as a generated constructor does; False where there are no fields."""
+    from commute.derive.conforming import conform
+
     names = fields_of_class(made.cls)
     if names is None:
         return False
+    cls: Any = made.cls
     called = {name: _called(made.cls, name) for name in names}
     given = dict(zip(names, arguments, strict=False))
     for name in names:
@@ -56,10 +59,13 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
             value = _by_name(run, named["**"], called[name] or (), where)
         elif value is None:
             value = field_default(run, made.cls, name, where)
+            if model and _validates_default(made.cls, name):
+                value = model_validators.before(run, made.cls, {name: value}, where, whole=False)[name]
+                value = model_validators.after(run, made.cls, name, value, given, where)
         elif model:
-            value = _converted(made.cls, name, value)
+            value = conform(run, cls.model_fields[name].annotation, _converted(made.cls, name, value), where)
             value = model_validators.after(run, made.cls, name, value, given, where)
-        made.attributes[name] = either([made.attributes.get(name, value), value]) or value
+        _put(run, made, name, value, where)
     if dataclasses.is_dataclass(made.cls):
         for field in dataclasses.fields(made.cls):
             if not field.init and (field.default_factory is not dataclasses.MISSING):
@@ -71,6 +77,23 @@ def set_fields(run: Run, made: Made, arguments: Arguments, named: Named, where: 
     if model:
         model_validators.whole(run, made, where)
     return True
+
+
+def _validates_default(cls: Any, name: str) -> bool:
+    return bool(cls.model_fields[name].validate_default or cls.model_config.get("validate_default"))
+
+
+def _put(run: Run, made: Made, name: str, value: Value, where: str) -> None:
+    """As a generated constructor does: that of a dataclass by the methods that the class has for it."""
+    from commute.derive.setting import set_attribute
+
+    written = dataclasses.is_dataclass(made.cls)
+    frozen = written and made.cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    descriptor = has_method(type(class_attribute(made.cls, name)), "__set__")
+    if written and (descriptor is not None or (not frozen and has_method(made.cls, "__setattr__") is not None)):
+        set_attribute(run, made, name, value, where)
+    else:
+        made.attributes[name] = either([made.attributes.get(name, value), value]) or value
 
 
 def _called(cls: Any, name: str) -> tuple[str, ...] | None:
@@ -165,8 +188,8 @@ def field_default(run: Run, cls: Any, name: str, where: str) -> Value:
         value, factory = (of_struct.default, of_struct.default_factory) if of_struct is not None else (value, None)
     elif is_pydantic(cls):
         value, factory = cls.model_fields[name].default, cls.model_fields[name].default_factory
-    elif hasattr(cls, "field_defaults"):
-        value = cls.field_defaults.get(name, value)
+    elif hasattr(cls, "_field_defaults"):
+        value = cls._field_defaults.get(name, value)
     if callable(factory):
         return run.call(wrap(run, factory), [], {}, where)
     if value is dataclasses.MISSING or value is msgspec.NODEFAULT or type(value).__name__ == "PydanticUndefinedType":

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+import types
+from collections.abc import Mapping
 
 from commute.derive.run import Arguments, Frame, Named, Run
 from commute.derive.values import Const, Live, Value
+from commute.derive.writers import is_followed
 
 
 def bring_in(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
@@ -21,7 +24,7 @@ def bring_in(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
         where = frame.where(node)
         value: Value | None = None
         if isinstance(node, ast.ImportFrom):
-            if found is not None and hasattr(found, alias.name):
+            if found is not None and (_gives_names(vars(found)) or hasattr(found, alias.name)):
                 value = run.get(Live(found), alias.name, where)  # as it will be: some function may set it first
             elif f"{module}.{alias.name}" in sys.modules:
                 value = Live(sys.modules[f"{module}.{alias.name}"])
@@ -29,6 +32,11 @@ def bring_in(run: Run, frame: Frame, node: ast.Import | ast.ImportFrom) -> None:
             value = Live(found if alias.asname else sys.modules[alias.name.split(".")[0]])
         name = alias.asname or (alias.name.split(".")[0] if isinstance(node, ast.Import) else alias.name)
         frame.assign(name, value if value is not None else _not_there(run, module, alias.name, where))
+
+
+def _gives_names(names: Mapping[str, object]) -> bool:
+    """Whether a module of the application has a function for names that are not there: it is followed, not called."""
+    return isinstance(names.get("__getattr__"), types.FunctionType) and is_followed(names)
 
 
 def _not_there(run: Run, module: str, name: str, where: str) -> Value:

@@ -35,9 +35,10 @@ def _known() -> list[type[Plugin]]:
 
     found = list(BUILT_IN)
     if "sqlalchemy" in sys.modules:
+        from commute.derive.sqlalchemy_inspector import Inspectors
         from commute.derive.sqlalchemy_plugin import SqlAlchemy
 
-        found.insert(0, SqlAlchemy)
+        found[:0] = Inspectors, SqlAlchemy
     if "sqlmodel" in sys.modules:
         from commute.derive.sqlmodels import SqlModels
 

@@ -65,8 +65,8 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
         if answer is not None:
             return answer
     if isinstance(value, Either):
-        there = [option for option in value.options if option != Const(None)]  # an item of None raises
-        return either([item(run, option, key, where) for option in there]) or Data()
+        there = Either(tuple(one for one in value.options if one != Const(None)))  # an item of None raises
+        return either(run.each(there, lambda one: item(run, one, key, where))) or Data()
     ask(run, key, where, ("__index__", *HASH))
     if isinstance(value, Items | Entries):
         touch(run, "read", value, key if isinstance(value, Entries) else None, where)
@@ -80,6 +80,9 @@ def item(run: Run, value: Value, key: Value, where: str) -> Value:
         return value.any() or Unknown("an element of an empty list")
     if isinstance(value, Entries):
         if value.grows:
+            from commute.derive.library import grow
+
+            grow(value)
             value.key = either([key, *([value.key] if value.key is not None else [])])
         if isinstance(key, Const) and _hashable(key.value) and key.value in value.known:
             found = [value.known[key.value]] + ([value.other] if value.other is not None else [])
@@ -203,8 +206,8 @@ def settled(value: Value) -> Value:
 def element(run: Run, value: Value, where: str) -> Value | None:
     """What a loop over the value binds; None where there is certainly nothing."""
     if isinstance(value, Either):
-        there = [option for option in value.options if option != Const(None)]
-        return either([found for option in there if (found := element(run, option, where)) is not None])
+        there = Either(tuple(one for one in value.options if one != Const(None)))
+        return either(one for one in run.each(there, lambda one: element(run, one, where)) if one is not None)
     for plugin in run.plugins:
         answer = plugin.call(run, Handle("iterate"), [value], {}, where)
         if answer is not None:
@@ -287,7 +290,7 @@ def _next(run: Run, value: Made, where: str) -> Value:
 
 def enter(run: Run, context: Value, kind: str, where: str) -> Value:
     """What ``with context as x`` binds; `kind` is ``a`` for async."""
-    return either([_entered(run, option, kind, where) for option in options(context)]) or Data()
+    return either(run.each(context, lambda option: _entered(run, option, kind, where))) or Data()
 
 
 def _entered(run: Run, context: Value, kind: str, where: str) -> Value:
@@ -296,9 +299,10 @@ def _entered(run: Run, context: Value, kind: str, where: str) -> Value:
 
 def leave(run: Run, context: Value, kind: str, where: str) -> bool:
     """Leave it, with an exception or without; whether it may have swallowed one."""
-    swallowed = False
-    for option in options(context):
+
+    def left(option: Value) -> bool:
         kinds: list[Value] = [Either((Const(None), Data("an exception"))) for _ in range(3)]
         result = run.call(run.get(option, f"__{kind}exit__", where), kinds, {}, where)
-        swallowed |= not (isinstance(result, Const) and not result.value)
-    return swallowed
+        return not (isinstance(result, Const) and not result.value)
+
+    return any(run.each(context, left))

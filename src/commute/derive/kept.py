@@ -6,8 +6,12 @@ fields is not known at all, since it is one for all events here.
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
+
 from commute.derive.run import KeyAccess, Run
 from commute.derive.values import (
+    Begun,
     Computed,
     Const,
     Data,
@@ -125,10 +129,28 @@ def note_put(run: Run, holder: object, value: Value | None) -> None:
     run.knowledge.put[id(holder)] = new if known is None else either([known, new]) or new
 
 
-def remembered(run: Run, function: object, value: Value) -> Value:
-    """What a function gives that remembers its results: one that can be changed is the same for all events."""
-    if not isinstance(value, Made | Items | Entries) or not _is_clean(value, set()):
-        return value
+def remembered(run: Run, function: object, given: Sequence[Value], value: Value) -> Value:
+    """What a function gives that remembers its results, called with these: perhaps what it gave for another event.
+
+    It is known as far as it follows from texts that it was given; one that can be changed is the same for all events.
+    """
+    allowed = {path for one in given for option in options(one) if is_plain(option) for path in _texts(option)}
+    return either([_remembered(run, function, option, allowed) for option in options(value)]) or value
+
+
+def _remembered(run: Run, function: object, value: Value, allowed: set[tuple[str, ...]]) -> Value:
+    if isinstance(value, Const | Live):
+        return unwritten(value)
+    if is_plain(value):
+        follows = isinstance(value, Field | Computed | Begun) and _leaves(value) <= allowed
+        return value if follows else Data("what was remembered")
+    if not isinstance(value, Made | Items | Entries):
+        return value if _is_clean(value, set()) else Unknown("what was remembered")
+    if not _is_clean(value, set()):
+        inside = [option for one in _inside(value) for option in options(one)]
+        held = all(is_plain(one) and _leaves(one) <= allowed for one in inside)
+        alone = isinstance(value, Made) or (isinstance(value, Items) and value.kind == "tuple")
+        return value if held and alone else Unknown("what was remembered")
     if isinstance(value, Items) and value.kind == "tuple":
         return value
     key = ("remembered", id(function), type(value).__name__)
@@ -138,6 +160,20 @@ def remembered(run: Run, function: object, value: Value) -> Value:
         run.knowledge.kept.append(function)
         run.knowledge.later[key] = known = value
     return known
+
+
+def _leaves(value: Value) -> set[tuple[str, ...]]:
+    """The parts of the event that plain data is made of."""
+    if isinstance(value, Field):
+        return {value.path}
+    if isinstance(value, Computed):
+        return set().union(*map(_leaves, value.parts)) if value.parts else set()
+    return _leaves(value.start) if isinstance(value, Begun) else set()
+
+
+def _texts(value: Value) -> set[tuple[str, ...]]:
+    """Those that a function was given as they are, of a type whose equal values are the same: not 1, 1.0 and True."""
+    return {value.path} if isinstance(value, Field) and value.hint in (str, bytes, uuid.UUID) else set()
 
 
 def later(value: Value) -> Value:

@@ -21,14 +21,14 @@ def decorates(thing: types.FunctionType) -> bool:
 
 def repeated(run: Run, thing: types.FunctionType, arguments: Arguments, named: Named, where: str) -> Value:
     """What is tried again: it runs, and so do the functions that were given for the time between."""
-    from commute.derive.calls import call_back
+    from commute.derive.callbacks import called_by_library
 
     original: Any = thing.__wrapped__  # type: ignore[attr-defined]
     held = [*getattr(getattr(thing, "retry", None), "__dict__", {}).values()]
     held += [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
     for one in (part for some in held for part in (some if isinstance(some, list | tuple) else (some,))):
         if isinstance(one, types.FunctionType | types.MethodType) and one is not original and _ours(one):
-            call_back(run, Live(one), [Unknown("the state of a repetition")] * 2, where)
+            called_by_library(run, Live(one), Unknown("the state of a repetition"), where)
     found: Value = run.call(wrap(run, original), arguments, named, where)
     return found
 

@@ -61,7 +61,8 @@ def entries_of(run: Run, value: Value, where: str) -> Entries:
         return Entries({}, Data("a part of plain data"), Data("a name in plain data"))
     if isinstance(value, Live) and isinstance(value.value, dict | types.MappingProxyType):
         return Entries({}, live_values(run, value.value), live_read(run, value, None, where))
-    key = expressions.element(run, value, where)
+    named = run.call(run.get(value, "keys", where), [], {}, where) if isinstance(value, Made) else value
+    key = expressions.element(run, named, where)
     return Entries({}, expressions.item(run, value, key or Data(), where), key)
 
 
@@ -71,6 +72,19 @@ def merged(run: Run, left: Entries, right: Value, where: str) -> Entries:
     other = either([one for one in (left.other, more.other) if one is not None])
     keys = [one.key or Data() for one in (left, more) if one.other is not None]
     return Entries({**left.known, **more.known}, other, either(keys), sure=left.sure and more.sure)
+
+
+def lazy(answer: Answer) -> Answer:
+    """What runs where it is consumed, and sees what has changed since it was made."""
+
+    def made_lazily(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
+        def made() -> Value:
+            return run.within(object(), lambda: answer(run, arguments, named, where)) or Data()
+
+        now = made()
+        return lazily(now, made) if isinstance(now, Items) else now
+
+    return made_lazily
 
 
 def _drawn(number: Callable[[Arguments, Named], Value]) -> Answer:
@@ -164,10 +178,24 @@ def _shuffle(run: Run, arguments: Arguments, _named: Named, where: str) -> Value
 def _default_dict(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     made = _ordered(run, arguments[1:], named, where)
     if isinstance(made, Entries) and arguments and arguments[0] != Const(None):
-        new = run.call(arguments[0], [], {}, where)
-        made.other = either([new, *([made.other] if made.other is not None else [])])
         made.grows = True
+        made.make = lambda: run.within(object(), lambda: run.call(arguments[0], [], {}, where))
+        grow(made)
     return made
+
+
+def grow(value: Entries) -> None:
+    """A key is looked up that may not be there: what is made for it now. Containers of one kind are one here, so that a
+    loop comes to an end."""
+    for new in options(value.make()) if value.make is not None else ():
+        old = options(value.other) if value.other is not None else ()
+        alike = next((one for one in old if isinstance(one, Items) and isinstance(new, Items) and one.kind == new.kind),
+                     None)  # fmt: skip
+        if alike is not None and isinstance(new, Items):
+            if (inside := new.any()) is not None:
+                alike.known, alike.element = None, either([inside, *([] if (a := alike.any()) is None else [a])])
+        elif not (isinstance(new, Entries) and new.any() is None and any(isinstance(one, Entries) for one in old)):
+            value.other = either([new, *old])
 
 
 def _ordered(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
@@ -280,7 +308,7 @@ def by_class(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
         return None
     first, name = arguments[0], thing.__name__
     if thing.__objclass__ is object and name == "__setattr__":
-        from commute.derive.statements import set_raw
+        from commute.derive.setting import set_raw
 
         names = options(arguments[1])
         if not all(isinstance(one, Const) for one in names):
@@ -300,11 +328,12 @@ def by_class(run: Run, thing: Any, arguments: Arguments, named: Named, where: st
 
 
 TABLE: dict[Any, Answer] = {
-    itertools.product: _product, itertools.zip_longest: _longest, itertools.pairwise: _drawn(lambda *_: Const(2)),
+    itertools.product: _product, itertools.zip_longest: lazy(_longest),
+    itertools.pairwise: lazy(_drawn(lambda *_: Const(2))),
     **{made: _drawn(lambda given, named: given[1] if len(given) > 1 else named.get("r", Data())) for made in
        (itertools.combinations, itertools.permutations, itertools.combinations_with_replacement)},
     itertools.takewhile: _while, itertools.dropwhile: _while, itertools.filterfalse: _while,
-    itertools.groupby: _groups, itertools.accumulate: _accumulate, functools.reduce: _reduce,
+    itertools.groupby: lazy(_groups), itertools.accumulate: lazy(_accumulate), functools.reduce: _reduce,
     heapq.nlargest: _best, heapq.nsmallest: _best, random.sample: _sample, random.choices: _sample,
     random.shuffle: _shuffle, collections.defaultdict: _default_dict, collections.OrderedDict: _ordered,
     collections.Counter: _counter, operator.attrgetter: _getter("attrgetter"), hasattr: _hasattr,

@@ -7,7 +7,9 @@ import inspect
 import types
 
 from commute.derive.attributes import class_attribute, has_method
+from commute.derive.decoding import member_of
 from commute.derive.fields import fields_of_class, set_fields
+from commute.derive.model_code import has_code
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.source import source_of
 from commute.derive.trusted import ALONE, module_of, touches_nothing
@@ -19,15 +21,20 @@ _PLAIN_META = ("type", "ABCMeta", "StructMeta", "EventMeta", "ModelMetaclass", "
 
 def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: str) -> Value:
     """An object of the class, its constructor followed."""
-    from commute.derive.calls import trusted
+    from commute.derive.calls import of_trusted
 
+    missing = has_method(cls, "_missing_") if issubclass(cls, enum.Enum) else None
+    if missing is not None and not touches_nothing(missing):
+        return member_of(run, cls, arguments[0] if arguments else Data(), where)
+    if hasattr(cls, "__is_pydantic_dataclass__") and has_code(cls):
+        return run.widen(f"the validators of {cls.__name__} are not followed", where)
     if issubclass(cls, enum.Enum):
         return compute(cls.__name__, cls, list(arguments))
     if cls.__module__ == "builtins" or (touches_nothing(cls) and not _is_ours(cls)):
         if issubclass(cls, BaseException):
             plain = all(map(is_harmless, (*arguments, *named.values())))
             return Data("an exception") if plain else Unknown("an exception with objects in it")
-        return trusted(run, cls, arguments, named, where)
+        return of_trusted(run, cls, arguments, named, where)
     if type(cls).__name__ not in _PLAIN_META:
         return run.widen(f"objects of {cls.__name__} are made by its metaclass, which is not followed", where)
     if inspect.isabstract(cls):
@@ -45,7 +52,7 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
 
 def _filled(run: Run, made: Made, arguments: Arguments, named: Named, where: str) -> Value:
     """The object behind its constructor."""
-    from commute.derive.calls import trusted
+    from commute.derive.calls import of_trusted
 
     cls = made.cls
     constructor = has_method(cls, "__init__")
@@ -56,7 +63,7 @@ def _filled(run: Run, made: Made, arguments: Arguments, named: Named, where: str
     if not set_fields(run, made, arguments, named, where):
         own = class_attribute(cls, "__init__")
         if module_of(cls) in ALONE and all(map(is_harmless, (*arguments, *named.values()))):
-            return trusted(run, cls, arguments, named, where)
+            return of_trusted(run, cls, arguments, named, where)
         if own is not None and own is not object.__init__ and not issubclass(cls, BaseException):
             return run.widen(f"{cls.__name__}.__init__ is not followed", where)
     after = has_method(cls, "__post_init__")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from commute.derive.attributes import wrap
+from commute.derive.model_code import schema_of, serializes
 from commute.derive.run import Run
 from commute.derive.values import Data, Entries, Live, Made, Unknown, Value, is_plain
 
@@ -19,15 +20,15 @@ _NOT_FOLLOWED = ("validators", "root_validators", "field_serializers", "model_se
 _BEFORE, _AFTER = ("before",), ("after", "plain")
 
 
-def before(run: Run, cls: Any, given: dict[str, Value], where: str) -> dict[str, Value]:
-    """What the fields are given when the validators that run first are through."""
+def before(run: Run, cls: Any, given: dict[str, Value], where: str, *, whole: bool = True) -> dict[str, Value]:
+    """What the fields are given when the validators that run first are through; `whole`: those of the model too."""
     kept = getattr(cls, "__pydantic_decorators__", None)
     if kept is None:
         return given
-    if any(getattr(kept, kind, None) for kind in _NOT_FOLLOWED) or _around(cls, kept):
+    if any(getattr(kept, kind, None) for kind in _NOT_FOLLOWED) or _around(cls, kept) or serializes(schema_of(cls)):
         run.widen(f"the validators of {cls.__name__} are not followed", where)
     for one in kept.model_validators.values():
-        if one.info.mode == "before":
+        if one.info.mode == "before" and whole:
             found = _asked(run, one.func, [Entries(dict(given))], Data("about the validation"), where)
             given = _of(found, given)
     return {name: _through(run, cls, name, value, given, _BEFORE, where) for name, value in given.items()}

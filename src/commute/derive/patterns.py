@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 
 from commute.derive import expressions
+from commute.derive.asked import ask
 from commute.derive.run import Frame, Run
 from commute.derive.values import Data, Items, Live, Value
 
@@ -20,6 +21,7 @@ def capture(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> Non
             frame.assign(pattern.name, subject)
     elif isinstance(pattern, ast.MatchClass):
         cls = run.evaluate(frame, pattern.cls)
+        run.call(Live(isinstance), [subject, cls], {}, where)
         names = list(pattern.kwd_attrs)
         if isinstance(cls, Live) and cls.value in _WHOLE:
             for inner in pattern.patterns:
@@ -42,6 +44,7 @@ def capture(run: Run, frame: Frame, pattern: ast.pattern, subject: Value) -> Non
             frame.assign(pattern.rest, run.call(run.get(subject, "copy", where), [], {}, where))
     elif isinstance(pattern, ast.MatchValue):
         run.evaluate(frame, pattern.value)
+        ask(run, subject, where, ("__eq__",))
 
 
 _WHOLE = (bool, bytearray, bytes, dict, float, frozenset, int, list, set, str, tuple)  # ``case str(x)``: x is all of it

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from commute.derive import expressions
+from commute.derive.asked import ask
 from commute.derive.reading import as_read
-from commute.derive.run import Arguments, Named, Run, TableAccess
+from commute.derive.run import Arguments, KeyAccess, Named, Run, TableAccess
 from commute.derive.values import (
     SEVERAL,
     SOME,
@@ -51,6 +52,7 @@ _SETS = re.compile(
 )
 Sent: TypeAlias = Callable[[str, Value], Value]
 DISCARDED = "discarded"  # set by a run while a call is made whose result nobody looks at
+SCHEMA = "schema"  # the key of which tables there are
 DDL = "ddl"  # under which a run keeps the definitions that it came by
 
 
@@ -62,6 +64,8 @@ def statement(
     the value of a parameter by name, itself where nothing is said."""
     schema: Schema = connection.about["schema"]
     found: list[Value] = []
+    if parameters is not None:
+        ask(run, parameters, where, ("__conform__",))
     if many and parameters is not None:
         parameters = expressions.element(run, parameters, where) or Items("tuple", [])
     for option in options(text):
@@ -84,6 +88,7 @@ def statement(
             continue
         if DEFINES.match(option.value):
             run.kept.setdefault(DDL, []).append(option.value)
+            run.add(KeyAccess("add", (Const(SCHEMA),), where))
         summary = summarize(option.value, schema, connection.about["version"])
         if summary.unknown is not None:
             remedy = "" if DEFINES.match(option.value) else "write it so that its tables can be told"

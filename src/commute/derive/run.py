@@ -161,6 +161,9 @@ class Frame:
     left: list[list[dict[str, Value]]] = field(default_factory=list)  # names at break and continue, by open loop
     outside: set[str] = field(default_factory=set)  # declared global
     around: set[str] = field(default_factory=set)  # declared nonlocal
+    ever: dict[str, list[Value]] = field(default_factory=dict)  # that was assigned to each name
+    late: bool = False  # it runs at any time from where it came to be on
+    activation: Activation = field(default_factory=lambda: Activation())
     site: str = ""  # in a library's function: the application's line that led there
 
     def where(self, node: ast.AST) -> str:
@@ -169,6 +172,7 @@ class Frame:
 
     def assign(self, name: str, value: Value) -> None:
         self.names[name] = value
+        self.ever.setdefault(name, []).append(value)
         for log in self.trying:
             log.setdefault(name, []).append(value)
 
@@ -199,6 +203,14 @@ class Plugin(Protocol):
         """The object went where it is read as a whole, to a serialiser say: whether it knew what that touches."""
 
 
+class Activation:
+    """A region around a function that runs. It is no doubt by itself; what comes behind the first place where the
+    function may be `left` may not be done."""
+
+    def __init__(self) -> None:
+        self.left: object | None = None
+
+
 class Apart:
     """A region that runs in a context which is not known: in another thread, or called back by a library."""
 
@@ -224,12 +236,13 @@ class Run:
         self.discarded: ast.expr | None = None  # the expression whose value nobody looks at
         # What was put into live places; under 0, into unknown ones.
         self.assigned: dict[tuple[int, str], list[Value]] = {}
-        self.regions: list[object] = []  # the branches and loops around the place that is read
-        # What this run has put into live places, and in which regions.
+        self.regions: list[object] = []  # around the place that is read: what may be left out, and functions
+        # What this run has put into live places, and what of that may not have been done.
         self.own: dict[tuple[int, str], list[tuple[tuple[object, ...], Value]]] = {}
         self.written = False  # whether the call that is made next stands so in the code, and is made once
         self.perhaps = 0  # parts of expressions around the place that is read, which may be left out
         self.stretches: list[object] = []  # in which the run is: what is done in one may not have been done behind it
+        self.swallowed = 0  # how often a block was left that may have swallowed what was raised in it
         self.raised: list[Value] = []  # by the application's own code
         self.awaited: ast.expr | None = None  # the call whose coroutine is awaited where it is made
         self.direct = False  # whether the function that is entered next is so
@@ -269,11 +282,19 @@ class Run:
         `left_out`: it is a part of an expression, so no branch of statements says so."""
         self.stretches.append(object())
         self.perhaps += left_out
+        self.regions += [object()] if left_out else []
         try:
             yield
         finally:
+            if left_out:
+                self.regions.pop()
             self.perhaps -= left_out
             self.stretches.pop()
+
+    def doubts(self) -> tuple[object, ...]:
+        """Why what is done here may not have been done when the run is behind it, one object for each reason."""
+        marks = (one.left if isinstance(one, Activation) else one for one in self.regions)
+        return tuple(one for one in marks if one is not None)
 
     def tail_of(self, items: Items) -> list[Value]:
         """The last elements of a list, as far as they are known where the run is."""
@@ -286,10 +307,10 @@ class Run:
 
     def put_own(self, place: tuple[int, str], value: Value) -> None:
         """This run sets an attribute or a global of the program. Whoever else sets it waits for this event."""
-        self.own.setdefault(place, []).append((tuple(self.regions), unwritten(value)))
+        self.own.setdefault(place, []).append((self.doubts(), unwritten(value)))
 
     def within(self, region: object, body: Callable[[], T]) -> T:
-        """What the body gives, which is read in a region of its own."""
+        """What the body gives, which is read in a region of its own: it may not be run, or not to its end."""
         self.regions.append(region)
         try:
             return body()
@@ -300,11 +321,35 @@ class Run:
         """What this run has put at a place, and whether it certainly has, so that nothing else is there."""
         found: list[Value] = []
         certain = False
-        for regions, value in self.own.get(place, ()):
-            if regions == tuple(self.regions[: len(regions)]):
-                found, certain = [], True
+        now = self.doubts()
+        for doubts, value in self.own.get(place, ()):
+            if all(one in now for one in doubts):
+                certain = True
+                if not any(isinstance(one, Later | Apart) and one not in doubts for one in now):
+                    found = []  # else it runs when something else may be there
             found.append(value)
         return found, certain
+
+    def each(self, value: Value, body: Callable[[Value], T]) -> list[T]:
+        """What the body gives of each of what a value may be, of which only one is there in a real run."""
+        if not isinstance(value, Either):
+            return [body(value)]
+        found = []
+        for option in value.options:
+            with self.apart(left_out=True):
+                found.append(body(option))
+        return found
+
+    def how_much_is_put(self) -> dict[tuple[int, str], int]:
+        """For `doubt`."""
+        return {place: len(put) for place, put in self.own.items()}
+
+    def doubt(self, before: Mapping[tuple[int, str], int]) -> None:
+        """What was put into places since then may not have been put there after all."""
+        mark = object()
+        for place, put in self.own.items():
+            known = before.get(place, 0)
+            put[known:] = [((*doubts, mark), value) for doubts, value in put[known:]]
 
     def widen(self, why: str, where: str, remedy: str = "") -> Unknown:
         """Note that anything may be touched here; the value is not known either. To say what the function does in which

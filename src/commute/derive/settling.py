@@ -23,10 +23,12 @@ def widen_changing(run: Run, frame: Frame, before: dict[str, Value], where: str)
     for name, value in frame.names.items():
         if name in before and before[name] != value:
             if is_plain(value):
-                frame.names[name] = Data("it changes in a loop")
+                frame.assign(name, Data("it changes in a loop"))
                 plain.add(name)
             elif not all(isinstance(option, _SETTLES) for option in options(value)):
-                frame.names[name] = run.widen(f"{name} changes in a loop", where)
+                frame.assign(name, run.widen(f"{name} changes in a loop", where))
+            for names in frame.left[-1] if frame.names[name] is not value else ():
+                names[name] = frame.names[name]  # where it was left before, too
     return plain
 
 

@@ -75,7 +75,7 @@ def engine_listens(run: Run, handle: Handle, where: str) -> None:
     if not isinstance(bind, sa.Engine) or run.kept.get(key):
         return
     run.kept[key] = True
-    run.regions.append(bind)
+    run.regions.append(object())
     for name in _ENGINE_EVENTS:
         more: list[Value] = [Unknown("what an engine runs") for _ in range(6)]
         if "cursor_execute" in name or name.startswith("do_"):
@@ -132,7 +132,7 @@ def _tell(run: Run, handle: Handle, known: _Session, where: str) -> None:
     if known.telling or not (known.listeners or known.overridden):
         return  # they set off themselves: the one that is called already goes on until nothing is new
     known.telling = True
-    run.regions.append(known)  # a flush may come later than here
+    run.regions.append(object())  # a flush may come later than here
     for _ in range(_ROUNDS_MAX):
         before = len(run.effects), len(known.objects)
         untold, known.untold = known.untold, {}

@@ -24,7 +24,10 @@ class Result:
         return self.value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        del timeout
+        try:
+            self.result(timeout)
+        except BaseException as error:  # noqa: BLE001 - whatever the function has raised
+            return error
         return None
 
     def done(self) -> bool:
@@ -121,4 +124,5 @@ STAND_INS: dict[int, Any] = {
         (contextlib.ExitStack, Stack),
     )
 }  # fmt: skip
-IN_THREADS = (Pool.submit, Pool.map)  # what they are given runs without the variables of the handler's context
+# What they are given runs without the variables of the handler's context, and later.
+IN_THREADS = (Pool.submit, Pool.map, Result.add_done_callback)

@@ -20,8 +20,8 @@ from functools import lru_cache
 from typing import Any
 
 from commute.derive.run import Frame, KeyAccess, Run
-from commute.derive.values import Closure, Const, Data, Either, Live, Unknown, Value, either, is_plain, options
-from commute.derive.writers import attribute_later, fill, global_later
+from commute.derive.values import Closure, Const, Data, Either, Items, Live, Unknown, Value, either, is_plain, options
+from commute.derive.writers import attribute_later, fill, global_later, is_application
 
 STATE = "state"
 VALUES_MAX = 16  # of a live container, any of which may be meant
@@ -152,6 +152,14 @@ def live_read(run: Run, value: Live, key: Value | None, where: str) -> Value | N
         run.add(KeyAccess("read", _inside(run, thing, key), where))
     elif isinstance(thing, tuple | frozenset | range | types.MappingProxyType):
         pass
+    elif (
+        isinstance(thing, type)
+        and (method := has_method(type(thing), "__iter__")) is not None
+        and is_application(method.__code__.co_filename)
+    ):
+        from commute.derive.items import element
+
+        return element(run, run.call(Live(method), [value], {}, where), where)
     elif isinstance(thing, type):
         members = getattr(thing, "__members__", None)
         return Data() if members is None else either([Const(member) for member in members.values()])
@@ -229,11 +237,24 @@ def live_item(run: Run, value: Live, key: Value, where: str) -> Value:
         return either([live_item(run, value, option, where) for option in key.options]) or Data()
     if any(thing is one for one in _TYPED) and isinstance(key, Live) and isinstance(key.value, type):
         return Live(thing[key.value])
+    if any(thing is one for one in _TYPED) and isinstance(key, Items) and key.known is not None:
+        parts = [one.value for one in key.known if isinstance(one, Live | Const)]
+        if len(parts) == len(key.known):
+            return Live(thing[tuple(parts)])
+    method = has_method(type(thing), "__getitem__") if isinstance(thing, type) else None
+    method = method or (has_method(thing, "__class_getitem__") if isinstance(thing, type) else None)
+    if method is not None and is_application(method.__code__.co_filename):
+        return run.call(Live(method), [value, key], {}, where)
     if isinstance(thing, type | types.GenericAlias) or hasattr(thing, "__origin__"):
         return value  # a generic class with its arguments
     method = has_method(type(thing), "__getitem__")
     if method is not None:
         return run.call(Live(method), [value, key], {}, where)
+    method = has_method(type(thing), "__missing__")
+    if method is not None:
+        made = run.within(object(), lambda: run.call(Live(method), [value, key], {}, where))
+        live_read(run, value, key, where)
+        return either([made, changing(run, thing, list(thing.values()))]) or made
     if isinstance(thing, defaultdict) and thing.default_factory is not None:  # what is not there is made, and put there
         run.add(KeyAccess("write", _inside(run, thing, key), where))
     if isinstance(thing, Mapping) and isinstance(key, Const | Live):

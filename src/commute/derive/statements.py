@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import ast
-import types
 from collections.abc import Callable, Iterable, Sequence
 
 from commute.derive import expressions
-from commute.derive.attributes import class_attribute, has_method
 from commute.derive.deleting import delete_attribute
-from commute.derive.fields import assigned
 from commute.derive.importing import bring_in
 from commute.derive.items import settled
-from commute.derive.kept import is_resource, later, touch
 from commute.derive.patterns import capture
 from commute.derive.run import Frame, Run, joined
+from commute.derive.setting import set_attribute
 from commute.derive.settling import alike, made_again, still_changing, widen_changing, widen_held
 from commute.derive.shape import shape
-from commute.derive.state import first_made, set_global
-from commute.derive.trusted import touches_nothing
+from commute.derive.state import set_global
 from commute.derive.values import (
     Closure,
     Const,
     Data,
-    Either,
-    Field,
     Handle,
     Items,
     Live,
@@ -32,8 +26,6 @@ from commute.derive.values import (
     Unknown,
     Value,
     either,
-    is_harmless,
-    unwritten,
 )
 from commute.derive.writers import is_own
 
@@ -58,6 +50,7 @@ def _one(run: Run, frame: Frame, node: ast.stmt) -> bool:
         run.evaluate(frame, node.value)
     elif isinstance(node, ast.Return):
         frame.returned.append(run.evaluate(frame, node.value) if node.value is not None else Const(None))
+        frame.activation.left = frame.activation.left or object()
         frame.closed.append(dict(frame.names))
         return False
     elif isinstance(node, ast.Raise):
@@ -142,8 +135,8 @@ def assign(run: Run, frame: Frame, target: ast.expr, value: Value) -> None:
             set_global(run, frame, target.id, value, frame.where(target))
         elif target.id in frame.around:
             _set_around(run, frame, target.id, value, frame.where(target))
-            return
-        frame.assign(target.id, value)
+        else:
+            frame.assign(target.id, value)
     elif isinstance(target, ast.Attribute):
         set_attribute(run, run.evaluate(frame, target.value), target.attr, value, frame.where(target))
     elif isinstance(target, ast.Subscript):
@@ -175,66 +168,9 @@ def _unpack(run: Run, frame: Frame, target: ast.Tuple | ast.List, value: Value) 
     where = frame.where(target)
     for at, part in enumerate(target.elts):
         inner = part.value if isinstance(part, ast.Starred) else part
-        one = expressions.element(run, value, where) if starred else expressions.item(run, value, Const(at), where)
+        by_place = not starred and not isinstance(value, Made)  # an object gives them one after the other
+        one = expressions.item(run, value, Const(at), where) if by_place else expressions.element(run, value, where)
         assign(run, frame, inner, one or Data())
-
-
-def set_attribute(run: Run, value: Value, name: str, new: Value, where: str) -> None:
-    """``value.name = new``."""
-    for option in value.options if isinstance(value, Either) else (value,):
-        if any(plugin.assign(run, option, name, new, where) for plugin in run.plugins):
-            continue
-        if name == "__dict__":
-            run.widen("the attributes of an object are replaced all at once", where)
-        if isinstance(option, Made):
-            found = class_attribute(option.cls, name)
-            method = has_method(option.cls, "__setattr__")
-            if isinstance(found, property) and found.fset is not None:
-                run.call(Live(found.fset), [option, new], {}, where)
-            elif method is not None and not touches_nothing(method):
-                run.call(Live(method), [option, Const(name), new], {}, where)
-            elif found is not None and has_method(type(found), "__set__"):
-                run.call(Live(has_method(type(found), "__set__")), [Live(found), option, new], {}, where)
-            else:
-                set_raw(run, option, name, new if method is None else assigned(run, option, name, new, where), where)
-        elif isinstance(option, Live) and _by_descriptor(run, option, name, new, where):
-            continue
-        elif isinstance(option, Live):
-            held = vars(option.value) if isinstance(option.value, types.ModuleType) else option.value
-            run.assigned.setdefault((id(held), name), []).append(new)
-            run.put_own((id(held), name), new)
-            if not first_made(run, getattr(held, "__dict__", {}).get(name, held), new):
-                expressions.set_live(run, option, name, where)
-        elif isinstance(option, Field):
-            run.widen("the event itself is changed", where)
-        elif not isinstance(option, Const | Data) or not (isinstance(option, Const) or is_harmless(new)):
-            run.assigned.setdefault((0, name), []).append(new)
-            run.widen(f"attribute {name} of {option} is set", where)
-
-
-def _by_descriptor(run: Run, value: Live, name: str, new: Value, where: str) -> bool:
-    """Whether a property or the like of its class sets an attribute of a live object."""
-    found = None if isinstance(value.value, type | types.ModuleType) else class_attribute(type(value.value), name)
-    method = has_method(type(found), "__set__")
-    if isinstance(found, property) and found.fset is not None:
-        run.call(Live(found.fset), [value, new], {}, where)
-        return True
-    if method is not None:
-        run.call(Live(method), [Live(found), value, new], {}, where)
-        return True
-    return False
-
-
-def set_raw(run: Run, value: Value, name: str, new: Value, where: str) -> None:
-    """As ``object.__setattr__`` does, which calls no method of the class."""
-    if not isinstance(value, Made):
-        run.widen(f"attribute {name} is set behind its class", where)
-        return
-    held = value.attributes.get(name, Const(None))
-    if not (value.state and is_resource(held, maybe=True) and first_made(run, None, new)):
-        touch(run, "write", value, Const(name), where)
-    put = later(new) if value.state else unwritten(new)
-    value.attributes[name] = either([value.attributes.get(name, put), put]) or put
 
 
 def _augmented(run: Run, frame: Frame, node: ast.AugAssign) -> None:
@@ -272,7 +208,7 @@ def _branches(
     ends = []
     for body, more in zip(bodies, known, strict=False):
         frame.names = {**before, **more}
-        run.regions.append(body)
+        run.regions.append(object())
         with run.apart():
             went_on = execute(run, frame, body)
         if went_on:
@@ -303,7 +239,7 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         else:
             assert source is not None  # what is in it may change from pass to pass
             assign(run, frame, node.target, expressions.element(run, source, where) or Data())
-        run.regions.append(node)
+        run.regions.append(object())
         with run.apart():
             went_on = execute(run, frame, node.body)
         run.regions.pop()
@@ -329,16 +265,16 @@ def _one_by_one(run: Run, frame: Frame, node: ast.For | ast.AsyncFor, source: Va
         return False
     run.kept[TIMES], before = times, run.kept.get(TIMES, 1)
     frame.left.append([])
-    run.regions.append(node)
     for value in each:
         assign(run, frame, node.target, value)
+        run.regions.append(object())
         with run.apart():
             went_on = execute(run, frame, node.body)
+        run.regions.pop()
         ends = [*frame.left[-1], *([frame.names] if went_on else [])]
         if not ends or run.stop():
             break
         frame.names = joined(ends)
-    run.regions.pop()
     frame.left.pop()
     run.kept[TIMES] = before
     now = expressions.each(run, source)
@@ -349,13 +285,13 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
     before = dict(frame.names)
     jumps = len(frame.left[-1]) if frame.left else 0
     frame.trying += [{}, {}]
-    run.regions.append(node)
+    run.regions.append(object())
     with run.apart():
         went_on = execute(run, frame, node.body)
-        run.regions.pop()
         log = frame.trying.pop()
         if went_on and node.orelse:
             went_on = execute(run, frame, node.orelse)
+    run.regions.pop()
     ends = [frame.names] if went_on else []
     after = _anywhere(before, log)
     for handler in node.handlers:
@@ -363,7 +299,7 @@ def _try(run: Run, frame: Frame, node: ast.Try | ast.TryStar) -> bool:
         kinds = None if handler.type is None else run.evaluate(frame, handler.type)
         if handler.name:
             frame.assign(handler.name, _caught(run, kinds))
-        run.regions.append(handler)
+        run.regions.append(object())
         with run.apart():
             handled = execute(run, frame, handler.body)
         if handled:
@@ -402,13 +338,15 @@ def _managed(run: Run, frame: Frame, node: ast.With | ast.AsyncWith, at: int) ->
 
     if isinstance(opened, Handle) and "function" in opened.about:
         return _around_yield(run, frame, opened, body, where)
-    before = dict(frame.names)
+    before, put = dict(frame.names), run.how_much_is_put()
     frame.trying.append({})
     went_on = body(expressions.enter(run, opened, kind, where))
     log = frame.trying.pop()
     if not expressions.leave(run, opened, kind, where):
         return went_on
     # An exception may be swallowed, wherever it came.
+    run.doubt(put)
+    run.swallowed += 1
     anywhere = _anywhere(before, log)
     frame.names = joined([frame.names, anywhere]) if went_on else anywhere
     return True
@@ -438,41 +376,45 @@ def _around_yield(run: Run, frame: Frame, opened: Handle, body: Callable[[Value]
     ends: list[dict[str, Value]] = []
 
     def block(value: Value) -> Value:
-        before = dict(frame.names)
+        before, swallowed = dict(frame.names), run.swallowed
         frame.trying.append({})
         went_on = body(value)
         log = frame.trying.pop()
+        run.swallowed = swallowed
         if went_on:
             ends.append(dict(frame.names))
         frame.names = joined([before, frame.names, _anywhere(before, log)])
         return Const(None)
 
-    run.on_yield = block
+    run.on_yield, before = block, run.swallowed
     run.call(opened.about["function"], opened.about["arguments"], opened.about["named"], where)
     if run.on_yield is block:  # it is no generator that can be read
         run.on_yield = None
         run.widen("the block of a context manager is not followed", where)
         return body(Data())
-    if ends and not opened.about.get("swallows"):
+    swallows = bool(opened.about.get("swallows")) or run.swallowed > before
+    run.swallowed = before + swallows
+    if ends and not swallows:
         frame.names = joined(ends)
         return True
-    return bool(ends) or bool(opened.about.get("swallows"))
+    return bool(ends) or swallows
 
 
 def _match(run: Run, frame: Frame, node: ast.Match) -> bool:
     subject = run.evaluate(frame, node.subject)
     before = frame.names
-    ends = [dict(before)]  # no case may fit
+    ends: list[dict[str, Value]] = []
     for case in node.cases:
         frame.names = dict(before)
+        run.regions.append(object())
         capture(run, frame, case.pattern, subject)
         if case.guard is not None:
             expressions.truth(run, run.evaluate(frame, case.guard), frame.where(case.guard), case.guard)
-        run.regions.append(case)
+            before = joined([before, frame.names])  # what a case binds stays so when its guard fails
         with run.apart():
             went_on = execute(run, frame, case.body)
         if went_on:
             ends.append(frame.names)
         run.regions.pop()
-    frame.names = joined(ends)
+    frame.names = joined([*ends, before])  # no case may fit
     return True

@@ -17,15 +17,18 @@ Invariant: `Data` has no way to anything but itself: no method of it has an effe
 from __future__ import annotations
 
 import ast
+import datetime
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import product
 from typing import Any, TypeAlias
 
 from commute.derive.trusted import touches_nothing
 
 SEVERAL = "\0"  # behind a piece of a text that stands there any number of times
+_SPELLED = (float, Decimal, datetime.datetime, datetime.time, tuple, frozenset)  # that may be equal and look otherwise
 EITHER_MAX = 12  # of what an expression may be; more is not known
 
 
@@ -34,7 +37,10 @@ class Const:
     value: Any
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Const) and type(self.value) is type(other.value) and bool(self.value == other.value)
+        if not isinstance(other, Const) or type(self.value) is not type(other.value):
+            return False
+        same = bool(self.value == other.value)
+        return same and (not isinstance(self.value, _SPELLED) or repr(self.value) == repr(other.value))
 
     def __hash__(self) -> int:
         return hash(type(self.value).__name__)
@@ -203,6 +209,7 @@ class Entries:
     grows: bool = False  # a key that is looked up is there from then on
     holder: Any = None  # the object whose attributes these are
     sure: bool = True  # False: an entry that is known may not be there
+    make: Callable[[], Value] | None = None  # what is put under a key that is looked up
 
     def any(self) -> Value | None:
         return either([*self.known.values(), *([self.other] if self.other is not None else [])])

@@ -74,9 +74,10 @@ def _own(run: Run, variable: ContextVar[Any]) -> tuple[list[Value], bool]:
     """What this run has put there, and whether nothing else can be there now."""
     found: list[Value] = []
     certain = False
-    for regions, value in run.own.get(_place(variable), ()):
-        inside = run.regions[len(regions) :]
-        if regions == tuple(run.regions[: len(regions)]) and not any(isinstance(one, Apart) for one in inside):
+    now = run.doubts()
+    for doubts, value in run.own.get(_place(variable), ()):
+        inside = [one for one in now if one not in doubts]
+        if all(one in now for one in doubts) and not any(isinstance(one, Apart) for one in inside):
             certain = True
             if not any(isinstance(one, Later) for one in inside):  # else it runs when something else may be there
                 found = []
