@@ -32,6 +32,7 @@ from commute.derive.trusted import (
     NAMES_ONLY,
     SINKS,
     TEXTS,
+    is_ours,
     is_pure,
     module_of,
     names_of,
@@ -444,7 +445,7 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
     """An object of the class, its constructor followed."""
     if issubclass(cls, enum.Enum):
         return compute(cls.__name__, cls, list(arguments))
-    if cls.__module__ == "builtins" or (touches_nothing(cls) and not _is_ours(cls)):
+    if cls.__module__ == "builtins" or (touches_nothing(cls) and not is_ours(cls)):
         if issubclass(cls, BaseException):
             plain = all(map(is_harmless, (*arguments, *named.values())))
             return Data("an exception") if plain else Unknown("an exception with objects in it")
@@ -485,11 +486,6 @@ def note_args(made: Value, arguments: Arguments) -> None:
         known = made.attributes.get("args")
         before = known.any() if isinstance(known, Items) else None
         made.attributes["args"] = Items("tuple", None, either([*arguments, *([] if before is None else [before])]))
-
-
-def _is_ours(cls: type) -> bool:
-    """Whether it was made by the application: a subclass of a class of a trusted module is not one."""
-    return cls.__module__.split(".")[0] not in ("datetime", "uuid", "decimal", "builtins", "collections", "typing")
 
 
 def _generated(cls: type) -> bool:

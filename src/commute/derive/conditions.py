@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import types
 import typing
 import uuid
 from collections.abc import Mapping
@@ -153,7 +154,7 @@ def compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
             return Const(isinstance(op, ast.NotIn))
         pair = (right, left) if name == "contains" else (left, right)
         for option in options(pair[0]):
-            method = has_method(option.cls, f"__{name}__") if isinstance(option, Made) and name else None
+            method = _compares_by(option, name)
             if method is not None:
                 run.call(Live(method), [option, pair[1]], {}, where)
             elif isinstance(option, Live) and name == "contains":
@@ -165,6 +166,14 @@ def compare(run: Run, frame: Frame, node: ast.Compare, where: str) -> Value:
             for one in pair:
                 ask(run, one, where, SORT)
     return Data("a condition")
+
+
+def _compares_by(value: Value, name: str) -> types.FunctionType | None:
+    """The method of its class that an operator calls; of what was there before the handler, that of ``in`` alone."""
+    if isinstance(value, Made):
+        return has_method(value.cls, f"__{name}__") if name else None
+    live = isinstance(value, Live) and name == "contains" and not isinstance(value.value, type | types.ModuleType)
+    return has_method(type(value.value), "__contains__") if isinstance(value, Live) and live else None
 
 
 def _decided(node: ast.Compare, values: list[Value]) -> bool | None:
@@ -231,7 +240,8 @@ def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
         # An instance of a class below it might be one of the others too.
         return None if any(issubclass(one, value.hint) for one in classes) else False
     if isinstance(value, Items):
-        if value.kind == "list" and value.known is not None and list in classes:
+        made = value.known is not None or value.head is not None
+        if made and (value.kind, True) in (("list", list in classes), ("tuple", tuple in classes)):
             return True
         return False if all(one in _NO_LISTS for one in classes) else None
     if isinstance(value, Entries) and value.holder is None and not value.grows:
@@ -244,6 +254,8 @@ def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
         mappers = value.about["mapper"].self_and_descendants if value.kind == "entity" else [value.about["mapper"]]
         answers = {issubclass(mapper.class_, classes) for mapper in mappers}
         return answers.pop() if len(answers) == 1 else None
+    if isinstance(value, Handle) and value.kind == "redis" and all(one in (dict, *_NO_DICTS) for one in classes):
+        return False  # a client or a pipeline
     return None
 
 
