@@ -22,7 +22,7 @@ import threading
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from commute.derive import digests, expressions, library
@@ -36,6 +36,7 @@ from commute.derive.items import settled
 from commute.derive.kept import note_put
 from commute.derive.libraries import leaves_quietly
 from commute.derive.logs import logger_of
+from commute.derive.pairs import dict_of, numbered, zipped
 from commute.derive.run import Apart, Arguments, Later, Named, Run
 from commute.derive.source import source_of
 from commute.derive.state import live_item, live_read, live_values, set_live
@@ -190,17 +191,6 @@ def _iterates(value: Value) -> bool:
     return isinstance(value, Items | Entries | Handle | Made | Live)
 
 
-def _enumerate(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    found = expressions.element(run, arguments[0], where)
-    return Items("iterator", None, None if found is None else Items("tuple", [Data("a number"), found]))
-
-
-def _zip(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    parts = [expressions.element(run, value, where) for value in arguments]
-    known = [part for part in parts if part is not None]
-    return Items("iterator", None, Items("tuple", known) if len(known) == len(parts) else None)
-
-
 def _reading(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     """len, sum, any, all, bool, print …: all of it is read, methods for it are called."""
     for value in arguments:
@@ -242,30 +232,14 @@ def _length(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     one = arguments[0] if len(arguments) == 1 else None
     if isinstance(one, Items) and one.kind == "tuple" and one.known is not None and not one.state:
         return Const(len(one.known))
-    return Count(getattr(_reading(run, arguments, named, where), "why", ""))
+    why = getattr(_reading(run, arguments, named, where), "why", "")
+    if isinstance(one, Items) and one.kind == "list" and not one.state:
+        return Count(why, tuple(run.tail_of(one)), one, one.moved)
+    return Count(why)
 
 
 def _live(run: Run, value: Live, where: str) -> Value | None:
     return live_read(run, value, None, where) if isinstance(value.value, dict | list | set) else None
-
-
-def _dict(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
-    made = Entries()
-    for value in arguments:
-        ask(run, value, where, HASH)
-    first = _of(0, arguments)
-    mapping = isinstance(first, Entries) or (isinstance(first, Live) and isinstance(first.value, Mapping))
-    if mapping:
-        made = library.entries_of(run, first, where)
-    elif arguments:
-        pair = expressions.element(run, first, where)
-        if pair is not None:
-            made.key = expressions.item(run, pair, Const(0), where)
-            made.other = expressions.item(run, pair, Const(1), where)
-    if "**" in named:
-        made = library.merged(run, made, named["**"], where)
-    made.known.update({name: value for name, value in named.items() if name != "**"})
-    return made
 
 
 def _partial(_run: Run, arguments: Arguments, named: Named, _where: str) -> Value:
@@ -366,7 +340,7 @@ _TABLE: dict[Any, Answer] = {
     tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("sorted"),
     reversed: _collect("iterator"), iter: _collect("iterator"), aiter: _collect("iterator"), map: _lazy(_map),
     filter: _lazy(_filter),
-    min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: _enumerate, zip: _zip, dict: _dict,
+    min: _one_of, max: _one_of, next: _one_of, anext: _one_of, enumerate: numbered, zip: zipped, dict: dict_of,
     len: _length, sum: _sum, any: _reading, all: _reading, print: _reading,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:

@@ -79,7 +79,7 @@ def resolved(access: TableAccess, depth: int = 0) -> list[Row] | None:
             flat = [option for value in values for option in options(value)]
             cells = [value for value in flat if isinstance(value, Handle) and value.kind == "cell"]
             if cells and len(cells) == len(flat) and all(_same_row(cell, access, column) for cell in cells):
-                rows = [row for cell in cells for row in resolved(cell.about["access"], depth + 1) or [{}]]
+                rows = [row for cell in cells for row in _rows_of(cell, depth)]
                 known = [{**row, **one} for row in rows for one in known]
             elif flat and all(is_known(value) or isinstance(value, Own) for value in flat):
                 known = [{**one, column: tuple(flat)} for one in known]
@@ -87,6 +87,14 @@ def resolved(access: TableAccess, depth: int = 0) -> list[Row] | None:
             return None
         found += known
     return found or None
+
+
+def _rows_of(cell: Handle, depth: int) -> list[Row]:
+    """The alternatives of the row that a value was read from; its key is the event's own where the row is new."""
+    rows: list[Row] = resolved(cell.about["access"], depth + 1) or [{}]
+    if not cell.about.get("own"):
+        return rows
+    return [{**row, cell.about["column"]: (Own("a key that the database has made up"),)} for row in rows]
 
 
 def _same_row(cell: Handle, access: TableAccess, column: str) -> bool:
