@@ -208,7 +208,9 @@ def replay(
     progress("check", len(events))
     verdict = recording.history.check()
     unsent = {id(event) for event, _ in refused}
-    named = [(event.id, event.type) for event in events if id(event) not in unsent]
+    sent = [event for event in events if id(event) not in unsent]
+    types = (message.type if declared else event.type for event, message in zip(sent, messages, strict=True))
+    named = [(event.id, type_) for event, type_ in zip(sent, types, strict=True)]
     bounds = recording.bounds()
     known = declared or any(recording.history.footprints.values())
     quantiles = recording.quantiles([kind for _, kind in named])
@@ -262,7 +264,8 @@ def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple
     Raises UsageError where no handler takes any of them: then it is another app's log.
     """
     taken = {handled.type for handler in app.handlers for handled in handler.events}
-    types = dict.fromkeys(event.type for event in events)
+    kinds = Kinds(app.handlers, app.ignore, app.limits.accesses_max)
+    types = dict.fromkeys(kinds.recorded_type(event.type) for event in events)
     if (
         types
         and taken.isdisjoint(types)
@@ -273,7 +276,6 @@ def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple
             f"those of {app.name} are {_some(taken)}",
             slug="unknown-type",
         )
-    kinds = Kinds(app.handlers, app.ignore, app.limits.accesses_max)
     messages = []
     for number, event in enumerate(events):
         try:
@@ -281,7 +283,7 @@ def _messages_for(app: App[Any], events: Sequence[LogEvent], refused: list[tuple
         except (TypeError, ValueError) as error:
             refused.append((event, str(error)))
             continue
-        messages.append(Message(f"{event.id}-{number}", "/log", event.type, _time_of(event), data))
+        messages.append(Message(f"{event.id}-{number}", "/log", kinds.recorded_type(event.type), _time_of(event), data))
     if not messages and events:
         raise UsageError("no event of the log can be sent as JSON", slug="bad-log")
     return messages

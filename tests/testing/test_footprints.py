@@ -81,8 +81,25 @@ def test_everything_conflicts_with_all_but_what_has_no_footprint() -> None:
         assert_conflict(app, Audited(n=1), Seen(n=1))
 
 
+def test_a_key_that_was_misspelt_is_guessed_and_what_can_be_no_key_is_refused() -> None:
+    with pytest.raises(AssertionError, match=r"not on orders/1 \(did you mean order/1\?\)"):
+        assert_conflict(app, ONE, Paid(order_id=1), on="orders/1")
+    with pytest.raises(UsageError, match=r"order/\{order_id\}\" is a template"):
+        assert_conflict(app, ONE, Paid(order_id=1), on="order/{order_id}")
+    with pytest.raises(UsageError, match="on=1: name a key"):
+        assert_conflict(app, ONE, Paid(order_id=1), on=1)  # type: ignore[arg-type]
+
+
 def test_what_is_no_event_of_the_app_is_refused() -> None:
-    with pytest.raises(UsageError, match='no handler of shop takes "refunded"'):
+    with pytest.raises(UsageError, match='no handler of shop takes "refunded"; it takes audited, created, paid, seen'):
         assert_independent(app, ("refunded", {}), ONE)
+    with pytest.raises(UsageError, match='takes "payd"; did you mean paid'):
+        assert_conflict(app, ONE, ("payd", {}))
+    with pytest.raises(UsageError, match=r"give an event of it, Paid\(\.\.\.\)"):
+        assert_independent(app, Paid, ONE)
+    with pytest.raises(UsageError, match="a dict does not say its event's type"):
+        assert_independent(app, ONE, {"order_id": 1})
+    with pytest.raises(UsageError, match="'shop:app' is no App: import the app"):
+        assert_independent("shop:app", ONE, ONE)  # type: ignore[arg-type]
     with pytest.raises(RejectedError, match=r"\$.order_id"):
         assert_conflict(app, ("paid", {"order_id": "1"}), ONE)

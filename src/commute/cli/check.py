@@ -15,6 +15,7 @@ import click
 
 from commute.cli.commands import NO, YES
 from commute.cli.derivation import arguments
+from commute.cli.interrupting import stoppable
 from commute.cli.output import Passing, clean, clean_lines, note, paint, plural, say, say_json, table
 from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
@@ -89,7 +90,7 @@ def check_command(
         Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear), named("--look", look)
     )
     bar = Trials()
-    with quiet():
+    with quiet(), stoppable():
         found = check(
             app, given, scene, budget=Budget(events_max=events, pairs_max=pairs), seed=seed, state=True, progress=bar
         )
@@ -113,7 +114,7 @@ def quiet() -> Iterator[None]:
     one that fails would come a hundred times."""
     logger = logging.getLogger("commute")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             yield
@@ -153,10 +154,13 @@ def _refuse_nothing(app: App[Any], found: Checked, log: str | None) -> None:
             f"{found.failed[0]}. --set-up makes what is in the store before each run, --clear what is outside",
             slug="nothing-to-test",
         )
+    if found.ok and found.chance and not any(one.pairs for one in found.tried):
+        raise UsageError(found.chance[0], slug="not-repeatable")
     if found.events > len(found.rejected):
         return
     if found.rejected:
-        what = f"{app.name} rejects all {plural(found.events, 'event')}" + (f" of {log}" if log is not None else "")
+        all_of = "the only event" if found.events == 1 else f"all {plural(found.events, 'event')}"
+        what = f"{app.name} rejects {all_of}" + (f" of {log}" if log is not None else "")
         raise UsageError(f"{what}, so nothing is checked. The first: {found.rejected[0]}", slug="nothing-to-test")
     why = "; ".join(f"{name}: {reason}" for name, reason in found.unmade.items())
     raise UsageError(
@@ -190,6 +194,8 @@ def document(found: Checked, tests: Sequence[str]) -> dict[str, object]:
         "not_made": found.unmade,
         "rejected": len(found.rejected),
         "failed": len(found.failed),
+        "not_repeatable": list(found.chance),
+        "compared": not found.blind,
     }
 
 
@@ -225,6 +231,14 @@ def say_not_tried(unmade: Mapping[str, str], rejected: Sequence[str], failed: Se
 def _say(app: App[Any], found: Checked, tests: Sequence[str]) -> None:
     say(f"{clean(app.name)}: {plural(found.events, 'event')}, {plural(len(app.handlers), 'handler')}")
     say_not_tried(found.unmade, found.rejected, found.failed)
+    for why in found.chance:
+        note(f"not judged: {clean(why)}")
+    if found.blind:
+        note(
+            "nothing is compared but whether events succeed: they leave no row in the store and publish nothing. "
+            "--set-up M:F makes first rows for them to change; --look M:F returns their state outside the store, "
+            "--clear M:F makes it as it was"
+        )
     rows = [[one.a, one.b, str(one.pairs) if one.pairs else one.why_none] for one in found.tried]
     for line in table(["EVENT", "AND", "INDEPENDENT PAIRS TRIED"], rows):
         say(line)

@@ -11,6 +11,7 @@ import click
 from commute.cli.check import Trials, named, quiet, say_not_tried, to_declare, undeclared_document
 from commute.cli.commands import NO, YES
 from commute.cli.derivation import arguments, line_to_paste, spelled
+from commute.cli.interrupting import stoppable
 from commute.cli.output import clean, paint, plural, say, say_json
 from commute.cli.reading import events_for, log_options
 from commute.cli.target import load
@@ -71,7 +72,7 @@ def observe(
     given = None if log is None else events_for(app, log, said)
     scene = Scene(Ground(lifespan=True, set_up=named("--set-up", set_up)), named("--clear", clear))
     bar = Trials()
-    with quiet():
+    with quiet(), stoppable():
         found = sample(app, given, scene, events_max=events, seed=seed, state=True, progress=bar)
     bar.wipe()
     if as_json:
@@ -100,6 +101,7 @@ def _handler_document(one: Observed) -> dict[str, object]:
         "event": one.event.type,
         "where": one.handler.where,
         "events": one.events,
+        "failed": one.failed,
         "seen": [{"mode": each.mode, "key": each.key, "where": each.where} for each in one.seen],
         "proposal": None if one.proposal is None else _pairs(one.proposal),
         "line": _line(one),
@@ -123,6 +125,8 @@ def _line(one: Observed) -> str:
         return f"{subject}: it runs in other processes, which are not seen"
     if one.event.declared.unordered:
         return f"{subject}: it touches nothing by its declaration, so it is not watched"
+    if one.failed == one.events and not one.seen:
+        return f"{subject}: none of its events succeeded or was seen to touch anything, so nothing is proposed"
     if one.proposal is None:
         return f"{subject}: EVERYTHING. A statement may touch anything   {_anything(one)}"
     return line_to_paste(one.handler, one.event, arguments(one.proposal))

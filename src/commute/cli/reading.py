@@ -80,10 +80,11 @@ def events_for(app: App[Any], path: str, said: LogOptions) -> list[tuple[str, ob
     kinds = Kinds(app.handlers, app.ignore, app.limits.accesses_max)
     found: list[tuple[str, object]] = []
     for event in read(path, said, keys=False).events:
+        type_ = kinds.recorded_type(event.type)
         try:
-            found.append((event.type, msgspec.json.decode(kinds.recorded(event))))
+            found.append((type_, msgspec.json.decode(kinds.recorded(event))))
         except (ValueError, TypeError):  # what is no JSON is refused where it is sent
-            found.append((event.type, event.data))
+            found.append((type_, event.data))
     return found
 
 

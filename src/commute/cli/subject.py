@@ -169,17 +169,16 @@ class Reader:
             bad = [problem for problem in log.problems if problem.where in places]
             raise Missing(named.text, str(bad[0]) if bad else f"the log has {plural(len(log.events), 'event')}")
         event = log.events[at]
+        type_ = self.kinds.recorded_type(event.type)
         try:
-            kind = self._kind(event.type)
+            kind = self._kind(type_)
             parts, footprint = _touched(kind, kind.codec.decode(self.kinds.recorded(event)))
         except (UsageError, RejectedError) as error:
             raise type(error)(f"{named.text}: {error.message}", slug=error.slug) from error
         except (ValueError, TypeError) as error:  # text that is half a character, a value that JSON does not know
             raise RejectedError(f"{named.text}: {error}", slug="invalid-data") from error
         line = (named.log, at)
-        return Subject(
-            event.type, event.id, "", None, event.time_s or 0.0, parts, footprint, "", None, line, named.text
-        )
+        return Subject(type_, event.id, "", None, event.time_s or 0.0, parts, footprint, "", None, line, named.text)
 
     def _log(self, name: str) -> Log:
         """The log, read once: two events of it may be asked for, and stdin can be read only once."""

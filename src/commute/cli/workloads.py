@@ -61,12 +61,13 @@ def of_app_log(app: App[Any], path: str, said: LogOptions) -> Source:
     footprints: list[Footprint] = []
     rejected: dict[str, int] = {}
     for event in log.events:
-        kind = reader.kinds.get(event.type)
+        type_ = reader.kinds.recorded_type(event.type)
+        kind = reader.kinds.get(type_)
         try:
             if kind is None:
                 raise RejectedError("no handler takes it", slug="unknown-type")
             footprints.append(kind.footprint(kind.codec.decode(reader.kinds.recorded(event))))
-            types.append(event.type)
+            types.append(type_)
         except (RejectedError, ValueError, TypeError) as error:
             why = f"{clean(event.type)}: {clean(error)}"
             rejected[why] = rejected.get(why, 0) + 1

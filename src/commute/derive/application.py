@@ -93,8 +93,10 @@ def derive(
     packages = {handler.function.__module__.partition(".")[0] for handler in handlers}
     knowledge.written = lambda dialect: written_schema(packages, dialect)
     definitions = [*ddl, *_definitions(knowledge, lifespan, plugins)]
-    definitions += _texts(handlers) if not definitions else []
     knowledge.schema = schema_of(definitions)
+    if not definitions:
+        around = knowledge.written(knowledge.schema.dialect)
+        knowledge.schema = around.with_tables(schema_of(_texts(handlers)).tables)
     effects: dict[tuple[str, str], list[Effect]] = {}
     for _ in range(PASSES):
         news = knowledge.news

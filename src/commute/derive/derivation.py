@@ -31,7 +31,7 @@ from commute.derive.values import (
 )
 from commute.errors import CommuteError, RejectedError
 from commute.footprints.computed import Computed as ComputedKeys
-from commute.footprints.declared import Declared, Given, compile_footprint
+from commute.footprints.declared import Declared, Given, compile_footprint, joined_accesses
 from commute.footprints.segment import segment, text_segment
 from commute.footprints.template import ACCESSES_MAX, Site, Template, check
 from commute.footprints.template import Field as TemplateField
@@ -201,8 +201,9 @@ def footprint(derivation: Derivation, *, cls: type | None, event_type: str, hand
             computed.append(key)
     base = compile_footprint(Given(writes=()), cls=cls, event_type=event_type, handler=handler, where=where)
     functions = (_computed_keys(computed),) if computed else ()
+    coarse = joined_accesses(("/".join(key.name), _coarse(key.mode)) for key in derivation.keys)
     return replace(
-        base, templates=tuple(templates), places=tuple(places), computed=functions, derivation=derivation
+        base, templates=tuple(templates), places=tuple(places), computed=functions, derivation=derivation, coarse=coarse
     ).limited(ACCESSES_MAX)
 
 

@@ -26,6 +26,8 @@ from commute.footprints.trace import Untraceable, trace_accesses, trace_keys
 
 ARGUMENTS = {READ: "reads", WRITE: "writes", ADD: "adds"}  # of a registration, for each mode that has its own
 
+_NO_KEYS = ("key-too-long", "too-many-keys", "key-value")  # of values that are right and make no key
+
 E = TypeVar("E")
 
 Keys: TypeAlias = str | Sequence[str] | Callable[[E], str | Iterable[str]]
@@ -76,6 +78,7 @@ class Declared:
     footprint: Evaluate
     publish_keys: Callable[[object], tuple[str, ...]] | None
     derivation: Any = None  # where the accesses come from in the code; None: they were declared
+    coarse: Footprint = ()  # stands for an event whose keys are too long or too many; (): such an event is rejected
 
     @property
     def unordered(self) -> bool:
@@ -295,6 +298,8 @@ def _plain(declared: Declared, accesses_max: int) -> Evaluate:
             if len(joined) > accesses_max:
                 raise too_many(accesses_max)
         except RejectedError as error:
+            if declared.coarse and error.slug in _NO_KEYS:
+                return declared.coarse
             raise _from(declared.handler, error) from error
         return joined
 

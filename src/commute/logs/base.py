@@ -23,8 +23,8 @@ from commute.errors import UsageError
 from commute.logs.times import Clock
 
 FORMATS = (
-    "JSON lines, JSON arrays, CloudEvents, CSV, XES, OCEL 1.0 JSON and CSV, OCEL 2.0 JSON, XML and SQLite; each may be "
-    "gzipped"
+    "JSON lines, JSON arrays, JSON documents with a list of events, CloudEvents, CSV, XES, OCEL 1.0 JSON and CSV, "
+    "OCEL 2.0 JSON, XML and SQLite; each may be gzipped"
 )
 
 # Bytes of the file read so far, and bytes in all (None: not known, as on standard input).

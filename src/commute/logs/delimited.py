@@ -18,12 +18,13 @@ from commute.logs.jsonl import read_records
 from commute.logs.modes import note_classes
 from commute.logs.options import LogOptions
 from commute.logs.raw import LINE_BYTES_MAX, Raw
-from commute.logs.roles import UNTYPED, assign, keys_of, note_no_keys
+from commute.logs.roles import DATE, UNTYPED, assign, keys_of, note_no_keys
 
 FORMAT = "CSV"
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 20
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _NAMED = re.compile(rb"(?:\xef\xbb\xbf)?sep=([ -~\t])\r?\n", re.IGNORECASE)
 
 
@@ -123,6 +124,10 @@ def header_of(raw: Raw, builder: Builder, rows: Rows) -> list[str]:
         raise bad_log(raw.name, f"a table whose header cannot be read: {builder.problems[0]}")
     if not first:
         raise bad_log(raw.name, "no header row")
+    if _is_event(first, _sample(raw.head, rows.delimiter)[1:]):
+        builder.note(f"the first line is an event and no names, so the columns are called column 1 to {len(first)}")
+        rows.back()
+        return [f"column {number}" for number in range(1, len(first) + 1)]
     names: list[str] = []
     for index, cell in enumerate(first, 1):
         name = cell.strip() or f"column {index}"
@@ -131,6 +136,18 @@ def header_of(raw: Raw, builder: Builder, rows: Rows) -> list[str]:
             name = f"{name} {index}"
         names.append(name)
     return names
+
+
+def _is_event(first: list[str], others: list[list[str]]) -> bool:
+    """Whether the first row is like those below it: the same columns have numbers and dates in it, and some have."""
+    kinds = [_kind(cell) for cell in first]
+    below = [[_kind(cell) for cell in row] for row in others if len(row) == len(first)]
+    return any(kinds) and bool(below) and below.count(kinds) * 2 > len(below)
+
+
+def _kind(cell: str) -> str:
+    """``number``, ``date``, or nothing for text."""
+    return "date" if DATE.match(cell) else "number" if _NUMBER.fullmatch(cell.strip()) else ""
 
 
 class Rows:
@@ -174,6 +191,11 @@ class Rows:
             if len(self._taken) > 1:
                 self._again.extend(reversed(self._taken[1:]))
                 self._restart()
+
+    def back(self) -> None:
+        """The row that was read last is read again."""
+        self._again.extend(reversed(self._taken))
+        self._restart()
 
     def _restart(self) -> None:
         self._reader = csv.reader(self._feed(), self._reader.dialect)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from commute.logs.base import Builder, Log, Record
 from commute.logs.jsonl import read_records
 from commute.logs.options import LogOptions
 from commute.logs.raw import Raw
-from commute.logs.walk import Lines, Walk, check_text, decoded
+from commute.logs.walk import Element, Lines, Walk, check_text, decoded
 
 FORMAT = "JSON array"
 
@@ -20,9 +22,17 @@ def read(raw: Raw, options: LogOptions) -> Log:
 def array_records(raw: Raw, builder: Builder) -> list[Record]:
     """The elements that are objects, each with its ordinal from 1; the others become problems with their line."""
     text, suspect = decoded(raw.read())
-    walk, lines = Walk(text), Lines(text)
+    walk = Walk(text)
+    return records_of(walk, walk.items(), text, builder, suspect=suspect, fault=raw.fault)
+
+
+def records_of(
+    walk: Walk, elements: Iterable[Element], text: str, builder: Builder, *, suspect: bool, fault: str | None
+) -> list[Record]:
+    """The same of the `elements` that `walk` comes by in `text`; `fault` is the file's."""
+    lines = Lines(text)
     records: list[Record] = []
-    for ordinal, element in enumerate(walk.items(), 1):
+    for ordinal, element in enumerate(elements, 1):
         try:
             if suspect:
                 check_text(element)
@@ -31,8 +41,8 @@ def array_records(raw: Raw, builder: Builder) -> list[Record]:
             records.append((ordinal, element.value))
         except ValueError as error:
             builder.problem(f"line {lines.number(element.at)}", str(error), text[element.at : walk.at])
-    if raw.fault:
-        builder.problem("end of file", raw.fault)
+    if fault:
+        builder.problem("end of file", fault)
     if walk.fault:
         builder.problem(f"line {lines.number(walk.at)}", walk.fault, text[walk.at : walk.at + 200])
     return records

@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 
 from commute.errors import UsageError
-from commute.logs import cloudevents, delimited, json_array, jsonl, ocel_csv, ocel_json, ocel_xml, xes
+from commute.logs import cloudevents, delimited, json_array, json_document, jsonl, ocel_csv, ocel_json, ocel_xml, xes
 from commute.logs.base import Log, Progress, bad_log
 from commute.logs.options import LogOptions
 from commute.logs.raw import SQLITE, Raw
@@ -25,6 +25,7 @@ _SAMPLE_LINES = 50
 
 _OCEL1 = re.compile(rb'"ocel:(events|objects|global-log|global-event|global-object|version)"\s*:')
 _OCEL2 = re.compile(rb'"(events|objects|eventTypes|objectTypes)"\s*:\s*\[\s*[{\]]')
+_OCEL2_ONLY = re.compile(rb'"(objects|eventTypes|objectTypes)"\s*:\s*\[|"(relationships|objectId)"\s*:')
 _OCEL_XML = re.compile(rb"<(object-types|event-types|objects|events)\b")
 _OCEL1_XML = re.compile(rb"""\bkey\s*=\s*["'](object-types|attribute-names)\b|\bscope\s*=\s*["']object\b""")
 
@@ -66,6 +67,7 @@ def _read_sqlite(raw: Raw, options: LogOptions) -> Log:
 _READERS: dict[str, Callable[[Raw, LogOptions], Log]] = {
     jsonl.FORMAT: jsonl.read,
     json_array.FORMAT: json_array.read,
+    json_document.FORMAT: json_document.read,
     cloudevents.LINES: cloudevents.read_lines,
     cloudevents.BATCH: cloudevents.read_batch,
     delimited.FORMAT: delimited.read,
@@ -115,12 +117,19 @@ def _json_format(raw: Raw, text: bytes) -> str | None:
         lines.pop()  # the head may end within it
     sample = [line for line in lines if line.strip()][:_SAMPLE_LINES]
     records = [record for record in map(_json_object, sample) if record is not None]
+    alone = len(sample) == 1 and raw.whole and text.startswith(b"{")
     if len(records) * 2 >= len(sample) and not _ocel(records[0]):
+        if alone and not _named(raw, "jsonl", "ndjson") and json_document.lists_events(text, records[0]):
+            return json_document.FORMAT
         return cloudevents.LINES if "specversion" in records[0] else jsonl.FORMAT
     if text.startswith(b"{"):
         # A prefix of one document: its first lines are no records, or it has one line only.
         if _OCEL1.search(text):
             return ocel_json.FORMAT_1
+        if _OCEL2.search(text) and _OCEL2_ONLY.search(text):
+            return ocel_json.FORMAT_2
+        if not _named(raw, "jsonl", "ndjson") and json_document.lists_events(text, None):
+            return json_document.FORMAT
         if _OCEL2.search(text):
             return ocel_json.FORMAT_2
         if _named(raw, "jsonl", "ndjson") or (len(lines) == 1 and not raw.whole):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as with_default
 
@@ -27,12 +27,14 @@ TIMES = (
     *("tsms", "unixts", "unixtime", "epoch", "starttime", "starttimestamp"),
 )
 TYPES_AROUND = ("detailtype", "name")  # only of an envelope: an event that has its own fields may be a person
+_NAMES_INSIDE = ("type", "name", "kind", "action")  # of what happened, in an object that is called like a type
+_LEVELS_MAX = 3  # of objects in objects, in which keys are looked for
 IDS = ("id", "eventid", "uuid", "msgid", "messageid")
 _CASES = ("caseid", "case", "caseno", "casenumber", "traceid", "processinstance")
 _RESOURCES = ("orgresource", "resource", "orggroup")
 # Times that only a person would see as such: a guess beyond the well-known names.
 _TIME_PARTS = re.compile(r"(date|time|timestamp)$")
-_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})\b")
+DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})(?!\d)")
 # What else is called like a key: a noun with an ending, or a bare noun that owns things.
 _KEY_ENDINGS = re.compile(r"(id|no|nr|num|number|nummer|key|code|ref|uuid|sku)$")
 _KEY_NOUNS = frozenset(
@@ -113,9 +115,13 @@ def assign(
         if given is not None:
             _must_exist(name, given, every, paths)
     taken = {given for given in named if given is not None}
-    kind = options.type_field or _guess(fields, TYPES if inside is None else (*TYPES, *TYPES_AROUND), taken)
+    nested = {f for f in fields if any(isinstance(record.get(f), dict | list) for record in sample)}
+    names = TYPES if inside is None else (*TYPES, *TYPES_AROUND)
+    kind = options.type_field or _guess(fields, names, taken | nested)
     if kind is None and options.guess:
-        kind = _guess(fields, _STATES, taken)
+        kind = _guess(fields, _STATES, taken | nested)
+    if kind is None and paths:
+        kind = _guess_inside(nested - taken, sample)
     taken |= {kind} if kind else set()
     time = options.time_field or _guess(fields, TIMES, taken)
     if time is None and options.guess:
@@ -132,6 +138,8 @@ def assign(
     keys = options.key_fields
     if options.guess and not (keys or case or resource or objects):
         keys = _guess_keys(fields, taken, sample) if inside is None else _guess_keys(inside, set(), sample)
+        if not keys and paths and inside is None:
+            keys = _guess_keys(dict.fromkeys(_paths(sample), 1), taken, sample)
         if keys:
             builder.note(f"keys: {', '.join(keys)} (guessed; --key FIELD, once for each, names others)")
     # What nobody runs is read as data of the id and the time once only.
@@ -260,7 +268,7 @@ def _comes_again(name: str, sample: Sequence[Mapping[str, object]]) -> bool:
 def _looks_like_time(name: str, sample: Sequence[Mapping[str, object]]) -> bool:
     """Whether a field is called like a time, or nearly all its sampled values are written like dates."""
     values = [str(record[name]) for record in sample if not _is_nothing(record.get(name))]
-    dates = sum(_DATE.match(value) is not None for value in values)
+    dates = sum(DATE.match(value) is not None for value in values)
     return dates * 10 >= 9 * len(values) if dates else _TIME_PARTS.search(plain_name(name)) is not None
 
 
@@ -277,6 +285,27 @@ def _guess(fields: Mapping[str, int], names: Sequence[str], without: set[str]) -
     return min(found, key=lambda f: (-fields[f], names.index(plain[f])), default=None)
 
 
+def _guess_inside(nested: Iterable[str], sample: Sequence[Mapping[str, object]]) -> str | None:
+    """The type where it is a name inside of an object: ``event.name``."""
+    for field in sorted(nested, key=plain_name):
+        if plain_name(field) not in TYPES:
+            continue
+        for name in _NAMES_INSIDE:
+            if all(isinstance(field_of(record, f"{field}.{name}"), str) for record in sample):
+                return f"{field}.{name}"
+    return None
+
+
+def _paths(sample: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """The fields inside of the objects that records hold, by path, down to a few levels; lists are not entered."""
+    for record in sample:
+        level = [("", record)]
+        for _ in range(_LEVELS_MAX):
+            below = [(f"{path}{name}.", held) for path, at in level for name, held in at.items()]
+            level = [(path, held) for path, held in below if isinstance(held, dict)]
+            yield from (path + name for path, held in level for name in held)
+
+
 def _guess_keys(fields: Mapping[str, int], taken: set[str], sample: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
     """The fields that are called like keys and whose sampled values can be some: whole, short, not nested."""
     return tuple(
@@ -284,11 +313,11 @@ def _guess_keys(fields: Mapping[str, int], taken: set[str], sample: Sequence[Map
         for f in fields
         if f not in taken
         and (
-            (short := plain_name(f)) in _KEY_NOUNS
+            (short := plain_name(f.rpartition(".")[2])) in _KEY_NOUNS
             or short.removesuffix("s") in _KEY_NOUNS
             or _KEY_ENDINGS.search(short)
         )
-        and all(map(_can_be_key, (record.get(f) for record in sample)))
+        and all(map(_can_be_key, (field_of(record, f) for record in sample)))
     )
 
 

@@ -102,6 +102,15 @@ class Walk:
             self.at = broken.at
             self.fault = f"the document breaks off: {broken}; what came before is kept"
 
+    def listed(self, at: int) -> Iterator[Element]:
+        """The elements of the array that begins at this place; what follows it is not looked at."""
+        self.at = at
+        try:
+            yield from self._members("")
+        except _Broken as broken:
+            self.at = broken.at
+            self.fault = f"the document breaks off: {broken}; what came before is kept"
+
     def _members(self, section: str) -> Iterator[Element]:
         if self._next() == "{":
             self._take("{")

@@ -19,6 +19,7 @@ from commute.core.footprint import EVERYTHING, Footprint, conflicts, normalise
 from commute.footprints.declared import Declared
 from commute.handler import Handler
 from commute.runtime.entry import Job
+from commute.runtime.recorded import type_here, with_objects
 
 if TYPE_CHECKING:
     from commute.logs import LogEvent
@@ -158,10 +159,14 @@ class Kinds:
 
     def recorded(self, event: LogEvent) -> bytes:
         """JSON of an event of a log file, as its handlers take it; ValueError and TypeError for what is no JSON."""
-        kind = self.get(event.type)
+        kind = self.get(self.recorded_type(event.type))
         if kind is None:
             return json.dumps(event.data, ensure_ascii=False, allow_nan=False).encode()
-        return kind.codec.recorded(event.data, spare=event.spare, text=event.text)
+        return kind.codec.recorded(with_objects(event, kind.codec), spare=event.spare, text=event.text)
+
+    def recorded_type(self, type_: str) -> str:
+        """What this app calls a type of a log file: ``place_order`` for ``Place Order``, if that is what it takes."""
+        return type_here(type_, self._by_type)
 
     def ignored(self, type_: str) -> bool:
         return any(fnmatchcase(type_, pattern) for pattern in self._ignore)

@@ -19,7 +19,7 @@ from commute.sql.commands import command, touched
 from commute.sql.ddl import fold, name_of
 from commute.sql.functions import refused, resources
 from commute.sql.schema import CHANGES, Column, Schema, Table
-from commute.sql.scope import Restriction, Scope, Slot, equalities, restrictions, spread
+from commute.sql.scope import Restriction, Scope, Slot, equalities, restrictions, spread, written
 from commute.sql.statement import Statement, Touch
 from commute.sql.text import TEXTS_MAX, prepare
 
@@ -172,6 +172,7 @@ class _Reader:
             name = name_of(source, self.schema.dialect) if isinstance(source, exp.Table) else ""
             known = name and (name not in hidden or self.schema.table(name) is not None)
             scope.sources[alias] = name if known else ""
+            scope.written |= written(source, self.schema.dialect)
             for output, (_, column) in self._outputs(source, hidden).items():
                 scope.outputs[alias, output] = column
         return scope

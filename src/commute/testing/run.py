@@ -46,10 +46,7 @@ def run(
     handler that waits for what nothing brings about (``never-ends``); RejectedError for an event object that
     is not valid; UndeclaredAccessError with `sanitize`.
     """
-    if _in_a_loop():
-        raise UsageError(
-            "commute.testing.run has a loop of its own: call it from a plain def test", slug="running-loop"
-        )
+    refuse_a_loop("run")
     course = Course(app, events, Ground(state, tables), concurrency, seed)
     with (
         sanitizing(app) if sanitize else nullcontext(),
@@ -59,9 +56,12 @@ def run(
         return runner.run(course.run())
 
 
-def _in_a_loop() -> bool:
+def refuse_a_loop(name: str) -> None:
+    """UsageError (``running-loop``) where an event loop runs already; `name` is the function that has its own."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return
+    raise UsageError(
+        f"commute.testing.{name} has a loop of its own: call it from a plain def test", slug="running-loop"
+    )

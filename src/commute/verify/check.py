@@ -8,7 +8,7 @@ Invariant: of two types no more than one counterexample is kept, the first one f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
@@ -21,9 +21,9 @@ from commute.runtime.encoder import named
 from commute.verify.difference import Difference, differences
 from commute.verify.footprints import footprint_of, kinds_of
 from commute.verify.generate import CannotMakeError, make
-from commute.verify.orders import Counterexample, Effort, shrink, two_orders
+from commute.verify.orders import Counterexample, Effort, NotRepeatableError, refuse_chance, shrink, two_orders
 from commute.verify.pairs import Candidate, choose, field_values
-from commute.verify.trial import End, Numbered, Scene, failures, trial
+from commute.verify.trial import End, Numbered, Scene, compares_nothing, failures, trial
 
 if TYPE_CHECKING:
     from commute.observe.lacking import Lacking
@@ -66,6 +66,8 @@ class Checked:
     watched: bool  # whether that was looked at: statements could be read
     rejected: tuple[str, ...]  # why events are rejected on arrival: they have no place in the order, and no pair
     failed: tuple[str, ...]  # why events did not succeed in the serial run: what comes after that was not tried
+    chance: tuple[str, ...]  # why runs that differ say nothing: they do so too without another sequence
+    blind: bool  # whether the serial run left nothing to be compared but which events succeed
 
     @property
     def ok(self) -> bool:
@@ -120,28 +122,39 @@ def _check(
     chosen = choose(candidates, _used(app), budget.pairs_max)
     tried: dict[tuple[str, str], int] = {}
     found: dict[tuple[str, str], Counterexample] = {}
+    chance: dict[tuple[str, str], str] = {}
     for done, (a, b) in enumerate(chosen):
         progress("pairs", done, len(chosen))
         types = (candidates[a].type, candidates[b].type)
-        if types in found:
+        if types in found or types in chance:
+            continue
+        try:
+            counterexample = _tried_alone(app, numbered, candidates, (a, b), scene, budget)
+        except NotRepeatableError as error:
+            chance[types] = error.message
             continue
         tried[types] = tried.get(types, 0) + 1
-        before = [numbered[at] for at in _past(candidates, a, b, budget.before_max)]
-        counterexample = two_orders(app, before, numbered[a], numbered[b], scene, budget.effort)
         if counterexample is not None:
             found[types] = shrink(app, counterexample, scene, budget.effort)
     progress("parallel", len(chosen), len(chosen))
+    try:
+        parallel = _parallel(app, numbered, scene, budget.seeds, serial)
+    except NotRepeatableError as error:
+        parallel = []
+        chance["", ""] = error.message
     return Checked(
         events=len(numbered),
-        tried=tuple(_tried(candidates, tried)),
+        tried=tuple(_tried(candidates, tried, chance)),
         counterexamples=tuple(found.values()),
-        parallel=tuple(_parallel(app, numbered, scene, budget.seeds, serial)),
+        parallel=tuple(parallel),
         empty=tuple(h.name for h in app.handlers if h.unordered or all(e.declared.unordered for e in h.events)),
         unmade=unmade,
         undeclared=(),
         watched=False,
         rejected=tuple(rejected),
         failed=failures(serial),
+        chance=tuple(chance.values()),
+        blind=compares_nothing(serial),
     )
 
 
@@ -182,34 +195,59 @@ def _used(app: App[Any]) -> set[str]:
     return {field.name for one in declared for _, template in one.templates for field in template.fields}
 
 
-def _past(events: Sequence[Candidate], a: int, b: int, before_max: int) -> list[int]:
+def _tried_alone(
+    app: App[Any],
+    events: Sequence[Numbered],
+    candidates: Sequence[Candidate],
+    pair: tuple[int, int],
+    scene: Scene,
+    budget: Budget,
+) -> Counterexample | None:
+    """As `two_orders`, after what leads up to the pair: without the events just before, where with them chance plays a
+    part."""
+    a, b = (events[at] for at in pair)
+
+    def past(near_max: int) -> list[Numbered]:
+        return [events[at] for at in _past(candidates, *pair, budget.before_max, near_max)]
+
+    try:
+        return two_orders(app, past(budget.before_max // 3), a, b, scene, budget.effort)
+    except NotRepeatableError:
+        return two_orders(app, past(0), a, b, scene, budget.effort)
+
+
+def _past(events: Sequence[Candidate], a: int, b: int, before_max: int, near_max: int) -> list[int]:
     """What leads up to the two: the nearest earlier events that they depend on, directly or not, in log sequence.
 
     What they do not depend on cannot matter to them if the footprints are right, and is a second witness if they are
-    not: so up to a third of the room goes to the events just before.
+    not: so some of the room goes to the `near_max` events just before.
     """
     wanted, past = [events[a].footprint, events[b].footprint], list[int]()
     for at in range(a - 1, -1, -1):
         if len(past) >= before_max:
             break
-        near = a - at <= before_max // 3
+        near = a - at <= near_max
         if near or any(conflicts(events[at].footprint, footprint) for footprint in wanted):
             past.append(at)
             wanted.append(events[at].footprint)
     return past[::-1]
 
 
-def _tried(events: Sequence[Candidate], tried: dict[tuple[str, str], int]) -> Iterator[Tried]:
+def _tried(
+    events: Sequence[Candidate], tried: Mapping[tuple[str, str], int], chance: Collection[tuple[str, str]]
+) -> Iterator[Tried]:
     types = sorted({one.type for one in events if one.type})
     for at, a in enumerate(types):
         for b in types[at:]:
             pairs = tried.get((a, b), 0) + (tried.get((b, a), 0) if a != b else 0)
-            yield Tried(a, b, pairs, "" if pairs else "no two of these events are independent")
+            unsaid = "runs of the same sequence differ" if (a, b) in chance or (b, a) in chance else ""
+            yield Tried(a, b, pairs, "" if pairs else unsaid or "no two of these events are independent")
 
 
 def _parallel(app: App[Any], events: Sequence[Numbered], scene: Scene, seeds: int, serial: End) -> list[Difference]:
     for seed in range(seeds):
         found = differences(serial, trial(app, events, scene, concurrency=8, seed=seed))
         if found:
+            refuse_chance(app, events, scene, serial)
             return found
     return []

@@ -62,6 +62,22 @@ def choose(events: Sequence[Candidate], used: Collection[str], pairs_max: int) -
     return [pair for patterns in near.values() for pair in _most_different(patterns, fields, pairs_max)]
 
 
+def side_by_side(events: Sequence[Footprint]) -> Iterator[tuple[list[int], int, int]]:
+    """All pairs that a schedule may run at once, nearest first: ``(what is run before them, a, b)``, in log sequence.
+
+    Two may if neither waits for the other, be it by way of events between them. Before them comes what precedes the
+    later one and does not wait for the earlier one: by the footprints a worker may have come to that point.
+    O(events²) comparisons.
+    """
+    waiting: list[set[int]] = []  # for each event those before it that it waits for, directly or not
+    for at, footprint in enumerate(events):
+        direct = [earlier for earlier in range(at) if conflicts(events[earlier], footprint)]
+        waiting.append(set(direct).union(*(waiting[earlier] for earlier in direct)))
+    for a, b in sorted(combinations(range(len(events)), 2), key=lambda pair: (pair[1] - pair[0], pair)):
+        if a not in waiting[b]:
+            yield [at for at in range(b) if at != a and a not in waiting[at]], a, b
+
+
 def _pattern(a: Candidate, b: Candidate) -> _Pattern:
     """The fields in which two events agree; of lists, in some element."""
     return frozenset(path for path, values in a.fields.items() if not values.isdisjoint(b.fields.get(path, ())))

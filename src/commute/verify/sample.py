@@ -39,6 +39,7 @@ class Observed:
     handler: Handler
     event: HandlerEvent
     events: int
+    failed: int  # of them, those that did not succeed
     seen: tuple[Observation, ...]
     proposal: list[Proposal] | None
     undeclared: tuple[Lacking, ...]
@@ -85,12 +86,14 @@ def sample(
     given = list(events) if events is not None else made_up(app, events_max, seed, unmade)
     numbered = [Numbered(f"event-{number}", event) for number, event in enumerate(given[:events_max], 1)]
     types, rejected = _types(app, numbered)
+    counts = Counter(types.values())
     begun = _Begun(len(numbered), progress)
     with watching(app, keep=True, state=state) as watch:
         end = trial(app, numbered, scene, each=begun.counted)
         lacking = put_together(app, watch.undeclared)
+        failed = Counter(types[id_] for id_ in end.reasons if id_ in types)
         handlers = tuple(
-            _observed(handler, event, types[event.type], watch.attempts, lacking)
+            _observed(handler, event, (counts[event.type], failed[event.type]), watch.attempts, lacking)
             for handler in app.handlers
             for event in handler.events
         )
@@ -117,14 +120,14 @@ class _Begun:
         return replace(handler, function=counted)
 
 
-def _types(app: App[Any], events: Sequence[Numbered]) -> tuple[Counter[str], list[str]]:
-    """How many events there are of each type, and why some are rejected on arrival."""
-    found: Counter[str] = Counter()
+def _types(app: App[Any], events: Sequence[Numbered]) -> tuple[dict[str, str], list[str]]:
+    """The type of each event by its id, and why some are rejected on arrival."""
+    found: dict[str, str] = {}
     rejected: list[str] = []
     kinds = kinds_of(app)
     for one in events:
         try:
-            found[footprint_of(app, one.event, kinds)[0]] += 1
+            found[one.id] = footprint_of(app, one.event, kinds)[0]
         except CommuteError as error:
             rejected.append(error.message)
     return found, rejected
@@ -133,7 +136,7 @@ def _types(app: App[Any], events: Sequence[Numbered]) -> tuple[Counter[str], lis
 def _observed(
     handler: Handler,
     event: HandlerEvent,
-    events: int,
+    counts: tuple[int, int],
     attempts: Sequence[Running],
     lacking: Sequence[Lacking],
 ) -> Observed:
@@ -145,9 +148,9 @@ def _observed(
     for attempt in own:
         for access, place in attempt.seen.items():
             seen.setdefault((access.key, access.mode), observation(access, attempt, place))
-    untouched, only_read = _beyond(event, own) if events else ([], [])
+    untouched, only_read = _beyond(event, own) if counts[0] else ([], [])
     return Observed(
-        handler, event, events, tuple(seen.values()), proposed(own, event.codec.cls),
+        handler, event, *counts, tuple(seen.values()), proposed(own, event.codec.cls),
         tuple(one for one in lacking if (one.handler, one.type) == (handler.name, event.type)),
         tuple(untouched), tuple(only_read),
     )  # fmt: skip

@@ -61,6 +61,11 @@ def failures(end: End) -> tuple[str, ...]:
     return tuple(why for id_, why in end.reasons.items() if end.results[id_] != "rejected")
 
 
+def compares_nothing(end: End) -> bool:
+    """Whether nothing but the success of events can be seen in it."""
+    return not any(end.tables.values()) and end.outside is None and not end.left
+
+
 def type_of(app: App[Any], event: object) -> str:
     """The type of an event. Raises RejectedError for one that is not valid."""
     return app.encoder.encode(named(event))[0]
