@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,35 @@ def field_in_bytes(event: Viewed) -> None:
     client.hset(event.page, b"x", "1")
 
 
+SCRIPT = "redis.call('incrby', KEYS[1], ARGV[1]) return redis.call('get', KEYS[2])"
+digest = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+def by_its_digest(event: Viewed) -> None:
+    client.evalsha(digest, 2, f"a:{event.page}", f"b:{event.page}", 1)
+
+
+def loaded_and_then_run(event: Viewed) -> None:
+    sha = client.script_load(SCRIPT)
+    client.evalsha(sha, 2, f"a:{event.page}", f"b:{event.page}", 1)
+
+
+def by_another_digest(event: Viewed) -> None:
+    client.evalsha("0" * 40, 1, f"a:{event.page}")
+
+
+def a_text_while_watching(event: Viewed) -> None:
+    pipe: Any
+    with client.pipeline() as pipe:
+        pipe.watch(f"a:{event.page}")
+        found: Any = pipe.get(f"a:{event.page}")
+        if isinstance(found, bytes):
+            found = found.decode()
+        pipe.multi()
+        pipe.set(f"a:{event.page}", found.upper())
+        pipe.execute()
+
+
 EXPECTED: list[tuple[Callable[[Viewed], None], set[tuple[str, str]]]] = [
     (counted_in_a_pipeline, {("redis/n:p", "add")}),
     (looked_at_in_a_pipeline, {("redis/n:p", "write")}),
@@ -80,6 +110,10 @@ EXPECTED: list[tuple[Callable[[Viewed], None], set[tuple[str, str]]]] = [
     (all_keys, {("redis/views:", "read")}),
     (asked_with_in, {("redis/p", "read"), ("redis/found", "write")}),
     (field_in_bytes, {("redis/p/x", "write")}),
+    (by_its_digest, {("redis/a:p", "write"), ("redis/b:p", "read")}),
+    (loaded_and_then_run, {("redis/a:p", "write"), ("redis/b:p", "read")}),
+    (by_another_digest, {("redis", "write")}),
+    (a_text_while_watching, {("redis/a:p", "write")}),
 ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import sqlite3
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
@@ -163,3 +165,51 @@ def derived(function: Callable[[Flown], None]) -> tuple[App[Any], Any]:
     assert isinstance(found, Derived)
     (one,) = found.found.values()
     return app, one
+
+
+def written_as_a_table(event: Flown) -> None:
+    buffer = io.StringIO()
+    rows = connection.execute("SELECT * FROM kite").fetchall()
+    writer = csv.writer(buffer)
+    writer.writerow(["id", "height"])
+    writer.writerows(rows)
+    print(buffer.getvalue())
+
+
+class Lifts:
+    """Takes what is written to it for the names of kites."""
+
+    def write(self, kite: str) -> None:
+        connection.execute("UPDATE kite SET height = 9 WHERE id = ?", (kite,))
+
+
+def written_to_an_object(event: Flown) -> None:
+    csv.DictWriter(Lifts(), ["id"]).writerow({"id": event.kite})
+
+
+class Sky:
+    """Asks the database whether a kite is up."""
+
+    def __contains__(self, kite: str) -> bool:
+        return connection.execute("SELECT 1 FROM kite WHERE id = ?", (kite,)).fetchone() is not None
+
+
+sky = Sky()
+
+
+def asked_with_in(event: Flown) -> None:
+    if event.kite not in sky:
+        connection.execute("DELETE FROM kite WHERE id = ?", (event.kite,))
+
+
+def test_what_writers_of_tables_and_in_call() -> None:
+    app: App[Any] = App("kites", "memory://", derive=True)
+    for function in (written_as_a_table, written_to_an_object, asked_with_in):
+        app.on(Flown)(function)
+    found = {
+        handler.name: {(access.mode, access.key) for access in handler.events[0].declared.footprint(Flown(kite="k"))}
+        for handler in app.handlers
+    }
+    assert found["written_as_a_table"] == {("read", "kite")}
+    assert ("write", "kite") in found["written_to_an_object"]
+    assert found["asked_with_in"] == {("write", "kite/k")}

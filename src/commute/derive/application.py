@@ -12,7 +12,10 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from commute.derive.definitions import written_schema
 from commute.derive.derivation import Derivation, Key, footprint, key_of, key_of_state, lead_of
@@ -86,6 +89,7 @@ def derive(
     """
     knowledge = Knowledge(frozenset(trusted), dict(declared or {}), Schema())
     knowledge.schema_for = live_schema
+    knowledge.schema_in = schema_in
     packages = {handler.function.__module__.partition(".")[0] for handler in handlers}
     knowledge.written = lambda dialect: written_schema(packages, dialect)
     definitions = [*ddl, *_definitions(knowledge, lifespan, plugins)]
@@ -282,3 +286,16 @@ def live_schema(thing: object) -> Schema | None:
     except Exception:  # noqa: BLE001 - closed, locked, of another thread: then its tables are not known
         return None
     return schema_of([str(sql) for (sql,) in rows])
+
+
+def schema_in(path: str) -> Schema | None:
+    """The tables in a file of SQLite's that is there already, which is looked at and left as it is; None where it
+    cannot be read: who opens a connection for each event has none before."""
+    driver: Any = sys.modules.get("sqlite3")  # which is loaded where the handlers use it
+    if driver is None or not Path(path).is_file():
+        return None
+    try:
+        with closing(driver.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, timeout=0.1)) as opened:
+            return live_schema(opened)
+    except Exception:  # noqa: BLE001 - it is another kind of file, or the broker's own: then its tables are not known
+        return None

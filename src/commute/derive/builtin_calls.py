@@ -22,7 +22,7 @@ import threading
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from commute.derive import digests, expressions, library
@@ -37,6 +37,7 @@ from commute.derive.items import settled
 from commute.derive.kept import note_put
 from commute.derive.libraries import leaves_quietly
 from commute.derive.logs import logger_of
+from commute.derive.pairs import dict_of, numbered, zipped
 from commute.derive.run import Apart, Arguments, Later, Named, Run
 from commute.derive.source import source_of
 from commute.derive.state import live_item, live_read, live_values, set_live
@@ -193,17 +194,6 @@ def _iterates(value: Value) -> bool:
     return isinstance(value, Items | Entries | Handle | Made | Live)
 
 
-def _enumerate(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    found = expressions.element(run, arguments[0], where)
-    return Items("iterator", None, None if found is None else Items("tuple", [Data("a number"), found]))
-
-
-def _zip(run: Run, arguments: Arguments, _named: Named, where: str) -> Value:
-    parts = [expressions.element(run, value, where) for value in arguments]
-    known = [part for part in parts if part is not None]
-    return Items("iterator", None, Items("tuple", known) if len(known) == len(parts) else None)
-
-
 def _reading(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     """len, sum, any, all, bool, print …: all of it is read, methods for it are called."""
     for value in arguments:
@@ -248,6 +238,8 @@ def _length(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
     if one is not None and all(map(_is_counted, options(one))):
         for option in options(one):
             expressions.element(run, option, where)
+        if isinstance(one, Items) and one.kind == "list" and not one.state:
+            return Count("what was counted", tuple(run.tail_of(one)), one, one.moved)
         return Count("what was counted")
     return Count(getattr(_reading(run, arguments, named, where), "why", ""))
 
@@ -259,25 +251,6 @@ def _is_counted(value: Value) -> bool:
 
 def _live(run: Run, value: Live, where: str) -> Value | None:
     return live_read(run, value, None, where) if isinstance(value.value, dict | list | set) else None
-
-
-def _dict(run: Run, arguments: Arguments, named: Named, where: str) -> Value:
-    made = Entries()
-    for value in arguments:
-        ask(run, value, where, HASH)
-    first = _of(0, arguments)
-    mapping = isinstance(first, Entries) or (isinstance(first, Live) and isinstance(first.value, Mapping))
-    if mapping:
-        made = library.entries_of(run, first, where)
-    elif arguments:
-        pair = expressions.element(run, first, where)
-        if pair is not None:
-            made.key = expressions.item(run, pair, Const(0), where)
-            made.other = expressions.item(run, pair, Const(1), where)
-    if "**" in named:
-        made = library.merged(run, made, named["**"], where)
-    made.known.update({name: value for name, value in named.items() if name != "**"})
-    return made
 
 
 def _partial(_run: Run, arguments: Arguments, named: Named, _where: str) -> Value:
@@ -368,8 +341,8 @@ _TABLE: dict[Any, Answer] = {
     isinstance: is_instance, type: _type, getattr: _getattr, setattr: _setattr, list: _collect("list"),
     tuple: _collect("tuple"), set: _collect("set"), frozenset: _collect("set"), sorted: _collect("sorted"),
     reversed: library.lazy(_collect("iterator")), iter: _iter, aiter: _iter, map: library.lazy(_map),
-    filter: library.lazy(_filter), enumerate: library.lazy(_enumerate), zip: library.lazy(_zip),
-    min: _one_of, max: _one_of, next: _one_of, anext: _one_of, dict: _dict,
+    filter: library.lazy(_filter), enumerate: library.lazy(numbered), zip: library.lazy(zipped),
+    min: _one_of, max: _one_of, next: _one_of, anext: _one_of, dict: dict_of,
     len: _length, sum: _sum, any: _reading, all: _reading, print: _reading,
     functools.partial: _partial, functools.wraps: _wrapper, functools.lru_cache: _cached, functools.cache: _same(0),
     uuid.uuid4: _unique, uuid.uuid1: _unique, asyncio.gather: _gather, asyncio.to_thread: _later, asyncio.wait_for:

@@ -251,7 +251,8 @@ def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
         # An instance of a class below it might be one of the others too.
         return None if any(issubclass(one, value.hint) for one in classes) else False
     if isinstance(value, Items):
-        if value.kind == "list" and value.known is not None and list in classes:
+        made = value.known is not None or value.head is not None
+        if made and (value.kind, True) in (("list", list in classes), ("tuple", tuple in classes)):
             return True
         return False if all(one in _NO_LISTS for one in classes) else None
     if isinstance(value, Entries) and value.holder is None and not value.grows:
@@ -264,6 +265,8 @@ def _is_of(value: Value, classes: tuple[type, ...]) -> bool | None:
         mappers = value.about["mapper"].self_and_descendants if value.kind == "entity" else [value.about["mapper"]]
         answers = {issubclass(mapper.class_, classes) for mapper in mappers}
         return answers.pop() if len(answers) == 1 else None
+    if isinstance(value, Handle) and value.kind == "redis" and all(one in (dict, *_NO_DICTS) for one in classes):
+        return False  # a client or a pipeline
     return None
 
 

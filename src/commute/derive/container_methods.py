@@ -13,7 +13,7 @@ from commute.derive.callbacks import call_back, called_by_library
 from commute.derive.items import field_item
 from commute.derive.kept import later, touch
 from commute.derive.run import Arguments, Named, Run
-from commute.derive.texts import of_format, put_together, some_of
+from commute.derive.texts import added, of_format, put_together, some_of
 from commute.derive.values import (
     SEVERAL,
     Const,
@@ -28,6 +28,7 @@ from commute.derive.values import (
     compute,
     either,
     is_plain,
+    mosaic,
     options,
 )
 
@@ -110,7 +111,15 @@ def _joined(separator: Const, parts: Items) -> Value | None:
             return assembled
     if parts.known is None and isinstance(one, Const) and _PLACES.fullmatch(str(one.value)):
         return Const(separator.value.join([one.value + SEVERAL] * 2))
-    return None
+    return None if one is None else _in_any_sequence(separator.value, one)
+
+
+def _in_any_sequence(separator: str, piece: Value) -> Value | None:
+    """What is joined from such pieces: behind each of them, the separator."""
+    return mosaic(
+        Const(f"{one.value}{separator}") if isinstance(one, Const) else added(one, Const(separator)) or Data()
+        for one in options(piece)
+    )
 
 
 def _constant(value: Value) -> TypeGuard[Const]:
@@ -143,6 +152,7 @@ def _items_method(run: Run, value: Items, name: str, arguments: Arguments, named
         _at_the_end(run, value, name, given)
     elif name in (*_GROWS, *_JOINS, *_DROPS):
         value.head = value.tail = None
+        value.moved = object()
     if name in _GROWS:
         new = given[-1] if given else Data()
         value.known, value.element = None, either([v for v in (value.any(), new) if v is not None])

@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 from commute.context import Context
 from commute.derive.attributes import typed
-from commute.derive.rawsql import connection_of, statement, used
+from commute.derive.drivers import connection_of
+from commute.derive.rawsql import statement, used
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import Const, Data, Handle, Live, Own, Unknown, Value, options
 

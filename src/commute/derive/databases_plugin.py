@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from commute.derive.rawsql import DISCARDED, connection_of, first_row, known_tables, statement, used
+from commute.derive.drivers import connection_of, known_tables
+from commute.derive.rawsql import DISCARDED, first_row, statement, used
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.values import Assembled, Const, Data, Handle, Live, Value, either, options
 

@@ -59,6 +59,10 @@ def _texts(filename: str) -> tuple[str, ...]:
 
 def _statements(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
+        if isinstance(node, ast.List | ast.Tuple) and node.elts:  # pieces that are joined
+            parts = [one.value for one in node.elts if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            if len(parts) == len(node.elts) and len(parts) > 1 and _goes_on(parts[0]):
+                yield " ".join(parts).strip().rstrip(";")
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and _DEFINES.search(node.value):
             if re.search(r"\bTRIGGER\b", node.value, re.I):
                 yield node.value.strip().rstrip(";")
@@ -66,3 +70,9 @@ def _statements(tree: ast.AST) -> Iterator[str]:
             for text in node.value.split(";"):
                 if _DEFINES.match(text):
                     yield text.strip()
+
+
+def _goes_on(text: str) -> bool:
+    """Whether a definition begins here and does not end here."""
+    trigger = re.search(r"\bTRIGGER\b", text, re.I) is not None and not re.search(r"\bEND\b", text, re.I)
+    return _DEFINES.match(text) is not None and (trigger or text.count("(") > text.count(")"))

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from commute.core.footprint import Access
 from commute.derive import redis_keys
+from commute.derive.evaluation import NoValueError, evaluate
 from commute.derive.routing import TableKey
 from commute.derive.run import Everything, KeyAccess, TableAccess
 from commute.derive.texts import lead
@@ -22,10 +23,8 @@ from commute.derive.values import (
     Computed,
     Const,
     Field,
-    NoValueError,
     Own,
     Value,
-    evaluate,
     is_known,
     shown,
     together,

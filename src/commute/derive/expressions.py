@@ -6,6 +6,7 @@ import ast
 import operator
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, get_origin
 
 from commute.derive.asked import HASH, TEXT, ask
@@ -35,6 +36,7 @@ from commute.derive.values import (
     compute,
     either,
     is_plain,
+    mosaic,
     options,
 )
 
@@ -97,10 +99,10 @@ def _call(run: Run, frame: Frame, node: ast.Call, where: str) -> Value:
             spread = settled(run.evaluate(frame, argument.value))
             if isinstance(spread, Items) and spread.known is not None:
                 arguments += spread.known
-            elif (cells := _cells(run, spread, where)) is not None:
-                arguments += cells
+            elif (columns := cells(run, spread, where)) is not None:
+                arguments += columns
             elif (one := element(run, spread, where)) is not None or not isinstance(spread, Live):
-                arguments.append(Handle("spread", {"of": one or Data()}))
+                arguments.append(Handle("spread", {"of": one or Data(), "whole": spread}))
         else:
             arguments.append(run.evaluate(frame, argument))
     named: dict[str, Value] = {}
@@ -126,7 +128,7 @@ def _both(run: Run, named: dict[str, Value], value: Value, where: str) -> Value:
     return merged(run, merged(run, Entries(), named["**"], where), value, where)
 
 
-def _cells(run: Run, value: Value, where: str) -> list[Value] | None:
+def cells(run: Run, value: Value, where: str) -> list[Value] | None:
     """The columns of a row, where it is known how many there are."""
     rows = [option for option in options(value) if option != Const(None)]
     if len(rows) != 1 or not isinstance(rows[0], Handle) or rows[0].kind != "row":
@@ -236,10 +238,16 @@ def operate(run: Run, kind: type, left: Value, right: Value, where: str, *, in_p
         if kind is ast.Mod and isinstance(left, Const) and isinstance(left.value, str):
             return _formatted(name, function, left, [right])
         if kind in (ast.Add, ast.Sub) and _is_counted(left, right):
+            back = right.value if kind is ast.Sub and isinstance(right, Const) else None
+            if isinstance(left, Count) and left.last and back is not None and back >= 0:  # of one before the last
+                return replace(left, last=left.last[: len(left.last) - back])
             return Count("a number")
         if kind is ast.Add and len(options(left)) * len(options(right)) <= EITHER_MAX:
             pairs = [(a, b) for a in options(left) for b in options(right)]
             return either([added(a, b) or compute(name, function, [a, b]) for a, b in pairs]) or Data()
+        patches = mosaic([left, right]) if kind is ast.Add else None
+        if patches is not None:
+            return patches
         return compute(name, function, [left, right])
     for one in (left, right):
         ask(run, one, where)

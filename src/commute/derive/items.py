@@ -139,6 +139,9 @@ def field_item(value: Field, key: Value) -> Value:
             return Field((*value.path, key.value), arguments[1] if len(arguments) == 2 else Any, value.draws)
         fields = class_attribute(origin, "__annotations__") or {}
         return Field((*value.path, key.value), fields.get(key.value, Any), value.draws)
+    placed = origin is tuple and arguments and ... not in arguments
+    if placed and isinstance(key, Const) and type(key.value) is int:
+        return compute("item", operator.getitem, [value, key])
     if origin in (list, tuple, set, frozenset, Sequence):
         return Field((*value.path, "*"), arguments[0] if arguments else Any, (*value.draws, object()))
     if origin is str:
@@ -174,6 +177,7 @@ def put(run: Run, value: Value, key: Value, new: Value | None, where: str) -> No
                 option.key = either([option.key, key] if option.key is not None else [key])
         elif isinstance(option, Items):
             option.head = option.tail = None
+            option.moved = object()
             if new is None:
                 option.known, option.element = None, option.any()
             else:

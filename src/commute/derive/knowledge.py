@@ -21,7 +21,7 @@ class Declaration:
 
 @dataclass(slots=True)
 class Knowledge:
-    """`schema_for` gives the schema of a live connection or engine; `changing` are paths of the program's own state
+    """`schema_for` gives the schema of a live connection; `changing` are paths of the program's own state
     that some handler writes, found by the runs before this one."""
 
     trusted: frozenset[str] = frozenset()
@@ -42,6 +42,7 @@ class Knowledge:
     news: int = 0  # how often something was found there that was not there in the runs before
     setting_up: dict[object, int] = field(default_factory=dict)  # functions that it is running now
     schema_for: Callable[[object], Schema | None] = lambda thing: None
+    schema_in: Callable[[str], Schema | None] = lambda path: None  # of a file of SQLite's
 
     def name_of(self, thing: object, place: str | None = None) -> str:
         """One name for each object that outlives a handler: of the `place` where it was met first, if that is said,

@@ -54,13 +54,19 @@ def entries_of(run: Run, value: Value, where: str) -> Entries:
         inside = [one for each in rest for one in (each.any(),) if one is not None]
         keys = [expressions.element(run, each, where) for each in rest]
         sure = all(each.sure for each in found)
-        return Entries(known, either(inside), either([key for key in keys if key is not None]), sure=sure)
+        grows = any(each.grows for each in found)
+        key = either([key for key in keys if key is not None])
+        return Entries(known, either(inside), key, sure=sure, grows=grows)
     if isinstance(value, Entries):
-        return Entries(dict(value.known), value.other, value.key, sure=value.sure)
+        return Entries(dict(value.known), value.other, value.key, sure=value.sure, grows=value.grows)
     if is_plain(value):
         return Entries({}, Data("a part of plain data"), Data("a name in plain data"))
     if isinstance(value, Live) and isinstance(value.value, dict | types.MappingProxyType):
         return Entries({}, live_values(run, value.value), live_read(run, value, None, where))
+    for plugin in run.plugins:
+        answer = plugin.call(run, Handle("entries"), [value], {}, where)
+        if isinstance(answer, Entries):
+            return answer
     named = run.call(run.get(value, "keys", where), [], {}, where) if isinstance(value, Made) else value
     key = expressions.element(run, named, where)
     return Entries({}, expressions.item(run, value, key or Data(), where), key)
@@ -71,7 +77,8 @@ def merged(run: Run, left: Entries, right: Value, where: str) -> Entries:
     more = entries_of(run, right, where)
     other = either([one for one in (left.other, more.other) if one is not None])
     keys = [one.key or Data() for one in (left, more) if one.other is not None]
-    return Entries({**left.known, **more.known}, other, either(keys), sure=left.sure and more.sure)
+    sure, grows = left.sure and more.sure, left.grows or more.grows
+    return Entries({**left.known, **more.known}, other, either(keys), sure=sure, grows=grows)
 
 
 def lazy(answer: Answer) -> Answer:

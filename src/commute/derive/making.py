@@ -12,7 +12,7 @@ from commute.derive.fields import fields_of_class, set_fields
 from commute.derive.model_code import has_code
 from commute.derive.run import Arguments, Named, Run
 from commute.derive.source import source_of
-from commute.derive.trusted import ALONE, module_of, touches_nothing
+from commute.derive.trusted import ALONE, is_ours, module_of, touches_nothing
 from commute.derive.values import Data, Items, Live, Made, Unknown, Value, compute, either, is_harmless, options
 
 _PLAIN_META = ("type", "ABCMeta", "StructMeta", "EventMeta", "ModelMetaclass", "EnumType", "EnumMeta", "_ProtocolMeta",
@@ -30,7 +30,7 @@ def construct(run: Run, cls: type, arguments: Arguments, named: Named, where: st
         return run.widen(f"the validators of {cls.__name__} are not followed", where)
     if issubclass(cls, enum.Enum):
         return compute(cls.__name__, cls, list(arguments))
-    if cls.__module__ == "builtins" or (touches_nothing(cls) and not _is_ours(cls)):
+    if cls.__module__ == "builtins" or (touches_nothing(cls) and not is_ours(cls)):
         if issubclass(cls, BaseException):
             plain = all(map(is_harmless, (*arguments, *named.values())))
             return Data("an exception") if plain else Unknown("an exception with objects in it")
@@ -97,11 +97,6 @@ def note_args(made: Value, arguments: Arguments) -> None:
         known = made.attributes.get("args")
         before = known.any() if isinstance(known, Items) else None
         made.attributes["args"] = Items("tuple", None, either([*arguments, *([] if before is None else [before])]))
-
-
-def _is_ours(cls: type) -> bool:
-    """Whether it was made by the application: a subclass of a class of a trusted module is not one."""
-    return cls.__module__.split(".")[0] not in ("datetime", "uuid", "decimal", "builtins", "collections", "typing")
 
 
 def _generated(cls: type) -> bool:

@@ -8,14 +8,21 @@ or the same table is looked up by the column that was read (`Handle` of kind ``c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from functools import partial
+from typing import cast
 
-from commute.derive import expressions
+from commute.derive import expressions, last_run
+from commute.derive import parameters as parameters_of
 from commute.derive.asked import ask
+from commute.derive.bulk import FUNCTIONS, execute_many
+from commute.derive.drivers import CONNECTS, DRIVERS, opened, opens
+from commute.derive.mosaics import DEFINES, touch_instead
+from commute.derive.parameters import Sent
 from commute.derive.reading import as_read
 from commute.derive.run import Arguments, KeyAccess, Named, Run, TableAccess
+from commute.derive.trusted import names_of
 from commute.derive.values import (
     SEVERAL,
     SOME,
@@ -29,6 +36,7 @@ from commute.derive.values import (
     Handle,
     Items,
     Live,
+    Mosaic,
     Value,
     either,
     is_harmless,
@@ -42,15 +50,10 @@ from commute.sql.statement import Const as SqlConst
 from commute.sql.statement import Many, Operand, Param, Statement
 from commute.sql.text import Prepared, prepare
 
-DEFINES = re.compile(r"\s*CREATE\b", re.IGNORECASE)
-# What concerns the connection, or its transaction, and no row.
-_SETS = re.compile(
-    r"\s*(?:PRAGMA\s+(?:\w+\.)?(?:foreign_keys|journal_mode|synchronous|busy_timeout|cache_size|temp_store|mmap_size"
-    r"|wal_autocheckpoint|read_uncommitted|journal_size_limit)\b(?!.*;.*\S)"
-    r"|SET\s+(?:LOCAL\s+|SESSION\s+)?(?:statement_timeout|lock_timeout|TIME\s+ZONE|TRANSACTION)\b[^;]*;?\s*$)",
-    re.IGNORECASE,
+# One row that is new, or the statement fails.
+_ADDS_ONE = re.compile(
+    r"\s*INSERT\s+INTO\b(?!.*\b(?:CONFLICT|DUPLICATE|SELECT|WITH|IGNORE|REPLACE)\b)(?!.*\)\s*,\s*\().*", re.I | re.S
 )
-Sent: TypeAlias = Callable[[str, Value], Value]
 DISCARDED = "discarded"  # set by a run while a call is made whose result nobody looks at
 SCHEMA = "schema"  # the key of which tables there are
 DDL = "ddl"  # under which a run keeps the definitions that it came by
@@ -69,8 +72,12 @@ def statement(
     if many and parameters is not None:
         parameters = expressions.element(run, parameters, where) or Items("tuple", [])
     for option in options(text):
+        if isinstance(option, Mosaic):
+            found.append(_of_pieces(run, connection, option.pieces, where, "the text of an SQL statement is not known"))
+            continue
         if isinstance(option, Assembled):
-            found.append(_assembled(run, connection, option.text, parameters, where, bound or _itself))
+            sent = parameters_of.counted(option, parameters, bound or _itself)
+            found.append(_assembled(run, connection, option.text, parameters, where, sent))
             continue
         if not isinstance(option, Const) or not isinstance(option.value, str):
             return run.widen(
@@ -79,20 +86,17 @@ def statement(
             )  # fmt: skip
         fits = parameters
         if SEVERAL in option.value:
-            fits = _loose(run, parameters, option.value, SEVERAL, schema.dialect)
+            fits = parameters_of.loose(run, parameters, option.value, SEVERAL, schema.dialect)
             option = Const(option.value.replace(SEVERAL, ""))
         else:
-            fits = _fitting(run, parameters, option.value, schema.dialect)
-        if _SETS.match(option.value):
-            found.append(Data("what is set for a connection"))
-            continue
+            fits = parameters_of.fitting(run, parameters, option.value, schema.dialect)
         if DEFINES.match(option.value):
             run.kept.setdefault(DDL, []).append(option.value)
             run.add(KeyAccess("add", (Const(SCHEMA),), where))
         summary = summarize(option.value, schema, connection.about["version"])
         if summary.unknown is not None:
-            remedy = "" if DEFINES.match(option.value) else "write it so that its tables can be told"
-            return run.widen(f"{summary.unknown}: {_short(option.value)}", where, remedy)
+            found.append(_of_pieces(run, connection, [option.value], where, summary.unknown))
+            continue
         found.append(_touch(run, connection, summary, option.value, fits, where, bound or _itself))
     return either(found) or Data()
 
@@ -103,69 +107,21 @@ def _assembled(run: Run, connection: Handle, text: str, parameters: Value | None
     schema: Schema = connection.about["schema"]
     summary = summarize(whole, schema, connection.about["version"])
     if summary.unknown is not None:
-        return run.widen(f"{summary.unknown}: {_short(whole)}", where, "write it so that its tables can be told")
-    _touch(run, connection, summary, whole, _loose(run, parameters, text, SOME, schema.dialect), where, bound)
+        return _of_pieces(run, connection, [whole], where, summary.unknown)
+    _touch(
+        run, connection, summary, whole, parameters_of.loose(run, parameters, text, SOME, schema.dialect), where, bound
+    )
     return Data("rows of a statement with some of several pieces")
 
 
-_NOT_BY_PLACE = re.compile(r"\?\d|\$\d|:\w|@\w|%\(|%%|--|/\*|\\|\$\$|['\"`]")  # or perhaps no place of a parameter
-_QUOTED = re.compile(r"'[^'?%]*'|\"[^\"?%]*\"|`[^`?%]*`")
+def _of_pieces(run: Run, connection: Handle, pieces: Sequence[str], where: str, why: str) -> Value:
+    def touch(summary: Statement, text: str) -> None:
+        _touch(run, connection, summary, text, None, where, _itself)
 
-
-def _places(text: str, dialect: str) -> int | None:
-    """How many parameters a statement has, where they are told by their place in it alone."""
-    plain = _QUOTED.sub("", text)
-    if _NOT_BY_PLACE.search(plain):
-        return None
-    return plain.count("?" if dialect == "sqlite" else "%s")
-
-
-def _loose(run: Run, parameters: Value | None, text: str, mark: str, dialect: str) -> Value | None:
-    """Parameters of which only the last places are known, behind the last `mark`: before, there are any number."""
-    if isinstance(parameters, Either):
-        return either([_loose(run, one, text, mark, dialect) or Data() for one in parameters.options])
-    if not isinstance(parameters, Items):
-        return parameters if parameters is None or isinstance(parameters, Entries) else Data("parameters of any number")
-    one = parameters.any() or Data()
-    last = run.tail_of(parameters)
-    count = _places(text.replace(SOME, "").replace(SEVERAL, ""), dialect)
-    behind = _places(text.rpartition(mark)[2], dialect)
-    if count is None:
-        return Items(parameters.kind, None, one)
-    pieces = [_places(piece, dialect) or 0 for piece in text.split(mark)]
-    before = pieces[0] - (pieces[1] if mark == SEVERAL else 0)  # this one stands behind its piece
-    first = (parameters.known or parameters.head or [])[: max(before, 0)]
-    known = last[-behind:] if behind else []
-    return Items(parameters.kind, [*first, *[one] * (count - len(first) - len(known)), *known])
-
-
-def _fitting(run: Run, parameters: Value | None, text: str, dialect: str) -> Value | None:
-    """Parameters as far as their places are known, since there are as many as the statement has places: another number
-    of them is refused by the driver."""
-    found = [one for one in options(parameters) if isinstance(one, Items)] if parameters is not None else []
-    count = _places(text, dialect)
-    if parameters is None or len(found) < len(options(parameters)) or count is None:
-        return parameters
-    fits = [one for one in found if one.known is None or len(one.known) == count] or found
-    return either([_filled(run, one, count) for one in fits])
-
-
-def _filled(run: Run, parameters: Items, count: int) -> Items:
-    """The same list with its first and last elements where they stand."""
-    if parameters.known is not None:
-        return parameters
-    head, last = parameters.head or [], run.tail_of(parameters)
-    before = max(count - len(last), 0)
-    middle = [parameters.any() or Data()] * max(before - len(head), 0)
-    return Items(parameters.kind, [*head[:before], *middle, *last[len(last) - count + before :]])
+    return touch_instead(run, connection, pieces, where, why, touch)
 
 
 _MEETS = re.compile(r"\b(?:CONFLICT|DUPLICATE|REPLACE)\b", re.IGNORECASE)  # an INSERT that may change a row
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 80 else f"{line[:79]}…"
 
 
 def _itself(_name: str, value: Value) -> Value:
@@ -198,7 +154,8 @@ def _touch(run: Run, connection: Handle, summary: Statement, text: str, paramete
         if touch.mode == "add":
             connection.about["adds"].append(access)
     key = ("rows", where, text, tuple(access.signature for access in accesses))
-    found: Value = run.kept.setdefault(key, Handle("rows", {"of": summary, "accesses": accesses}))
+    gives = Handle("rows", {"of": summary, "accesses": accesses, "added": bool(_ADDS_ONE.fullmatch(text))})
+    found: Value = run.kept.setdefault(key, gives)
     return found
 
 
@@ -253,17 +210,39 @@ def cell(rows: Handle, name: str) -> Value:
     origin = (summary.returns or {}).get(name)
     if origin is None:
         return Data(f"column {name}")
-    table, column = origin
+    return _column_of(rows, *origin)
+
+
+def _column_of(rows: Handle, table: str, column: str) -> Value:
     access = access_of(rows.about["accesses"], table)
     if access is None:
-        return Data(f"column {name}")
+        return Data(f"column {column}")
     if access.rows is not None and len(access.rows) == 1 and column in access.rows[0]:
         known = either(access.rows[0][column])
         if known is not None and not isinstance(known, Data) and not is_stored(known):
             read = as_read(known, access, column)
             if read is not None:
                 return read
-    return Handle("cell", {"access": access, "column": column})
+    one = access.rows is not None and len(access.rows) == 1 and column not in access.rows[0]
+    of = access.schema.table(table)
+    made = of is not None and column in of.columns and of.columns[column].generated
+    return Handle("cell", {"access": access, "column": column, "own": rows.about["added"] and one and made})
+
+
+def _added_key(rows: Value | None) -> Value:
+    """What ``lastrowid`` is behind an INSERT of one row: the key that the database has made up for it."""
+    found: list[Value] = []
+    for option in options(rows) if rows is not None else ():
+        added = option.about["accesses"] if isinstance(option, Handle) and option.about.get("added") else ()
+        inserts = [one for one in added if one.touch.kind == "insert"]
+        table = inserts[0].schema.table(inserts[0].touch.table) if len(inserts) == 1 else None
+        if table is None or len(table.primary_key) != 1 or not isinstance(option, Handle):
+            return Data("the number of a row")
+        key = _column_of(option, table.name, table.primary_key[0])
+        if not (isinstance(key, Handle) and key.about["own"]):
+            return Data("the number of a row")
+        found.append(key)
+    return either(found) or Data("the number of a row")
 
 
 def access_of(accesses: Sequence[TableAccess], table: str) -> TableAccess | None:
@@ -272,48 +251,6 @@ def access_of(accesses: Sequence[TableAccess], table: str) -> TableAccess | None
         one for one in accesses if one.touch.table == table and one.touch.kind not in ("unique", "parent", "child")
     ]
     return found[0] if len({one.signature for one in found}) == 1 else None
-
-
-def _known(run: Run, thing: object, dialect: str) -> Schema:
-    """The tables behind a connection: of its catalogue, and those that the code defines and the catalogue lacks yet."""
-    written = run.knowledge.written(dialect)
-    live = None if thing is None else run.knowledge.schema_for(thing)
-    return written if live is None else written.with_tables(live.tables)
-
-
-def known_tables(run: Run, dialect: str) -> Schema:
-    """The tables that the code defines, where there is no connection to ask."""
-    return _known(run, None, dialect)
-
-
-def connection_of(schema: Schema | None, dialect: str, *, spread: bool = False) -> Handle:
-    """A connection whose tables are known, or not. `spread`: parameters stand behind the text one by one."""
-    known = schema if schema is not None else Schema({}, dialect)
-    return Handle("connection", {"schema": known, "version": known.version, "adds": [], "spread": spread})
-
-
-def _opened(run: Run, thing: object, module: str) -> Handle:
-    """A connection, cursor or pool of a driver; `thing` where it is there already, so that its catalogue answers."""
-    dialect = DRIVERS[module]
-    return connection_of(_known(run, thing, dialect), dialect, spread=module == "asyncpg")
-
-
-# Of drivers, the dialect that their statements are written in.
-DRIVERS = {
-    **dict.fromkeys(("sqlite3", "_sqlite3", "apsw", "apswext", "aiosqlite"), "sqlite"),
-    **dict.fromkeys(("psycopg", "psycopg_pool", "psycopg2", "asyncpg", "pg8000"), "postgres"),
-    **dict.fromkeys(("pymysql", "MySQLdb", "mysql", "aiomysql", "asyncmy", "mariadb"), "mysql"),
-}
-_CONNECTS = ("connect", "create_pool")
-
-
-def _opens(cls: type) -> bool:
-    """Whether the objects of a driver's class are connections, cursors or pools of them."""
-    return not issubclass(cls, BaseException) and any(
-        word in name.lower()
-        for name in (cls.__name__, *(base.__name__ for base in cls.__mro__[1:-1]))
-        for word in ("connection", "pool", "cursor")
-    )
 
 
 _QUIET = (
@@ -334,21 +271,21 @@ class RawSql:
     def wrap(self, run: Run, thing: object) -> Value | None:
         cls = type(thing)
         module = cls.__module__.split(".")[0]
-        if module not in DRIVERS or not _opens(cls):
+        if module not in DRIVERS or not opens(cls):
             return None
         known: Value | None = run.kept.get(("connection", id(thing)))
         if known is None:
-            known = run.kept[("connection", id(thing))] = _opened(run, thing, module)
+            known = run.kept[("connection", id(thing))] = opened(run, thing, module)
         return known
 
     def instance(self, run: Run, cls: type) -> Value | None:
         """What is annotated so: a connection, or a pool of them, of which no more is known."""
         module = cls.__module__.split(".")[0]
-        if module not in DRIVERS or not _opens(cls):
+        if module not in DRIVERS or not opens(cls):
             return None
         known: Value | None = run.kept.get(("connection", cls))
         if known is None:
-            known = run.kept[("connection", cls)] = _opened(run, None, module)
+            known = run.kept[("connection", cls)] = opened(run, None, module)
         return known
 
     def call(self, run: Run, function: Value, arguments: Arguments, named: Named, where: str) -> Value | None:
@@ -357,23 +294,35 @@ class RawSql:
             thing = made.value
             module = str(getattr(thing, "__module__", None) or getattr(thing, "__qualname__", "")).split(".")[0]
             name = str(getattr(thing, "__name__", ""))
-            if module in DRIVERS and (_opens(thing) if isinstance(thing, type) else name.lower() in _CONNECTS):
-                return _opened(run, None, module)
+            if module in DRIVERS and (opens(thing) if isinstance(thing, type) else name.lower() in CONNECTS):
+                file = arguments[0] if arguments else named.get("database", named.get("filename"))
+                return opened(run, None, module, file)
+            dotted = names_of(thing)[0]
+            if dotted in FUNCTIONS:
+                many = partial(self._execute_many, run, where)
+                return execute_many(dotted, arguments, named, many)
         if not isinstance(function, Handle):
-            return None
+            return _same_number(function, arguments)
         if function.kind == "sql-method":
             return self._method(run, function.about["of"], function.about["name"], arguments, named, where)
         if function.kind == "set-item" and isinstance(arguments[0], Handle) and arguments[0].kind == "cell":
             return Const(None) if is_harmless(arguments[2]) else None  # of what was read
+        if function.kind == "entries" and isinstance(arguments[0], Handle) and arguments[0].kind == "row":
+            return _entries(arguments[0])
         if function.kind in ("item", "iterate") and arguments and isinstance(arguments[0], Handle):
-            return self._inside(arguments[0], function.kind, arguments)
+            return self._inside(run, arguments[0], function.kind, arguments)
         if function.kind == "operator" and any(isinstance(one, Handle) and one.kind in _OURS for one in arguments):
             return Data("a condition on rows")
         return None
 
-    def _inside(self, value: Handle, kind: str, arguments: Arguments) -> Value | None:
+    def _execute_many(self, run: Run, where: str, cursor: Value, text: Value, rows: Value) -> Value:
+        if not isinstance(cursor, Handle) or cursor.kind not in ("connection", "cursor"):
+            return run.widen("a cursor that is not known runs a statement", where)
+        return self._method(run, cursor, "executemany", [text, rows], {}, where) or Data()
+
+    def _inside(self, run: Run, value: Handle, kind: str, arguments: Arguments) -> Value | None:
         if value.kind == "rows" or value.kind == "cursor":
-            rows = value if value.kind == "rows" else value.about.get("last")
+            rows = value if value.kind == "rows" else last_run.last(run, value)
             return Data() if rows is None else _row(rows)
         if value.kind == "row":
             rows = value.about["of"]
@@ -385,7 +334,9 @@ class RawSql:
                 name = names[key.value]
                 return cell(rows, name) if name else Data("an expression")
             return cell(rows, str(key.value)) if isinstance(key, Const) else Data("a column")
-        return Data("a part of a value") if value.kind == "cell" else None
+        if value.kind == "described" and kind == "item":
+            return Const(value.about["name"]) if arguments[1] == Const(0) else Data("what a column is")
+        return Data("a part of a value") if value.kind in ("cell", "described") else None
 
     def _method(
         self, run: Run, value: Handle, name: str, arguments: Arguments, named: Named, where: str
@@ -396,14 +347,19 @@ class RawSql:
                 text, *rest = arguments or [named.get("query", named.get("sql", Data()))]
                 given = _given(connection, name, rest, named)
                 found = statement(run, connection, text, given, where, many=name == "executemany")
-                connection.about["last"] = value.about["last"] = found
+                for one in (connection, value):
+                    last_run.note(run, one, found)
                 if name in _FETCH_ONE:
                     return either([first_row(found), Const(None)]) or Data()
                 if name == "execute_insert":
                     used(run, connection)
                 if connection.about["spread"] and name == "execute":
                     return _status(run, connection)
-                return found if name in _FETCH or connection.about.get("rows") else _cursor(connection, found)
+                if name in _FETCH or connection.about.get("rows"):
+                    return found
+                if value.kind == "cursor" and connection.about["schema"].dialect == "mysql":
+                    return _status(run, connection)
+                return value if value.kind == "cursor" else _cursor(run, connection, found)
             if name == "executescript":
                 if not arguments or not isinstance(arguments[0], Const):
                     return run.widen("a script of SQL is not known before the event", where)
@@ -411,18 +367,18 @@ class RawSql:
                     statement(run, connection, Const(piece), None, where)
                 return Const(None)
             if name == "cursor":
-                return _cursor(connection, None)
+                return _cursor(run, connection, None)
             if name in _OUT_OF_POOL and value.kind == "connection":
                 return value
             if name in ("transaction", "__enter__", "__aenter__"):
                 return value if name != "transaction" else Handle("context", {"value": value})
             if name in (*_QUIET, "__exit__", "__aexit__"):
                 return Const(None)
-        rows: Value | None = value if value.kind == "rows" else value.about.get("last")
+        rows: Value | None = value if value.kind == "rows" else last_run.last(run, value)
         if name in _FETCH_ONE:
-            return either([first_row(rows), Const(None)]) if isinstance(rows, Handle) else Data()
+            return either([first_row(rows), Const(None)]) if rows is not None else Data()
         if name in (*_FETCH, "__iter__", "__aiter__"):
-            return rows if isinstance(rows, Handle) else Items("list", [])
+            return rows if rows is not None else Items("list", None, Data("rows of an earlier statement"))
         if value.kind in ("row", "cell", "rows"):
             return Data(f"what {name} of a row gives") if name not in ("get",) else _row_get(value, arguments)
         return run.widen(f"{name} of a connection is not followed", where)
@@ -434,10 +390,16 @@ class RawSql:
             connection = value if value.kind == "connection" else value.about.get("connection")
             if connection is not None:
                 used(run, connection)
+            if name == "lastrowid":
+                return _added_key(last_run.last(run, value))
             return Data(f"{name} of a statement")
         if value.kind == "row" and name in (value.about["of"].about["of"].returns or {}):
             return cell(value.about["of"], name)
-        if name in ("row_factory", "description", "autocommit", "isolation_level", "in_transaction"):
+        if name == "description":
+            return _described(last_run.last(run, value))
+        if value.kind == "described":
+            return Const(value.about["name"]) if name == "name" else Data(f"{name} of a column")
+        if name in ("row_factory", "autocommit", "isolation_level", "in_transaction"):
             return Data()
         return Handle("sql-method", {"of": value, "name": name})
 
@@ -445,15 +407,33 @@ class RawSql:
         return isinstance(value, Handle) and value.kind in _OURS and name in ("row_factory", "autocommit", "arraysize")
 
     def escape(self, run: Run, value: Value, where: str) -> bool:
-        return isinstance(value, Handle) and value.kind in ("rows", "row", "cell", "cursor")
+        return isinstance(value, Handle) and value.kind in ("rows", "row", "cell", "cursor", "described")
 
 
-_OURS = ("connection", "cursor", "rows", "row", "cell")
+_OURS = ("connection", "cursor", "rows", "row", "cell", "described")
+
+
+def _same_number(function: Value, arguments: Arguments) -> Value | None:
+    """``int(row["id"])`` of a column of whole numbers is what stands there."""
+    if not isinstance(function, Live) or function.value is not int or len(arguments) != 1:
+        return None
+    cells = [one for one in options(arguments[0]) if one != Const(None)]  # which raises
+    return either(cells) if cells and all(map(_is_number, cells)) else None
+
+
+def _is_number(value: Value) -> bool:
+    if not isinstance(value, Handle) or value.kind != "cell":
+        return False
+    table = value.about["access"].schema.table(value.about["access"].touch.table)
+    column = None if table is None else table.columns.get(value.about["column"])
+    return column is not None and column.kind == "int"
 
 
 def _given(connection: Handle, name: str, rest: Sequence[Value], named: Named) -> Value | None:
     """The parameters: one list or dict, or, for asyncpg, all that comes behind the text."""
     if connection.about["spread"] and name != "executemany":
+        if len(rest) == 1 and isinstance(rest[0], Handle) and isinstance(rest[0].about.get("whole"), Items):
+            return cast("Items", rest[0].about["whole"])
         loose = [one.about["of"] if isinstance(one, Handle) and one.kind == "spread" else one for one in rest]
         spread = any(isinstance(one, Handle) and one.kind == "spread" for one in rest)
         return Items("tuple", None, either(loose)) if spread else Items("tuple", list(rest))
@@ -462,14 +442,17 @@ def _given(connection: Handle, name: str, rest: Sequence[Value], named: Named) -
 
 
 def _status(run: Run, connection: Handle) -> Value:
-    """What asyncpg says of a statement that gives no rows: how many it has met."""
+    """What asyncpg says of a statement that gives no rows, and cursors of MySQL of each: how many it has met."""
     if not run.kept.get(DISCARDED):
         used(run, connection)
     return Data("the status of a statement")
 
 
-def _cursor(connection: Handle, rows: Value | None) -> Handle:
-    return Handle("cursor", {"connection": connection, "last": rows})
+def _cursor(run: Run, connection: Handle, rows: Value | None) -> Handle:
+    cursor = Handle("cursor", {"connection": connection})
+    if rows is not None:
+        last_run.note(run, cursor, rows)
+    return cursor
 
 
 def _row(rows: Value) -> Value:
@@ -483,6 +466,24 @@ def _row(rows: Value) -> Value:
 def first_row(rows: Value) -> Value:
     """One of the rows."""
     return _row(rows)
+
+
+def _described(rows: Value | None) -> Value:
+    """``cursor.description``: the names of the columns, where they are known."""
+    names = rows.about["of"].names if isinstance(rows, Handle) and rows.kind == "rows" else ()
+    if not names or not all(names):
+        return Data("descriptions of columns")
+    return Items("list", [Handle("described", {"name": one}) for one in names])
+
+
+def _entries(row: Handle) -> Entries:
+    """``dict(row)``, by the names of the columns as far as they are known."""
+    rows = row.about["of"]
+    names = rows.about["of"].names
+    known: dict[object, Value] = {name: cell(rows, name) for name in names if name}
+    whole = bool(names) and len(known) == len(names)
+    # A name may be spelled in another case there than the schema has it.
+    return Entries(known, grows=True) if whole else Entries(known, Data("a column"), Data("a name of a column"))
 
 
 def _row_get(value: Handle, arguments: Arguments) -> Value:

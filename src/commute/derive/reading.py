@@ -12,7 +12,8 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from commute.derive.values import Computed, Const, Field, NoValueError, Value, either, is_known, options
+from commute.derive.evaluation import NoValueError
+from commute.derive.values import Computed, Const, Field, Value, either, is_known, options
 
 if TYPE_CHECKING:
     from commute.derive.run import TableAccess

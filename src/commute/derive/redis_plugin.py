@@ -6,12 +6,14 @@ is not known of a command can touch any key, but nothing beside Redis.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, get_origin
 
 from commute.derive.expressions import element
 from commute.derive.rawsql import DISCARDED
-from commute.derive.redis_scripts import keys_of_script
+from commute.derive.redis_scripts import keys_of_script, script_of
 from commute.derive.run import Arguments, KeyAccess, Named, Run
 from commute.derive.texts import UP_TO, is_text, up_to
 from commute.derive.values import (
@@ -263,13 +265,12 @@ def _command(
         return Handle("redis-module")
     if name == "transaction":
         return _transaction(run, owner, arguments, where)
-    if name in ("eval", "eval_ro"):
-        numbers = arguments[1:2] or [named.get("numkeys", Data())]
-        given = [one if isinstance(one, Const) else None for one in numbers]
-        count = given[0].value if given[0] is not None and isinstance(given[0].value, int) else None
-        spread = any(isinstance(one, Handle) and one.kind == "spread" for one in arguments)
-        keys = None if count is None or spread or len(arguments) < 2 + count else list(arguments[2 : 2 + count])
-        return _script(run, arguments[0] if arguments else Data(), keys, where)
+    if name == "script_load":
+        return Handle("redis-sha", {"text": (arguments or [*named.values(), Data()])[0]})
+    if name in ("evalsha", "evalsha_ro") and arguments:
+        arguments = [_text_of(arguments[0]), *arguments[1:]]
+    if name in ("eval", "eval_ro", "evalsha", "evalsha_ro"):
+        return _evaluated(run, arguments, named, where)
     if name == "register_script":
         return Handle("redis-script", {"text": (arguments or [*named.values(), Data()])[0]})
     adds = name in _ADD and name != "incrbyfloat"
@@ -277,6 +278,8 @@ def _command(
         mode = "add" if discarded or (pipe and not owner.about.get("now")) else "write"
     elif name in _READ or name in _WRITE:
         mode = "read" if name in _READ else "write"
+    elif not _is_command(name):
+        return Data(f"{name} of a client fails")  # who asks has something else than a client, a text say
     else:
         return _anything(run, f"the command {name} of Redis", [*arguments, *named.values()], where)
     for path in _paths(run, name, arguments, named, where):
@@ -288,6 +291,38 @@ def _command(
     if pipe:
         return Either((owner, Data(f"what {name} gives"))) if owner.about.get("now") else owner
     return Data(f"what {name} gives")
+
+
+def _evaluated(run: Run, arguments: Sequence[Value], named: dict[str, Value], where: str) -> Value:
+    """``eval(text, number of keys, key, …, argument, …)``."""
+    numbers = arguments[1:2] or [named.get("numkeys", Data())]
+    given = [one if isinstance(one, Const) else None for one in numbers]
+    count = given[0].value if given[0] is not None and isinstance(given[0].value, int) else None
+    spread = any(isinstance(one, Handle) and one.kind == "spread" for one in arguments)
+    keys = None if count is None or spread or len(arguments) < 2 + count else list(arguments[2 : 2 + count])
+    return _script(run, arguments[0] if arguments else Data(), keys, where)
+
+
+def _text_of(sha: Value) -> Value:
+    """The script that a digest stands for: one that was loaded, or one that stands in the code of the application."""
+    found: list[Value] = []
+    for option in options(sha):
+        if isinstance(option, Handle) and option.kind == "redis-sha":
+            found.append(option.about["text"])
+        elif isinstance(option, Const) and isinstance(option.value, str | bytes):
+            digest = option.value.decode() if isinstance(option.value, bytes) else option.value
+            found.append(Const(script_of(digest)))
+        elif option != Const(None):  # which is refused
+            found.append(Data("a script by its digest"))
+    return either(found) or Data("a script by its digest")
+
+
+@lru_cache(1_024)
+def _is_command(name: str) -> bool:
+    """Whether clients or pipelines of the loaded redis-py have an attribute of that name."""
+    held = [vars(module) for path, module in list(sys.modules.items()) if path.split(".")[0] == "redis"]
+    classes = [one.get(cls) for one in held for cls in (*_CLIENTS, *_PIPELINES)]
+    return any(hasattr(cls, name) for cls in classes) or not any(classes)
 
 
 def _anything(run: Run, what: str, given: Sequence[Value], where: str) -> Value:

@@ -6,9 +6,14 @@ may touch any key.
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import linecache
 import re
 from collections.abc import Callable
 from functools import lru_cache
+
+from commute.derive.writers import application_modules
 
 _COMMENT = re.compile(r"--\[(=*)\[.*?\]\1\]|--[^\n]*", re.DOTALL)
 _TEXT = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
@@ -60,6 +65,28 @@ def keys_of_script(text: str, mode_of: Mode) -> tuple[tuple[int, str], ...] | No
             assert place is not None
             found[place] = "read" if mode == "read" and found.get(place, "read") == "read" else "write"
     return tuple(sorted(found.items()))
+
+
+def script_of(digest: str) -> str | None:
+    """The text in the code of the application that Redis knows by this digest; None if none does."""
+    for filename, _ in application_modules():
+        found = _scripts(filename).get(digest)
+        if found is not None:
+            return found
+    return None
+
+
+@lru_cache(1_024)
+def _scripts(filename: str) -> dict[str, str]:
+    source = "".join(linecache.getlines(filename))
+    if "redis" not in source:
+        return {}
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return {}
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return {hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(): text for text in texts}
 
 
 def _without_texts(text: str) -> tuple[str | None, dict[str, str]]:

@@ -82,7 +82,7 @@ def resolved(access: TableAccess, depth: int = 0) -> list[Row] | None:
             if not flat or not all(is_known(value) or _tells(value, access, column) for value in others):
                 continue
             if all(_same_row(cell, access, column) for cell in cells):
-                rows = [row for cell in cells for row in resolved(cell.about["access"], depth + 1) or [{}]]
+                rows = [row for cell in cells for row in _rows_of(cell, depth)]
                 rows += [{column: others}] if others else []
                 known = [{**row, **one} for row in rows for one in known]
         if not all(known) or len(found) > KEYS_MAX:
@@ -97,6 +97,15 @@ def _tells(value: Value, access: TableAccess, column: str) -> bool:
         return isinstance(value, Own)
     table = access.schema.table(access.touch.table)
     return table is not None and any(key.table == value.of and column in key.columns for key in table.foreign_keys)
+
+
+def _rows_of(cell: Handle, depth: int) -> list[Row]:
+    """The alternatives of the row that a value was read from; its key is the event's own where the row is new."""
+    rows: list[Row] = resolved(cell.about["access"], depth + 1) or [{}]
+    if not cell.about.get("own"):
+        return rows
+    new = Own("a key that the database has made up", of=cell.about["access"].touch.table)
+    return [{**row, cell.about["column"]: (new,)} for row in rows]
 
 
 def _same_row(cell: Handle, access: TableAccess, column: str) -> bool:

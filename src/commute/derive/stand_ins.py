@@ -8,6 +8,7 @@ weak references, of which nothing can be seen.
 from __future__ import annotations
 
 import contextlib
+import csv
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed, wait
 from typing import Any
@@ -113,6 +114,27 @@ class Stack:
         self.__exit__(None, None, None)
 
 
+class Writer:
+    """A ``csv.writer``: it writes texts to what it is given."""
+
+    def __init__(self, csvfile: Any, dialect: Any = "excel", **details: Any) -> None:
+        del dialect, details
+        self.file = csvfile
+
+    def writerow(self, row: Iterable[Any]) -> Any:
+        return self.file.write(",".join([str(one) for one in row]))
+
+    def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
+        for row in rows:
+            self.writerow(row)
+
+
+def reader(csvfile: Iterable[str], dialect: Any = "excel", **details: Any) -> Iterable[list[str]]:
+    del dialect, details
+    for line in csvfile:
+        yield line.split(",")
+
+
 # What stands for a class, and for functions that are called with an object that was there before the handler; by id,
 # since a class may have no hash.
 STAND_INS: dict[int, Any] = {
@@ -121,7 +143,7 @@ STAND_INS: dict[int, Any] = {
         (ThreadPoolExecutor, Pool), (ThreadPoolExecutor.submit, Pool.submit), (Executor.map, Pool.map),
         (ThreadPoolExecutor.shutdown, Pool.shutdown), (Executor.__enter__, Pool.__enter__),
         (Executor.__exit__, Pool.__exit__), (Future.result, Result.result), (as_completed, completed), (wait, waited),
-        (contextlib.ExitStack, Stack),
+        (contextlib.ExitStack, Stack), (csv.writer, Writer), (csv.reader, reader),
     )
 }  # fmt: skip
 # What they are given runs without the variables of the handler's context, and later.

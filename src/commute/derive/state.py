@@ -20,7 +20,20 @@ from functools import lru_cache
 from typing import Any
 
 from commute.derive.run import Frame, KeyAccess, Run
-from commute.derive.values import Closure, Const, Data, Either, Items, Live, Unknown, Value, either, is_plain, options
+from commute.derive.values import (
+    Closure,
+    Const,
+    Data,
+    Either,
+    Items,
+    Live,
+    Unknown,
+    Value,
+    Was,
+    either,
+    is_plain,
+    options,
+)
 from commute.derive.writers import attribute_later, fill, global_later, is_application
 
 STATE = "state"
@@ -80,7 +93,7 @@ def with_later(run: Run, thing: object, later: Value) -> Value:
     """What a live place may hold: what is there now, or what functions put there, of which plain data is not known."""
     from commute.derive.attributes import wrap
 
-    now = [wrap(run, thing)] if thing is None or not isinstance(thing, _PLAIN) else [Data("it changes")]
+    now = [wrap(run, thing)] if thing is None or not isinstance(thing, _PLAIN) else [Was("it changes", now=thing)]
     known = [Data("it changes") if is_plain(option) else option for option in options(later)]
     if any(isinstance(option, Closure) for option in known):
         return Unknown("a function that is put there while the program runs")

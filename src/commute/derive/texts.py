@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 from string import Formatter
@@ -25,12 +25,14 @@ from commute.derive.values import (
     Count,
     Data,
     Field,
+    Mosaic,
     Own,
     Value,
     compute,
     either,
     is_known,
     is_plain,
+    mosaic,
     options,
 )
 
@@ -44,10 +46,13 @@ def put_together(name: str, function: Callable[..., Any], parts: Sequence[Value]
     """As `compute`, of a function that gives the text of these pieces: where not all of it is known, its beginning."""
     if all(map(is_known, parts)) or not all(map(is_plain, parts)):
         return compute(name, function, parts)
-    if any(isinstance(option, Assembled | Count) for part in parts for option in options(part)):
+    if any(isinstance(option, Assembled | Count | Mosaic) for part in parts for option in options(part)):
         assembled = _assembled(name, parts, pieces)
         if assembled is not None:
             return assembled
+        patches = mosaic([*(Const(one) for one in pieces if isinstance(one, str)), *parts])
+        if patches is not None:
+            return patches
     combinations = list(product(*map(options, parts)))
     if len(combinations) > EITHER_MAX:
         return begun(pieces, parts, f"{name} of too many values") if pieces else Data(name)
@@ -91,23 +96,60 @@ def _assembled(name: str, parts: Sequence[Value], pieces: Pieces) -> Value | Non
         return None
     found: list[Value] = []
     for one in combinations:
-        text = ""
+        several: list[Assembled | str] = []
         for piece in pieces:
             value = Const(piece) if isinstance(piece, str) else one[piece[0]]
             if isinstance(value, Assembled) and not isinstance(piece, str) and piece[1] == "{}":
-                text += value.text
-            elif isinstance(value, Count) and text.endswith("$") and piece[1] == "{}":
-                text += f"{SOME}1{SOME}"  # a parameter, nobody knows which
+                several.append(value)
+            elif isinstance(value, Count) and _ends_with_dollar(several) and piece[1] == "{}":
+                several[-1] = several[-1][:-1]  # type: ignore[index]
+                several.append(_parameter(value))
             elif isinstance(value, Const) and (isinstance(piece, str) or piece[1] == "{}"):
-                text += format(value.value)
+                several.append(format(value.value))
             else:
                 return None
-        found.append(Assembled(name, text=text) if SOME in text else Const(text))
+        whole = in_one(several)
+        plain = whole.counted or SOME in whole.text
+        found.append(replace(whole, why=name) if plain else Const(whole.text))
     return either(found)
 
 
+def _ends_with_dollar(several: Sequence[Assembled | str]) -> bool:
+    return bool(several) and isinstance(several[-1], str) and several[-1].endswith("$")
+
+
+def _parameter(count: Count) -> Assembled:
+    """``$N`` by the length of a list: the one that stood at its end then, or one of which nobody knows which."""
+    if count.last:
+        return Assembled("a parameter", text=":counted0", counted=(count,))
+    return Assembled("a parameter", text=f"${SOME}1{SOME}")
+
+
+_COUNTED = re.compile(r":counted(\d+)\b")
+
+
+def in_one(several: Iterable[Assembled | str]) -> Assembled:
+    """The texts one behind the other, with all that they count."""
+    text = ""
+    counted: list[Count] = []
+    for one in several:
+        if isinstance(one, str):
+            text += one
+            continue
+        numbers: list[int] = []
+        for count in one.counted:
+            if count not in counted:
+                counted.append(count)
+            numbers.append(counted.index(count))
+        parts = _COUNTED.split(one.text)  # every second one is a number
+        text += "".join(f":counted{numbers[int(part)]}" if at % 2 else part for at, part in enumerate(parts))
+    return Assembled("a text", text=text, counted=tuple(counted))
+
+
 # One column that is set, or compared with something by itself: nothing around it changes what it means.
-_SET = re.compile(r"\s*[\w.\"`\[\]]+\s*=\s*[^;,\0\1]+", re.DOTALL)
+_SET = re.compile(
+    r"\s*[\w.\"`\[\]]+\s*=\s*(?:[^;,()\0\1]|\((?:[^;()\0\1]|\((?:[^;()\0\1]|\([^;()\0\1]*\))*\))*\))+", re.DOTALL
+)
 _CONDITION = re.compile(r"[^;\0\1]+", re.DOTALL)
 _GOES_ON = re.compile(r"\b(?:WHERE|RETURNING|LIMIT|UNION|OR|ON)\b|--|/\*", re.IGNORECASE)
 
@@ -115,18 +157,23 @@ _GOES_ON = re.compile(r"\b(?:WHERE|RETURNING|LIMIT|UNION|OR|ON)\b|--|/\*", re.IG
 def some_of(separator: str, pieces: Sequence[Value]) -> Value | None:
     """``separator.join(…)`` of any number of these pieces of SQL; None where they are not seen to be such."""
     texts = [
-        one.text if isinstance(one, Assembled) else one.value
+        one if isinstance(one, Assembled) else Assembled("a text", text=one.value)
         for one in pieces
         if isinstance(one, Assembled) or (isinstance(one, Const) and isinstance(one.value, str))
     ]
-    if len(texts) < len(pieces) or not texts or any(map(_GOES_ON.search, texts)):
+    plain = [one.text.replace(SOME, "") for one in texts]
+    if len(texts) < len(pieces) or not texts or any(map(_GOES_ON.search, plain)):
         return None
-    if separator.strip() == "," and all(_SET.fullmatch(one.replace(SOME, "")) for one in texts):
-        return Assembled("SQL with some of several pieces", text=separator.join(f"{SOME}{one}{SOME}" for one in texts))
-    if separator.strip().upper() == "AND" and all(_CONDITION.fullmatch(one.replace(SOME, "")) for one in texts):
-        loose = separator.join(f"{SOME}({one} OR 1 = 1){SOME}" for one in texts)
-        return Assembled("SQL with some of several conditions", text=loose)
+    if separator.strip() == "," and all(map(_SET.fullmatch, plain)):
+        return _loose(separator, texts, SOME, SOME)
+    if separator.strip().upper() == "AND" and all(map(_CONDITION.fullmatch, plain)):
+        return _loose(separator, texts, f"{SOME}(", f" OR 1 = 1){SOME}")
     return None
+
+
+def _loose(separator: str, texts: Sequence[Assembled], before: str, behind: str) -> Assembled:
+    several = [part for one in texts for part in (separator, before, one, behind)][1:]
+    return replace(in_one(several), why="SQL with some of several pieces")
 
 
 def is_text(value: Value) -> bool:
@@ -142,10 +189,12 @@ def is_text(value: Value) -> bool:
 
 def added(left: Value, right: Value) -> Value | None:
     """``left + right`` of texts that are not known to their ends; None for all else."""
+    if isinstance(left, Mosaic) or isinstance(right, Mosaic):
+        return mosaic([left, right]) or Data("a text")
     if isinstance(left, Assembled) or isinstance(right, Assembled):
         known = all(isinstance(one, Assembled) or (is_text(one) and isinstance(one, Const)) for one in (left, right))
-        texts = [one.text if isinstance(one, Assembled) else str(getattr(one, "value", "")) for one in (left, right)]
-        return Assembled("a text", text="".join(texts)) if known else Data("a text")
+        texts = [one if isinstance(one, Assembled) else str(getattr(one, "value", "")) for one in (left, right)]
+        return in_one(texts) if known else Data("a text")
     if isinstance(left, Begun):
         return left
     if not is_known(left) or not is_text(left) or not isinstance(right, Data | Own):

@@ -69,6 +69,7 @@ FUNCTIONS = frozenset(
         *("_thread.allocate_lock", "_thread.lock", "_thread.RLock", "threading.RLock"),
         *("os.getenv", "os.getpid", "os.cpu_count", "os.fspath", "os.urandom", "posix.urandom", "posix.getpid"),
         *("posixpath.join", "posixpath.basename", "posixpath.dirname", "posixpath.splitext", "posix.fspath"),
+        *("posixpath.expandvars", "posixpath.expanduser", "_io.StringIO", "_io.BytesIO"),
         *("socket.gethostname", "_socket.gethostname", "platform.node", "threading.get_ident", "_thread.get_ident"),
         *(
             "threading.current_thread",
@@ -89,6 +90,7 @@ KNOWN = frozenset(
     [
         *("sqlalchemy", "sqlmodel", "alembic", "flask_sqlalchemy", "redis", "psycopg", "psycopg_pool", "psycopg2"),
         *("asyncpg", "aiosqlite", "apsw", "requests", "httpx", "aiohttp", "flask", "werkzeug", "starlette", "fastapi"),
+        *("pymysql", "mysql", "MySQLdb", "aiomysql", "asyncmy", "mariadb", "pg8000", "databases", "aiosql"),
         *("greenlet", "pytest", "_pytest", "numpy", "pandas", "sqlglot", "commute"),
     ]
 )
@@ -199,3 +201,10 @@ def is_pure(function: object) -> bool:
     inside = any(".".join(parts[:length]) in PURE_MODULES for length in range(1, len(parts)))
     hashed = isinstance(function, types.BuiltinFunctionType | type) and function in PURE
     return hashed or (inside and name not in NOT_PURE and "Random" not in parts)
+
+
+def is_ours(cls: type) -> bool:
+    """Whether a class was made by the application: a subclass of a class of a trusted module is not one of that
+    module."""
+    module = cls.__module__.split(".")[0]
+    return module not in ("datetime", "uuid", "decimal", "builtins", "collections", "typing", "_io")

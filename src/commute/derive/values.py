@@ -8,6 +8,7 @@
     Begun      Data: a text whose beginning is known
     Count      Data: a whole number
     Assembled  Data: SQL of pieces of which each may be left out
+    Mosaic     Data: a text of pieces in any sequence
     Own        plain data that no other event has
     Unknown    anything, a way to the outside too   Handle     what a plug-in knows: a connection, a query, a row
 
@@ -118,8 +119,20 @@ class Begun(Data):
 
 
 @dataclass(frozen=True, slots=True)
+class Was(Data):
+    """What may be another one when the handler runs than `now`."""
+
+    now: Any = field(kw_only=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Count(Data):
-    """A whole number: how many there are of something."""
+    """A whole number: how many there are of something. `last`: of a list, what stands at that number in it, from 1 on,
+    and before; that stays there until its `Items.moved` is another one."""
+
+    last: tuple[Value, ...] = ()
+    of: Any = None
+    moved: object = None
 
 
 SOME = "\1"  # around a piece of a text that may be left out, or come several times
@@ -127,9 +140,18 @@ SOME = "\1"  # around a piece of a text that may be left out, or come several ti
 
 @dataclass(frozen=True, slots=True)
 class Assembled(Data):
-    """A text in whose place stands one of several, `text` without some of the pieces between `SOME`."""
+    """A text in whose place stands one of several, `text` without some of the pieces between `SOME`. `counted` are the
+    parameters that it names ``:counted0``, ``:counted1`` …, by their number in a list."""
 
     text: str = field(kw_only=True)
+    counted: tuple[Count, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mosaic(Data):
+    """A text that is put together from these pieces, nobody knows which of them, how often and in which sequence."""
+
+    pieces: tuple[str, ...] = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +185,7 @@ class Items:
     """`known` in sequence, None where only `element` is known: any of them. `kind`: list, tuple, set, iterator.
 
     `head`: where not all is known, the first ones. `tail`: the last ones, while the run is where they came to be so
-    (`Run.apart`).
+    (`Run.apart`). `moved`: another one whenever something else was done to a list than to put elements behind it.
     """
 
     kind: str
@@ -175,6 +197,7 @@ class Items:
     placed: Callable[[], bool] | None = None  # of a view: whether all of that is certainly there
     head: list[Value] | None = None
     tail: tuple[list[Value], tuple[object, ...]] | None = None
+    moved: object = None
 
     def any(self) -> Value | None:
         """One of them; None for none at all."""
@@ -267,10 +290,38 @@ def either(values: Iterable[Value]) -> Value | None:
         return next(option for option in found if isinstance(option, Unknown))
     if len(found) > EITHER_MAX:
         plain = all(is_plain(option) or (isinstance(option, Handle) and option.kind == "cell") for option in found)
-        return Data("one of too many values") if plain else Unknown("one of too many objects")
+        if plain:
+            return _of_texts(found) or Data("one of too many values")
+        return Unknown("one of too many objects")
     if len(found) <= 1:
         return next(iter(found), None)
     return Either(tuple(found))
+
+
+TEXTS_MAX = 64  # that are known of a text which is one of many, or of such pieces
+
+
+def _of_texts(several: Iterable[Value]) -> Mosaic | None:
+    """One of many texts as one that is put together from them; None where one of them is not known, or none is a
+    text."""
+    pieces: dict[str, None] = {}
+    for one in several:
+        if isinstance(one, Mosaic):
+            pieces |= dict.fromkeys(one.pieces)
+        elif isinstance(one, Assembled):
+            pieces[one.text.replace(SOME, "").replace(SEVERAL, "")] = None
+        elif isinstance(one, Const) and isinstance(one.value, str):
+            pieces[one.value.replace(SEVERAL, "")] = None
+        elif isinstance(one, Count) or (isinstance(one, Const) and type(one.value) is int):
+            pieces["1"] = None  # a number, whichever
+        else:
+            return None
+    return Mosaic("one of many texts", pieces=tuple(sorted(pieces))) if 0 < len(pieces) <= TEXTS_MAX else None
+
+
+def mosaic(several: Iterable[Value]) -> Mosaic | None:
+    """A text that is put together from such texts, in whatever sequence; None where one of them is not known."""
+    return _of_texts(option for value in several for option in options(value))
 
 
 def draws_of(value: Value) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -388,66 +439,6 @@ def _computed(name: str, function: Callable[..., Any], parts: tuple[Value, ...])
         except Exception:  # noqa: BLE001 - it fails in the run too, and goes another way there
             return Data(f"{name} fails")
     return Computed(name, function, parts)
-
-
-class NoValueError(Exception):
-    """An expression has no value for an event: a function of it fails."""
-
-
-def evaluate(value: Value, event: object) -> Iterator[Any]:
-    """The values of a known expression for one event, one for each combination of elements. Raises NoValueError."""
-    prefixes = sorted(_prefixes(value), key=len)
-    for places in _elements(prefixes, event, {}):
-        yield _evaluate(value, event, places)
-
-
-Places: TypeAlias = dict[tuple[str, ...], Any]
-
-
-def _prefixes(value: Value) -> set[tuple[str, ...]]:
-    """The lists that an expression goes through, by path up to and with the ``*``."""
-    if isinstance(value, Computed):
-        return set().union(*map(_prefixes, value.parts))
-    if isinstance(value, Field):
-        return {value.path[: at + 1] for at, name in enumerate(value.path) if name == "*"}
-    return set()
-
-
-def _elements(prefixes: Sequence[tuple[str, ...]], event: object, places: Places) -> Iterator[Places]:
-    if not prefixes:
-        yield places
-        return
-    prefix, *rest = prefixes
-    for element in _at(prefix[:-1], event, places) or ():
-        yield from _elements(rest, event, {**places, prefix: element})
-
-
-def _evaluate(value: Value, event: object, places: Places) -> Any:
-    if isinstance(value, Const):
-        return value.value
-    if isinstance(value, Field):
-        return _at(value.path, event, places)
-    assert isinstance(value, Computed), f"{value} cannot be told from the event"
-    try:
-        return value.function(*(_evaluate(part, event, places) for part in value.parts))
-    except NoValueError:
-        raise
-    except Exception as error:
-        raise NoValueError(f"{value.name}: {type(error).__name__}: {error}") from error
-
-
-def _at(path: tuple[str, ...], event: object, places: Places) -> Any:
-    for length in range(len(path), 0, -1):
-        if path[:length] in places:
-            found, rest = places[path[:length]], path[length:]
-            break
-    else:
-        found, rest = event, path
-    for name in rest:
-        if found is None:
-            raise NoValueError(f"{'.'.join(path)} has no value")
-        found = found.get(name) if isinstance(found, Mapping) else getattr(found, name)
-    return found
 
 
 def shown(value: Value) -> str:

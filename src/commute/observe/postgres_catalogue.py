@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from commute.observe.tables import Ask, Catalogue
 from commute.sql.ddl import folded_by, kind_of, word_in
 from commute.sql.plpgsql import NOT_FOLLOWED, statements
-from commute.sql.schema import Collation, Column, ForeignKey, OnChange, Schema, Table
+from commute.sql.schema import Collation, Column, ForeignKey, OnChange, Schema, Table, Trigger
 
 DATABASES_MAX = 32  # whose catalogues are kept
 _LIMITS = "SET lock_timeout = 500; SET statement_timeout = 5000"
@@ -145,7 +145,7 @@ def read(ask: Ask) -> Schema:
         rules = [NOT_FOLLOWED] if ruled else []
         tables[own] = Table(
             own, columns.get(oid, {}), tuple(dict.fromkeys(uniques.get(oid, ()))), tuple(foreign.get(oid, ())),
-            (*triggers.get(oid, ()), *rules), stands_for, frozenset(checked.get(oid, ())),
+            tuple(map(Trigger, (*triggers.get(oid, ()), *rules))), stands_for, frozenset(checked.get(oid, ())),
         )  # fmt: skip
         if shown and space != "public":
             tables[f"{space}.{name}"] = Table(f"{space}.{name}", {}, view=_whole(own))

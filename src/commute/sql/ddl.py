@@ -13,10 +13,10 @@ from dataclasses import replace
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
-from commute.sql.schema import Collation, Column, ForeignKey, Kind, OnChange, Schema, Table
+from commute.sql.schema import CHANGES, Collation, Column, ForeignKey, Kind, OnChange, Schema, Table, Trigger
 
 _TRIGGER = re.compile(
-    r"CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?\S+\s+.*?\bON\s+[\"`\[]?(\w+)[\"`\]]?.*?\bBEGIN\b(.*)\bEND",
+    r"CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?\S+\s+(.*?)\bON\s+[\"`\[]?(\w+)[\"`\]]?.*?\bBEGIN\b(.*)\bEND",
     re.IGNORECASE | re.DOTALL,
 )
 _IS_TRIGGER = re.compile(r"\s*CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\b", re.IGNORECASE)
@@ -43,13 +43,14 @@ _WRITES = ("CASCADE", "SET NULL", "SET DEFAULT")
 def schema_of(statements: Iterable[str], dialect: str = "sqlite") -> Schema:
     """The schema that these definitions make; others among them are passed over. O(text), about 1 ms each."""
     tables: dict[str, Table] = {}
-    triggers: list[tuple[str, str]] = []
+    triggers: list[tuple[str, Trigger]] = []
     for text in (piece for given in statements for piece in pieces(given)):
         found = _TRIGGER.search(text)
         if found is not None:
-            triggers.append((fold(found[1], dialect), found[2].strip()))
+            named = {word.lower() for word in re.findall(r"\w+", found[1])} & CHANGES
+            triggers.append((fold(found[2], dialect), Trigger(found[3].strip(), frozenset(named) or CHANGES)))
             continue
-        if not re.match(r"\s*CREATE\b", text, re.IGNORECASE):
+        if not re.match(r"\s*CREATE\b", text, re.IGNORECASE) or _IS_TRIGGER.match(text):
             continue
         try:
             tree = parse_one(_OPTIONS.sub(")", text), dialect=dialect)
@@ -57,9 +58,9 @@ def schema_of(statements: Iterable[str], dialect: str = "sqlite") -> Schema:
             continue
         if isinstance(tree, exp.Create):
             _created(tree, tables, dialect)
-    for name, body in triggers:
+    for name, trigger in triggers:
         if name in tables:
-            tables[name] = replace(tables[name], triggers=(*tables[name].triggers, body))
+            tables[name] = replace(tables[name], triggers=(*tables[name].triggers, trigger))
     return Schema(tables, dialect)
 
 

@@ -10,6 +10,7 @@ something that others see.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -42,6 +43,12 @@ _TRIES_NAMES = """
 _TRIES = frozenset(_TRIES_NAMES.split())
 _NUMBERS = frozenset(("nextval", "setval"))
 LOCK, NOTIFY = "lock", "notify"
+
+
+@lru_cache(1)
+def quiet() -> frozenset[str]:
+    """The names, in lower case, of all functions that are known to touch nothing."""
+    return PURE | {name.lower() for function in exp.ALL_FUNCTIONS for name in function.sql_names()}
 
 
 def refused(tree: exp.Expr) -> str | None:

@@ -18,7 +18,7 @@ from commute.sql.change import also_set, delete, insert, merged, update
 from commute.sql.commands import command, touched
 from commute.sql.ddl import fold, name_of
 from commute.sql.functions import refused, resources
-from commute.sql.schema import Column, Schema, Table
+from commute.sql.schema import CHANGES, Column, Schema, Table
 from commute.sql.scope import Restriction, Scope, Slot, equalities, restrictions, spread, written
 from commute.sql.statement import Statement, Touch
 from commute.sql.text import TEXTS_MAX, prepare
@@ -103,9 +103,9 @@ def _unknown(tree: exp.Expr, dialect: str) -> str | None:
 def triggered(table: Table, schema: Schema) -> list[Touch | None]:
     """What the triggers of a table touch; None stands for one that is not understood."""
     found: list[Touch | None] = []
-    for body in table.triggers:
+    for trigger in table.triggers:
         try:
-            found += _Reader(schema, 1)._trigger(body)
+            found += _Reader(schema, 1)._trigger(trigger.body)
         except _TooDeep:
             found.append(None)
     return found
@@ -140,7 +140,7 @@ class _Reader:
                 name = name_of(target, self.schema.dialect)
                 found.append(Touch(name, "read" if self.schema.table(name) else "write", "define", None))
         found += touched(tree, self.schema)
-        return [*self._dragged(found), *resources(tree, self.schema)]
+        return [*self._dragged(found, tree), *resources(tree, self.schema)]
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -303,12 +303,19 @@ class _Reader:
 
     # -- what a change drags along ------------------------------------------------------------------------------
 
-    def _dragged(self, found: list[Touch]) -> list[Touch]:
+    def _dragged(self, found: list[Touch], tree: exp.Expr) -> list[Touch]:
         more: list[Touch] = []
-        for name in dict.fromkeys(touch.table for touch in found if touch.mode != "read"):
+        done: dict[str, set[str]] = {}
+        plain = all(map(_plainly, tree.find_all(exp.Insert)))
+        of_kind = {"insert": {"insert"} if plain else CHANGES, "update": {"update"}, "delete": {"delete"}, "unique": ()}
+        for touch in found:
+            if touch.mode != "read":
+                done.setdefault(touch.table, set()).update(of_kind.get(touch.kind, CHANGES))
+        for name, kinds in done.items():
             table = self.schema.table(name)
-            for body in () if table is None else table.triggers:
-                more += self._trigger(body)
+            for trigger in () if table is None else table.triggers:
+                if trigger.sets_off & kinds:
+                    more += self._trigger(trigger.body)
             if table is not None and table.view is not None:
                 raise _TooDeep  # a change through a view: its rules are not known
         return [*found, *more]
@@ -320,6 +327,11 @@ class _Reader:
         if inner.unknown is not None:
             raise _TooDeep
         yield from inner.touches
+
+
+def _plainly(node: exp.Insert) -> bool:
+    """Whether an INSERT does nothing to a row that is there already."""
+    return not any(node.args.get(one) for one in ("conflict", "alternative", "overwrite"))
 
 
 def _compares(column: Column | None) -> tuple[str, str] | None:
@@ -380,4 +392,6 @@ def _results(tree: exp.Expr | None, schema: Schema) -> tuple[tuple[str | None, .
         names.append(name or None)
         if slot is not None and tables.count(scope.sources[slot[0]]) == 1:  # of twice the same, nobody knows which
             returns[name] = (scope.sources[slot[0]], slot[1])
-    return tuple(names), returns
+    twice = {name for name in names if names.count(name) > 1}  # which of them a row gives depends on the driver
+    plain = {name: origin for name, origin in returns.items() if name not in twice}
+    return tuple(None if name in twice else name for name in names), plain

@@ -37,19 +37,30 @@ class ForeignKey:
     on_update: OnChange = "nothing"
 
 
+CHANGES = frozenset(("insert", "update", "delete"))
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """`body` is what it runs, as statements; `sets_off` are the changes that set it off."""
+
+    body: str
+    sets_off: frozenset[str] = CHANGES
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """One table. `uniques` are sets of columns that tell rows apart, the primary key first if there is one.
 
-    `triggers` are the bodies of its triggers; `view` the query that it stands for, None for a real table; `checked`
-    the columns that a CHECK looks at: adding to one may be refused.
+    `view` is the query that it stands for, None for a real table; `checked` are the columns that a CHECK looks at:
+    adding to one may be refused.
     """
 
     name: str
     columns: Mapping[str, Column]
     uniques: tuple[tuple[str, ...], ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
-    triggers: tuple[str, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
     view: str | None = None
     checked: frozenset[str] = frozenset()
 

@@ -63,7 +63,8 @@ def prepare(text: str, dialect: str) -> Prepared:
             return found[0]  # an operator of PostgreSQL's
         if found["place"] is not None:
             places += 1
-            return f":{PREFIX}{places - 1}"
+            glued = re.match(r"\w", found.string[found.end() : found.end() + 1])  # ``?WHERE`` is two words
+            return f":{PREFIX}{places - 1}{' ' if glued else ''}"
         number = found["numbered"] or found["dollar"]
         if number is not None:
             places = max(places, int(number))
