@@ -7,11 +7,12 @@ or not how its column compares, the key ends before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 from commute.core.footprint import EVERYTHING, Access
-from commute.derive.routing import KEYS_MAX, NEW, Route
+from commute.derive.routing import KEYS_MAX, NEW, Route, freed_by, taken_by
 from commute.errors import RejectedError
 from commute.footprints.segment import text_segment
 from commute.sql.compare import normal
@@ -25,6 +26,14 @@ Layout = Sequence[tuple[int, ...]]
 
 class Unknown(Exception):
     """The value of an operand cannot be told."""
+
+
+class Part(NamedTuple):
+    """One alternative of a touch, and the route by which its keys are spelled."""
+
+    touch: Touch
+    alternative: Alternative
+    route: Route
 
 
 class _Quick(NamedTuple):
@@ -45,11 +54,14 @@ class Spelling:
         self.place: Any = None  # the line of the application that runs it, once that was looked for
         self._layout = layout
         self._schema = schema
-        self._parts: list[tuple[Touch, Alternative, Route]] | None = None
+        self._parts: list[Part] | None = None
         self._quick: list[Access | _Quick] | None = None  # one for each part, where all of them are told quickly
         if statement.unknown is None:
             self._parts = [
-                (touch, one, routes[touch.table]) for touch in statement.touches for one in touch.rows or ({},)
+                part
+                for touch in statement.touches
+                for one in touch.rows or ({},)
+                for part in _parts(touch, one, routes[touch.table], schema)
             ]
             quick = [_quick(*part, layout, schema) for part in self._parts]
             self._quick = [one for one in quick if one is not None] if None not in quick else None
@@ -80,21 +92,39 @@ class Spelling:
                 found.append(one)  # type: ignore[arg-type]
         return found
 
-    def accesses(self, given: Any) -> Iterator[tuple[Access, Touch | None, Row]]:
+    def accesses(self, given: Any) -> Iterator[tuple[Access, Part | None, Row]]:
         """What one execution touches: each access, and where it comes from. An unknown statement is EVERYTHING."""
         if self._parts is None:
             yield EVERYTHING[0], None, {}
             return
-        for touch, alternative, route in self._parts:
+        for part in self._parts:
+            touch, alternative, route = part
             row = {
                 column: values
                 for column, operands in alternative.items()
                 if (values := _values(operands, self._layout, given)) is not None
             }
-            if touch.kind == "parent" and any(value == [None] for value in row.values()):
-                continue  # a foreign key that is NULL has no parent
+            if _may_be_none(touch, self._schema) and any(value == [None] for value in row.values()):
+                continue
             for access in _keys(touch, alternative, row, route, self._schema):
-                yield access, touch, row
+                yield access, part, row
+
+
+def _may_be_none(touch: Touch, schema: Schema) -> bool:
+    """Whether nothing is touched where a value is NULL: such a foreign key has no parent, and a unique value that is
+    none collides with nobody's."""
+    return touch.kind == "parent" or (touch.kind == "unique" and schema.is_strict(touch.table))
+
+
+def _parts(touch: Touch, alternative: Alternative, route: Route, schema: Schema) -> Iterator[Part]:
+    """A touch by its route, and the unique values beside the rows that it makes free. In a table that is not as it was
+    thought to be, whoever takes one may meet any row."""
+    if route.apart and not schema.is_strict(touch.table):
+        route = replace(route, apart=())
+    yield Part(touch, alternative, taken_by(touch, alternative, route))
+    if route.columns and route.columns[0] in alternative:  # else it is the whole table
+        for freed, one in freed_by(touch, route):
+            yield Part(freed, alternative, one)
 
 
 def _quick(
@@ -106,7 +136,7 @@ def _quick(
     if route.parent is not None:
         return None
     if not route.columns or route.columns[0] not in alternative:
-        if touch.kind == "parent" and alternative:
+        if alternative and _may_be_none(touch, schema):
             return None  # whether there is one the values say
         always = _keys(touch, alternative, {}, route, schema)
         return always[0] if len(always) == 1 else None

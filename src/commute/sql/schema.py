@@ -42,7 +42,9 @@ class Table:
     """One table. `uniques` are sets of columns that tell rows apart, the primary key first if there is one.
 
     `triggers` are the bodies of its triggers; `view` the query that it stands for, None for a real table; `checked`
-    the columns that a CHECK looks at: adding to one may be refused.
+    the columns that a CHECK looks at: adding to one may be refused. `loose`: two rows may collide by more than equal
+    values of `uniques`, or without a refusal: a condition, an expression, a computed column, NULLs that equal each
+    other, ``ON CONFLICT REPLACE``.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Table:
     triggers: tuple[str, ...] = ()
     view: str | None = None
     checked: frozenset[str] = frozenset()
+    loose: bool = False
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -67,6 +70,14 @@ class Schema:
 
     def table(self, name: str) -> Table | None:
         return self.tables.get(name)
+
+    def is_strict(self, name: str) -> bool:
+        """Whether a row of a table is refused for nothing but a row with equal values of its `uniques`, and takes the
+        values that the statement gives: triggers may change them, but for SQLite's."""
+        table = self.tables.get(name)
+        if table is None or table.view is not None or table.loose:
+            return False
+        return not table.triggers or self.dialect == "sqlite"
 
     def children(self, name: str) -> list[tuple[Table, ForeignKey]]:
         """The tables with a foreign key to this one. O(tables)."""
