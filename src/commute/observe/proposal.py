@@ -54,12 +54,14 @@ def proposed(attempts: Sequence[Attempt], cls: type | None) -> list[Proposal] | 
     O(accesses * fields that fit).
     """
     groups: dict[tuple[str, tuple[str, ...], int], list[Seen]] = {}
+    places = {place_of(access.key) for attempt in attempts for access in attempt.seen}
+    apart = {place[0] for place in places if len(place) > 1}  # whose new rows need not meet every row
     for number, attempt in enumerate(attempts):
         for access in attempt.seen:
             segments = tuple(access.key.split("/"))
             if not access.key:
                 return None
-            segments = segments[:-1] if segments[-1] == NEW else segments
+            segments = segments[:-1] if segments[-1] == NEW and segments[0] not in apart else segments
             mode = ADD if access.mode == "insert" else access.mode
             groups.setdefault((mode, place_of(access.key), len(segments)), []).append((number, segments))
     fields = [_by_text(attempt.event) for attempt in attempts]
