@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 BENCH ?= $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 BIN := .venv/bin
 # Rooms whose tests share no server and no clock with others: theirs run side by side, a file on one core.
-ALONE := $(addprefix tests/,analysis core corpus derive footprints house logs report typing verify)
+ALONE := $(addprefix tests/,analysis core corpus derive footprints house logs report sql typing verify)
 
 # Build requirements are installed apart from ours: the environment is the only way to pin them in every pip.
 # Relative, because pip takes a space in a path for the end of it.

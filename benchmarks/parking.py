@@ -102,7 +102,7 @@ class Recorder:
     def __init__(self) -> None:
         self.history = History()
 
-    def admit(self, position: int, footprint: Footprint) -> None:
+    def admit(self, position: int, footprint: Footprint, id_: str, type_: str) -> None:
         self.history.admit(position, footprint)
 
     def release(self, position: int) -> None:

@@ -1,4 +1,4 @@
-"""Coroutine tests run on an event loop of their own; nothing else is added to pytest."""
+"""Coroutine tests run on an event loop of their own, and no generated example is timed: the machine may be busy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import asyncio
 import inspect
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -457,16 +457,17 @@ class App(Router[S]):
         return self.connect().partitions()
 
     def fleet(
-        self, partitions: int, share: tuple[int, int] = (0, 1), *, resume: bool = False, from_end: bool = False
-    ) -> Fleet:
+        self, partitions: int, share: tuple[int, int] = (0, 1), *, resume: bool = False, from_end: bool = False,
+        recorder: Callable[[int], Recorder] | None = None,
+    ) -> Fleet:  # fmt: skip
         """An engine for each partition that this process owns, not yet started. Raises UsageError (``crosses``)."""
         plan, found = self.plan(), self.partitioning()
         found.check(plan.stream, partitions)
         self.connect().agree(plan.group, partitions, found.fingerprint(partitions), partitions)
         link = self.connect()
         return Fleet(
-            plan, link, partitions, share=share, count=link.partitions, world=self._world, resume=resume,
-            from_end=from_end,
+            plan, link, partitions, share=share, count=link.partitions, recorder=recorder, world=self._world,
+            resume=resume, from_end=from_end,
         )  # fmt: skip
 
     def own_all(self, partitions: int) -> None:

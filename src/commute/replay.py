@@ -26,7 +26,6 @@ import msgspec
 
 from commute.analysis.workload import workload_of
 from commute.app import App
-from commute.core.blockers import Blockers
 from commute.core.bounds import Bounds
 from commute.core.footprint import Access, Footprint
 from commute.core.history import Ending, History, Verdict
@@ -36,6 +35,7 @@ from commute.limits import Limits
 from commute.logs import LogEvent
 from commute.report.timeline import Span
 from commute.store.reading import count_dead, find_scope
+from commute.trail import Passage, spans_of
 from commute.transports.base import Message
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Recording:
         self.ended_s: dict[int, float] = {}
         self.service_s: dict[int, float] = {}
 
-    def admit(self, position: int, footprint: Footprint) -> None:
+    def admit(self, position: int, footprint: Footprint, id_: str = "", type_: str = "") -> None:
         now_s = self._clock()
         if self.first_s is None:
             self.first_s = now_s
@@ -141,27 +141,15 @@ class Recording:
 
         Events beyond `names`, the children, are known by their position alone.
         """
-        first_s, blockers = self.first_s or 0.0, Blockers()
-        footprints, ranks = self.history.footprints, sorted(self.history.footprints)
-        found = []
-        for rank, position in enumerate(ranks):
+        first_s, footprints = self.first_s or 0.0, self.history.footprints
+        passages = []
+        for rank, position in enumerate(sorted(footprints)):
             admitted_s = self.admitted_s.get(position, first_s)
             started_s = self.started_s.get(position, admitted_s)
             ended_s = self.ended_s.get(position, started_s)
-            blocker = blockers.add(rank, footprints[position], ended_s)
-            waited_s = 0.0 if blocker is None else max(0.0, min(blocker.ended_s, started_s) - admitted_s)
             name, kind = names[rank] if rank < len(names) else (str(position), "")
-            other = ""
-            if blocker is not None and waited_s:
-                other = names[blocker.event][0] if blocker.event < len(names) else str(ranks[blocker.event])
-            found.append(
-                Span(
-                    event=name, type=kind, admitted_s=admitted_s - first_s, started_s=started_s - first_s,
-                    ended_s=ended_s - first_s, blocker=other or None, key=blocker.key if blocker else "",
-                    blocked_s=waited_s,
-                )
-            )  # fmt: skip
-        return found
+            passages.append(Passage(name, kind, footprints[position], admitted_s, started_s, ended_s))
+        return spans_of(passages, first_s)
 
 
 def _at(ascending: Sequence[float], part: float) -> float:

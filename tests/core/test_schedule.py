@@ -230,7 +230,7 @@ def play(moves: list[tuple[str, int, Footprint]]) -> None:
         trial.settle(trial.free()[-1])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(programs_with_moves())
 def test_both_schedules_keep_both_laws(moves: list[tuple[str, int, Footprint]]) -> None:
     play(moves)

@@ -13,7 +13,7 @@ from commute import App, Event
 from commute.derive.application import derive
 from commute.sql.text import prepare
 
-TABLE = "CREATE TABLE parcel (id SERIAL PRIMARY KEY, state TEXT, shelf TEXT)"
+TABLE = "CREATE TABLE wagon (id SERIAL PRIMARY KEY, state TEXT, shelf TEXT)"
 
 
 class Database:
@@ -26,43 +26,43 @@ made: Any = Database("postgresql+asyncpg://nowhere/parcels")
 
 
 class Moved(Event):
-    parcel: int
+    wagon: int
     state: str = ""
     shelves: list[str] = []  # noqa: RUF012 - of msgspec's
 
 
 async def moved(event: Moved) -> None:
-    query = "UPDATE parcel SET state = :state WHERE id = :parcel"
-    await made.execute(query=query, values={"parcel": event.parcel, "state": event.state})
+    query = "UPDATE wagon SET state = :state WHERE id = :wagon"
+    await made.execute(query=query, values={"wagon": event.wagon, "state": event.state})
 
 
 async def found(event: Moved) -> None:
     async with made.connection() as connection, made.transaction():
-        row = await connection.fetch_one("SELECT * FROM parcel WHERE id = :id", {"id": event.parcel})
+        row = await connection.fetch_one("SELECT * FROM wagon WHERE id = :id", {"id": event.wagon})
         if row is not None:
-            await connection.execute("DELETE FROM parcel WHERE id = :id", values={"id": row["id"]})
+            await connection.execute("DELETE FROM wagon WHERE id = :id", values={"id": row["id"]})
 
 
 async def made_new(event: Moved) -> None:
-    query = "INSERT INTO parcel (state) VALUES (:state) RETURNING id"
+    query = "INSERT INTO wagon (state) VALUES (:state) RETURNING id"
     await made.fetch_val(query, {"state": event.state})
 
 
 async def made_with_numbers(event: Moved) -> None:
-    await made.execute_many("INSERT INTO parcel (id, state) VALUES (:id, 'new')", [{"id": event.parcel}])
+    await made.execute_many("INSERT INTO wagon (id, state) VALUES (:id, 'new')", [{"id": event.wagon}])
 
 
 async def listed(_event: Moved) -> None:
-    async for row in made.iterate("SELECT * FROM parcel WHERE state = 'new'"):
+    async for row in made.iterate("SELECT * FROM wagon WHERE state = 'new'"):
         print(row)
 
 
 async def some_columns(event: Moved) -> None:
-    sets, values = ["state = :state"], {"id": event.parcel, "state": event.state}
+    sets, values = ["state = :state"], {"id": event.wagon, "state": event.state}
     for name in event.shelves:
         sets.append("shelf = :shelf")
         values["shelf"] = name
-    await made.execute(f"UPDATE parcel SET {', '.join(sets)} WHERE id = :id", values)
+    await made.execute(f"UPDATE wagon SET {', '.join(sets)} WHERE id = :id", values)
 
 
 async def no_text(event: Moved) -> None:
@@ -70,12 +70,12 @@ async def no_text(event: Moved) -> None:
 
 
 EXPECTED: list[tuple[Callable[[Moved], Coroutine[Any, Any, None]], set[str]]] = [
-    (moved, {"write parcel/7"}),
-    (found, {"write parcel/7"}),
-    (made_new, {"insert parcel/+new"}),
-    (made_with_numbers, {"write parcel/7"}),
-    (listed, {"read parcel"}),
-    (some_columns, {"write parcel/7"}),
+    (moved, {"write wagon/7"}),
+    (found, {"write wagon/7"}),
+    (made_new, {"insert wagon/+new"}),
+    (made_with_numbers, {"write wagon/7"}),
+    (listed, {"read wagon"}),
+    (some_columns, {"write wagon/7"}),
     (no_text, {"write "}),
 ]
 
@@ -87,7 +87,7 @@ def test_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         app.on(Moved)(function)
     derived = derive(app.handlers)
     for handler, (function, expected) in zip(app.handlers, EXPECTED, strict=True):
-        footprint = derived.declared(handler, handler.events[0]).declared.footprint(Moved(parcel=7))
+        footprint = derived.declared(handler, handler.events[0]).declared.footprint(Moved(wagon=7))
         assert {f"{access.mode} {access.key}" for access in footprint} == expected, function.__name__
 
 

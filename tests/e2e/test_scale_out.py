@@ -198,6 +198,20 @@ def test_killed_workers_lose_nothing_and_keep_each_customers_sequence(shop: Shop
     assert poisoned == EVENTS // 500
 
 
+@pytest.mark.parametrize("shop", ["rabbitmq"], indirect=True)
+def test_each_process_draws_what_its_partitions_did(shop: Shop) -> None:
+    command = shop.start("--workers", "2", "--picture", "run.html")
+    wait_for(lambda: shop.said(0).count("ready in") == 2, "both are ready")
+    shop.publish(300)
+    wait_for(lambda: shop.done() == 300, "all are done")
+    command.send_signal(signal.SIGUSR1)
+    wait_for(lambda: shop.said(0).count("picture: ") == 2, "both have drawn")
+    pages = [(shop.folder / f"run-{number}.html").read_text(encoding="utf-8") for number in (1, 2)]
+    told = [int(count) for page in pages for count in re.findall(r"the last (\d+) events", page)[:1]]
+    assert sum(told) == 300 and all(told), "each its own"
+    assert command.poll() is None, "they go on"
+
+
 def test_a_worker_takes_over_what_nobody_else_has(shop: Shop) -> None:
     first = shop.start("--share", "1/2")
     wait_for(lambda: "ready in" in shop.said(0), "the first is ready")

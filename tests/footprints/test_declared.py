@@ -312,7 +312,7 @@ def outcome(evaluate: Any, event: object) -> Footprint | tuple[str, str]:
         return error.slug, error.message
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEMPLATES, TEMPLATES, TEMPLATES, ORDERS)
 def test_the_compiled_version_does_what_the_plain_one_does(
     reads: list[str], writes: list[str], adds: list[str], event: OrderCreated
@@ -328,7 +328,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.sampled_from(["x/{a}", "y/{a.b}", "z/{a.*}", "z/{b.*.a}", "w/{a?}", "v/{a.b?}", "{a}/{b}"]),

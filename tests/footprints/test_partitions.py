@@ -252,7 +252,7 @@ def crossed(a: Declared, b: Declared, mine: Template | None, yours: Template | N
     return any((x != y or x is None) and conflicts(left, right) for (left, x), (right, y) in pairs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(HANDLERS)
 def test_types_cross_exactly_where_some_events_do(handlers: list[list[tuple[str, str]]]) -> None:
     app = app_of(handlers)
@@ -270,7 +270,7 @@ LABELS = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(HANDLERS.filter(lambda handlers: len(handlers) < 3))
 def test_no_app_is_refused_that_some_labels_would_hold(handlers: list[list[tuple[str, str]]]) -> None:
     app = app_of(handlers)

@@ -28,7 +28,7 @@ ROUTES = {
 
 def spelling(text: str) -> Spelling:
     schema = schema_of(DDL)
-    return Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite").layout, ROUTES, schema)
+    return Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite"), ROUTES, schema)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_an_addition_to_one_of_several_rows_under_their_parent_writes_all_of_the
     schema = schema_of(DDL)
     routes = ROUTES | {"parcel": Route("parcel", ("id",), "parcel", ROUTES["orders"], ("orders_id", "id"))}
     text = "UPDATE parcel SET stock = stock + 1 WHERE orders_id = ?"
-    one = Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite").layout, routes, schema)
+    one = Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite"), routes, schema)
     assert ("orders/7/parcel", "write") in [access for access, _, _ in one.accesses((7,))]
 
 
@@ -175,7 +175,7 @@ def beside(text: str, given: Any, *more: str) -> set[str]:
     known, schema = schema_of(GUESTS).table("guest"), schema_of((*GUESTS, *more))
     assert known is not None
     route = with_unique(Route("guest", ("id",), "guest"), known.uniques, known.columns.get)
-    one = Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite").layout, {"guest": route}, schema)
+    one = Spelling(summarize(text, schema, schema.version), prepare(text, "sqlite"), {"guest": route}, schema)
     slowly = [access for access, _, _ in one.accesses(given)]
     quickly = one.quickly(given)
     assert quickly is None or quickly == slowly

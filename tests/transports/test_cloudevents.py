@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from commute.cloudevents import STRUCTURED, PlainJson, headers_of, read, structured
@@ -34,14 +34,12 @@ def arrived(
     )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(MESSAGES)
 def test_binary_mode_gives_the_message_back(message: Message) -> None:
     assert arrived(message.data, headers_of(message, "ce_")) == message
     assert arrived(message.data, headers_of(message, "cloudEvents_")) == message
 
 
-@settings(deadline=None)
 @given(
     MESSAGES, st.sampled_from([b"{}", b'{"a": 1.0}', b"[1]", b"not JSON", b"\xff", b"", b"[" * 9_999 + b"]" * 9_999])
 )

@@ -99,7 +99,7 @@ OTHERS = st.sampled_from((
 PLAIN = content(CHANNEL, 1, "k", pika.BasicProperties(headers={"a": "b"}), b"{}")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(CONTENTS | OTHERS, max_size=8), st.lists(st.integers(1, 400), max_size=30))
 @example([PLAIN] * 3, [1] * len(PLAIN))
 @example([PLAIN, content(CHANNEL, 2, "k", pika.BasicProperties(), b"")], [len(PLAIN) + 5])

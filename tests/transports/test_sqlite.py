@@ -61,7 +61,7 @@ async def receive(transport: SqliteTransport, number: int) -> list[int]:
 # -- publishing
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 1)), max_size=8), max_size=6))
 def test_the_fast_way_in_gives_what_the_plain_one_gives(batches: list[list[tuple[int, bool, int]]]) -> None:
     """Few identities, several sources, types and data, so that all kinds of repetition are met."""

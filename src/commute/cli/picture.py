@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from commute.cli.dependence import related
 from commute.cli.output import clean, note
+from commute.cli.subject import Reader
 from commute.footprints.relation import Relation
 from commute.report.matrix import Cell
 from commute.report.page import Page
+
+if TYPE_CHECKING:
+    from commute.app import App
 
 PICTURE = "picture"
 
@@ -53,6 +58,13 @@ def draw(path: str | None, make: Callable[[], Page]) -> str | None:
         note(f"no picture: {clean(path)}: {clean(error.strerror or error)}")
         return None
     return path
+
+
+def matrix_of(app: App[Any]) -> tuple[list[str], dict[tuple[str, str], Cell]]:
+    """The event types of an app, and how each two of them are related."""
+    kinds = Reader(app).kinds
+    types = [kind.type for kind in kinds]
+    return types, {(a, b): cell(related(kinds, a, b)) for at, a in enumerate(types) for b in types[at:]}
 
 
 def cell(found: Relation) -> Cell:

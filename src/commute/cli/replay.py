@@ -13,9 +13,8 @@ import msgspec
 from click.core import ParameterSource
 
 from commute.cli.commands import NO, YES
-from commute.cli.dependence import related
 from commute.cli.output import clean, note, paint, plural, say, say_json
-from commute.cli.picture import cell, draw_asked, picture_option
+from commute.cli.picture import draw_asked, matrix_of, picture_option
 from commute.cli.reading import (
     NOT_KNOWN,
     PROBLEMS_SHOWN_MAX,
@@ -27,12 +26,10 @@ from commute.cli.reading import (
     taken_as,
 )
 from commute.cli.reading import read as read_log
-from commute.cli.subject import Reader
 from commute.cli.target import load
 from commute.logs import Log, LogOptions
 from commute.replay import Replayed, Report
 from commute.replay import replay as run_replay
-from commute.report.matrix import Cell
 from commute.report.page import Page
 from commute.report.run import Run, run_page
 
@@ -131,12 +128,7 @@ def replay(
 
 def _page(log: str, assumed: str, replayed: Replayed, app: App[Any] | None) -> Page:
     report = replayed.report
-    types: list[str] = []
-    relation: dict[tuple[str, str], Cell] = {}
-    if app is not None:
-        kinds = Reader(app).kinds
-        types = [kind.type for kind in kinds]
-        relation = {(a, b): cell(related(kinds, a, b)) for at, a in enumerate(types) for b in types[at:]}
+    types, relation = ([], None) if app is None else matrix_of(app)
     return run_page(
         Run(
             title=f"Replay of {Path(log).name}",
@@ -147,7 +139,7 @@ def _page(log: str, assumed: str, replayed: Replayed, app: App[Any] | None) -> P
             makespan_s=report.makespan_s,
             violations=report.violations,
             types=types,
-            relation=relation if types else None,
+            relation=relation,
         )
     )
 

@@ -38,9 +38,11 @@ from commute.errors import CommuteError, UsageError
 from commute.limits import Limits
 from commute.runtime.status import merged
 from commute.sanitizer import sanitized
+from commute.trail import EVENTS_MAX
 
 if TYPE_CHECKING:
     from commute.app import App
+    from commute.cli.recent import Recent
     from commute.runtime.fleet import Fleet
     from commute.runtime.worker import Worker
 
@@ -64,6 +66,15 @@ BLOCKED_S = 1.0  # a loop that has not answered the signal by then is blocked
 @click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes that share the stream's partitions.")
 @click.option("--share", metavar="I/N", help="Begin with partitions I, I+N, ... of the stream: one of N processes.")
 @click.option("--single-owner", is_flag=True, help="One engine has all partitions, other workers stand by.")
+@click.option("--picture", metavar="FILE", help="Where the pictures of the last events go, at the end and at SIGUSR1.")
+@click.option(
+    "--picture-events",
+    type=click.IntRange(1),
+    metavar="N",
+    default=EVENTS_MAX,
+    show_default=True,
+    help="How many events --picture remembers.",
+)
 @click.option("--reload", is_flag=True, help="Restart the worker when a *.py file changes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line on stdout.")
 def run(
@@ -80,6 +91,8 @@ def run(
     workers: int | None,
     share: str | None,
     single_owner: bool,
+    picture: str | None,
+    picture_events: int,
     reload: bool,
     as_json: bool,
 ) -> None:
@@ -100,7 +113,7 @@ def run(
 
         if share is not None or single_owner:
             raise UsageError("--workers goes with neither --share nor --single-owner", slug="option")
-        sys.exit(run_workers(workers))
+        sys.exit(run_workers(workers, pictures=picture is not None))
     began_s = time.monotonic()
     loaded = load(target, app_dir)
     loaded.app.override(
@@ -110,7 +123,7 @@ def run(
     sys.exit(
         run_app(
             loaded.app, shown=loaded.shown, resume=resume, from_end=from_end, as_json=as_json, began_s=began_s,
-            share=_share(share), single_owner=single_owner,
+            share=_share(share), single_owner=single_owner, picture=picture, picture_events=picture_events,
         )
     )  # fmt: skip
 
@@ -147,12 +160,15 @@ def run_app(
     began_s: float | None = None,
     share: tuple[int, int] = (0, 1),
     single_owner: bool = False,
+    picture: str | None = None,
+    picture_events: int = EVENTS_MAX,
 ) -> int:
     """Run a worker of `app` in this process until a signal; the exit status. What ``App.run`` calls.
 
     `share`: (this process's number from 0, how many): the partitions that it begins with, where the stream has several.
     `single_owner`: all of them for one engine. `shown`: what a person types to name the app, for the commands that
-    messages recommend. Blocks; the main thread only, since signals arrive there.
+    messages recommend. `picture`: the file for pictures of the last `picture_events` events. Blocks; the main thread
+    only, since signals arrive there.
     """
     began_s = time.monotonic() if began_s is None else began_s
     live = Live()
@@ -161,7 +177,11 @@ def run_app(
     signals.install()
     try:
         with routed_logs(live, name):
-            running = _Run(app, name, live, signals, began_s, as_json=as_json, share=share, single_owner=single_owner)
+            recent = None if picture is None else _recent(app, picture, picture_events, share, live)
+            running = _Run(
+                app, name, live, signals, began_s, as_json=as_json, share=share, single_owner=single_owner,
+                recent=recent,
+            )  # fmt: skip
             with sanitized(app, app.sanitize):
                 return asyncio.run(running.run(resume, from_end))
     except CommuteError as error:
@@ -175,6 +195,14 @@ def run_app(
     finally:
         signals.restore()
         app.close()
+
+
+def _recent(app: App[Any], path: str, events_max: int, share: tuple[int, int], live: Live) -> Recent:
+    from commute.cli.recent import Recent, numbered  # with all that draws, which no other run has to load
+
+    if not Path(path).absolute().parent.is_dir():  # told now: the run may last for months
+        raise UsageError(f"--picture {path}: there is no folder {Path(path).parent}. Make it first", slug="option")
+    return Recent(app, numbered(path, share), events_max, live.above)
 
 
 class Signals:
@@ -219,7 +247,7 @@ class _Run:
 
     def __init__(
         self, app: App[Any], shown: str, live: Live, signals: Signals, began_s: float, *, as_json: bool,
-        share: tuple[int, int], single_owner: bool,
+        share: tuple[int, int], single_owner: bool, recent: Recent | None,
     ) -> None:  # fmt: skip
         self._app = app
         self._shown = shown
@@ -229,6 +257,7 @@ class _Run:
         self._as_json = as_json
         self._share = share
         self._single_owner = single_owner
+        self._recent = recent
         self._worker: Worker | Fleet
         self._asked = threading.Event()  # by the first signal
         self._draining = threading.Event()  # the loop has heard of it
@@ -242,13 +271,15 @@ class _Run:
                 f"{app.name} has no handlers, so every event would be rejected. Register one with @app.on",
                 slug="no-handlers",
             )
+        trail = None if self._recent is None else self._recent.trail
         count = await asyncio.to_thread(app.partitions)
         if count > 1 and not self._single_owner:
-            make = partial(app.fleet, count, self._share, resume=resume, from_end=from_end)
+            recorder = None if trail is None else trail.of
+            make = partial(app.fleet, count, self._share, resume=resume, from_end=from_end, recorder=recorder)
             worker: Worker | Fleet = await asyncio.to_thread(make)
         else:
             await asyncio.to_thread(app.own_all, count)
-            worker = app.worker(resume=resume, from_end=from_end)
+            worker = app.worker(resume=resume, from_end=from_end, recorder=None if trail is None else trail.of(0))
         await asyncio.to_thread(app.connect().claim)  # refused before anything of the app's is done
         self._worker = worker
         live.above(banner(app, app.connect(), from_end=from_end))
@@ -262,6 +293,8 @@ class _Run:
             loop.call_soon_threadsafe(asked.set)
 
         self._signals.on_first = on_first
+        if self._recent is not None:
+            self._recent.listen()
         await worker.start()
         chores = asyncio.create_task(self._tick(), name="commute terminal")
         ended = asyncio.create_task(worker.wait(), name="commute wait")
@@ -270,7 +303,10 @@ class _Run:
             await asyncio.wait((ended, asking), return_when=asyncio.FIRST_COMPLETED)
             if asked.is_set():
                 return await self._drain()
-            await ended
+            try:
+                await ended
+            finally:
+                await self._draw()
             return YES
         finally:
             for work in (chores, ended, asking):
@@ -288,6 +324,7 @@ class _Run:
         self._live.above(f"draining: {waits}nothing new begins. Once more stops now")
         self._draining.set()
         drained, last = await self._stopped()
+        await self._draw()
         done = self._done()
         self._live.end()
         if self._as_json:
@@ -299,6 +336,10 @@ class _Run:
         ran_s = time.monotonic() - self._began_s
         note(f"drained: {plural(done, 'event')} done in {span(ran_s)}")
         return YES
+
+    async def _draw(self) -> None:
+        if self._recent is not None:
+            await self._recent.draw()
 
     async def _stopped(self) -> tuple[bool, list[str]]:
         """Whether the worker has drained, and what was seen to run last: it gives threads that hang up in the end."""

@@ -16,6 +16,7 @@ from types import FrameType
 from commute.cli.commands import UNREACHABLE
 from commute.cli.output import note
 
+ENDS = (signal.SIGINT, signal.SIGTERM)
 LOOK_S = 0.1
 PAUSE_S_MIN = 0.2
 PAUSE_S_MAX = 10.0
@@ -38,8 +39,11 @@ class _Place:
         self.born_s, self.due_s = time.monotonic(), 0.0
 
 
-def run_workers(count: int) -> int:
-    """Run this very command `count` times, each with its share of the partitions; the exit status of the worst."""
+def run_workers(count: int, *, pictures: bool = False) -> int:
+    """Run this very command `count` times, each with its share of the partitions; the exit status of the worst.
+
+    `pictures`: they draw at SIGUSR1, which goes to all of them too.
+    """
     base = _without_workers(sys.argv[1:])
     places = [
         _Place([sys.executable, "-m", "commute", *base, "--share", f"{number}/{count}"])
@@ -48,12 +52,14 @@ def run_workers(count: int) -> int:
     asked: list[int] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
+        if number in ENDS:
+            asked.append(number)
         for place in places:
             if place.process.poll() is None:
                 place.process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = (*ENDS, signal.SIGUSR1) if pictures and hasattr(signal, "SIGUSR1") else ENDS
+    before = {number: signal.signal(number, pass_on) for number in heard}
     try:
         return _look_after(places, asked)
     finally:

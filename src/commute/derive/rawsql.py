@@ -39,7 +39,7 @@ from commute.sql.parse import summarize
 from commute.sql.schema import Schema
 from commute.sql.statement import Const as SqlConst
 from commute.sql.statement import Many, Operand, Param, Statement
-from commute.sql.text import prepare
+from commute.sql.text import Prepared, prepare
 
 DEFINES = re.compile(r"\s*CREATE\b", re.IGNORECASE)
 # What concerns the connection, or its transaction, and no row.
@@ -167,7 +167,7 @@ def _itself(_name: str, value: Value) -> Value:
 def _touch(run: Run, connection: Handle, summary: Statement, text: str, parameters: Value | None, where: str,
            bound: Sent) -> Value:  # fmt: skip
     schema: Schema = connection.about["schema"]
-    layout = prepare(text, schema.dialect).layout
+    prepared = prepare(text, schema.dialect)
     accesses = []
     for touch in summary.touches:
         rows = None
@@ -177,8 +177,7 @@ def _touch(run: Run, connection: Handle, summary: Statement, text: str, paramete
                     column: tuple(
                         bound(name, value)
                         for operand in operands
-                        for name in (_name(operand),)
-                        for value in _values(run, operand, parameters, layout, where)
+                        for name, value in _values(run, operand, parameters, prepared, where)
                     )
                     for column, operands in alternative.items()
                 }
@@ -200,28 +199,22 @@ def set_in(connection: Handle, table: str, columns: frozenset[str] | None) -> No
     connection.about.setdefault("set", set()).update((table, column) for column in columns or ("",))
 
 
-def _name(operand: Operand) -> str:
-    """The name of a parameter that is given by name, else none."""
-    inner = operand.param if isinstance(operand, Many) else operand
-    return inner.name if isinstance(inner, Param) and isinstance(inner.name, str) else ""
-
-
 def _values(
-    run: Run, operand: Operand, parameters: Value | None, layout: Sequence[tuple[int, ...]], where: str
-) -> list[Value]:
-    """What stands in the place of an operand, one by one."""
+    run: Run, operand: Operand, parameters: Value | None, prepared: Prepared, where: str
+) -> list[tuple[str, Value]]:
+    """What stands in the place of an operand, one by one; each with the name of its parameter, where it has one."""
     if isinstance(operand, SqlConst):
-        return [Const(operand.value)]
+        return [("", Const(operand.value))]
     if isinstance(operand, Many):
-        inner = _values(run, operand.param, parameters, layout, where)
-        return [expressions.element(run, value, where) or Data() for value in inner]
+        inner = _values(run, operand.param, parameters, prepared, where)
+        return [(name, expressions.element(run, value, where) or Data()) for name, value in inner]
     if isinstance(operand, Param):
         if parameters is None:
-            return [Data("a parameter that is not given")]
+            return [("", Data("a parameter that is not given"))]
         if isinstance(operand.name, str):
-            return [_named(run, parameters, operand.name, where)]
-        return [_placed(run, parameters, at, where) for at in layout[operand.name]]
-    return [Data(operand.text)]
+            return [(name, _named(run, parameters, name, where)) for name in prepared.names(operand.name)]
+        return [("", _placed(run, parameters, at, where)) for at in prepared.layout[operand.name]]
+    return [("", Data(operand.text))]
 
 
 def _placed(run: Run, parameters: Value, at: int, where: str) -> Value:

@@ -18,10 +18,10 @@ from commute.footprints.segment import text_segment
 from commute.sql.compare import normal
 from commute.sql.schema import Column, Schema
 from commute.sql.statement import Const, Many, Operand, Param, Statement, Touch
+from commute.sql.text import Prepared
 
 Row = Mapping[str, Sequence[object]]
 Alternative = Mapping[str, Sequence[Operand]]
-Layout = Sequence[tuple[int, ...]]
 
 
 class Unknown(Exception):
@@ -48,11 +48,11 @@ class _Quick(NamedTuple):
 class Spelling:
     """A statement's accesses with its parameters still open: made once for a text, and asked for each execution."""
 
-    __slots__ = ("_layout", "_parts", "_quick", "_schema", "place")
+    __slots__ = ("_parts", "_prepared", "_quick", "_schema", "place")
 
-    def __init__(self, statement: Statement, layout: Layout, routes: Mapping[str, Route], schema: Schema) -> None:
+    def __init__(self, statement: Statement, prepared: Prepared, routes: Mapping[str, Route], schema: Schema) -> None:
         self.place: Any = None  # the line of the application that runs it, once that was looked for
-        self._layout = layout
+        self._prepared = prepared
         self._schema = schema
         self._parts: list[Part] | None = None
         self._quick: list[Access | _Quick] | None = None  # one for each part, where all of them are told quickly
@@ -63,7 +63,7 @@ class Spelling:
                 for one in touch.rows or ({},)
                 for part in _parts(touch, one, routes[touch.table], schema)
             ]
-            quick = [_quick(*part, layout, schema) for part in self._parts]
+            quick = [_quick(*part, prepared, schema) for part in self._parts]
             self._quick = [one for one in quick if one is not None] if None not in quick else None
 
     def quickly(self, given: Any) -> list[Access] | None:
@@ -102,7 +102,7 @@ class Spelling:
             row = {
                 column: values
                 for column, operands in alternative.items()
-                if (values := _values(operands, self._layout, given)) is not None
+                if (values := _values(operands, self._prepared, given)) is not None
             }
             if _may_be_none(touch, self._schema) and any(value == [None] for value in row.values()):
                 continue
@@ -128,7 +128,7 @@ def _parts(touch: Touch, alternative: Alternative, route: Route, schema: Schema)
 
 
 def _quick(
-    touch: Touch, alternative: Alternative, route: Route, layout: Layout, schema: Schema
+    touch: Touch, alternative: Alternative, route: Route, prepared: Prepared, schema: Schema
 ) -> Access | _Quick | None:
     """Most parts: the access that is the same for all values, or the one parameter that is the key, of an INTEGER or a
     text that compares as it is. None for others."""
@@ -149,37 +149,38 @@ def _quick(
         return None
     name = operands[0].name
     if isinstance(name, int):
-        if len(layout[name]) != 1:
+        if len(prepared.layout[name]) != 1:
             return None
-        name = layout[name][0]
+        name = prepared.layout[name][0]
+    elif name in prepared.lists:
+        return None
     return _Quick(path(route.name), touch.mode, name, kind)
 
 
-def _values(operands: Sequence[Operand], layout: Layout, given: Any) -> list[object] | None:
+def _values(operands: Sequence[Operand], prepared: Prepared, given: Any) -> list[object] | None:
     """One of which the column has; None where that is not known, or of so many that the access is the table's."""
     found: list[object] = []
     if len(operands) > KEYS_MAX:
         return None
     try:
         for operand in operands:
-            found += _of(operand, layout, given)
+            found += _of(operand, prepared, given)
     except (Unknown, LookupError, TypeError):
         return None
     return found
 
 
-def _of(operand: Operand, layout: Layout, given: Any) -> list[object]:
+def _of(operand: Operand, prepared: Prepared, given: Any) -> list[object]:
     if isinstance(operand, Param):
-        if isinstance(operand.name, str):
-            return [given[operand.name]]
-        places = layout[operand.name]
+        name = operand.name
+        places = prepared.names(name) if isinstance(name, str) else prepared.layout[name]
         if len(places) > KEYS_MAX:
             raise Unknown
         return [given[at] for at in places]
     if isinstance(operand, Const):
         return [operand.value]
     if isinstance(operand, Many):
-        return [value for several in _of(operand.param, layout, given) for value in _each(several)]
+        return [value for several in _of(operand.param, prepared, given) for value in _each(several)]
     raise Unknown
 
 

@@ -189,7 +189,7 @@ class Watch:
                 return known
             found = summarize(text, catalogue.schema, catalogue.version)
         schema = catalogue.schema
-        made = Spelling(found, prepare(text, schema.dialect).layout, self._names.routes(found, schema), schema)
+        made = Spelling(found, prepare(text, schema.dialect), self._names.routes(found, schema), schema)
         if all(schema.table(touch.table) is not None for touch in found.touches):
             if len(self._spellings) >= VERSIONS_MAX:
                 self._spellings.clear()

@@ -24,7 +24,11 @@ WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What was recorded. `spans` are in log sequence and belong one by one to the events of `bounds`."""
+    """What was recorded. `spans` are in log sequence and belong one by one to the events of `bounds`.
+
+    `violations` None: nobody has looked. `arrived_s`: when the last event came, 0 where all were there from the start;
+    then the bounds are those of events that come by and by.
+    """
 
     title: str
     lead: str
@@ -32,7 +36,8 @@ class Run:
     bounds: Bounds
     concurrency: int
     makespan_s: float
-    violations: int
+    violations: int | None
+    arrived_s: float = 0.0
     types: Sequence[str] = ()  # of the matrix; empty where nothing is known but the log
     relation: Mapping[tuple[str, str], Cell] | None = None
 
@@ -45,8 +50,9 @@ def run_page(run: Run) -> Page:
         ("longest chain", count(bounds.chain_events)),
         ("speed-up", f"{count(round(bounds.speedup(run.makespan_s), 2))} x"),
         ("efficiency", f"{bounds.efficiency(run.makespan_s, run.concurrency):.2f}"),
-        ("order violations", count(run.violations)),
     ]
+    if run.violations is not None:
+        facts.append(("order violations", count(run.violations)))
     return Page(run.title, run.lead, facts, _sections(run))
 
 
@@ -91,8 +97,11 @@ def _steps(run: Run) -> list[Step]:
     ideal_s = bounds.total_s / run.concurrency
     least_s = bounds.lower_bound_s(run.concurrency)
     run_s = max(run.makespan_s, least_s)
+    arrived_s = max(ideal_s, run.arrived_s)
+    arrivals = [Step("arrivals", arrived_s, "nothing is handled before it has come")] if run.arrived_s else []
     return [
         Step("all independent", ideal_s, "the work divided by the handlers at once"),
+        *arrivals,
         Step("dependences", least_s, "the longest chain, where it is longer than that"),
         Step("schedule and runtime", run_s, "handlers without work, and what the engine itself took"),
         Step("measured", run_s, "from the first admission to the last end"),

@@ -32,6 +32,7 @@ from commute.errors import CommuteError, StoreError
 from commute.runtime.membership import Membership
 from commute.runtime.plan import Plan
 from commute.runtime.session import Session
+from commute.runtime.wiring import Recorder
 from commute.runtime.worker import Link, Worker
 from commute.transports.base import part_name
 
@@ -54,11 +55,12 @@ class Fleet:
         *,
         share: tuple[int, int] = (0, 1),
         count: Callable[[], int] | None = None,
+        recorder: Callable[[int], Recorder] | None = None,
         **how: Any,
     ) -> None:
         """`share`: (this process's number, how many processes), from 0. Handlers at once are divided among the
         partitions of the share, or those that are fair where these are fewer. `count`: asks how many there are now; it
-        may block."""
+        may block. `recorder`: makes that of a partition."""
         number, processes = share
         self._share = range(number, partitions, processes)
         self._lifespan = plan.lifespan
@@ -71,7 +73,7 @@ class Fleet:
                     plan, partition=n, partitions=partitions, stream=part_name(plan.stream, n),
                     concurrency=self._each(len(self._share)), lifespan=None,
                 ),
-                link, may_take=partial(self._may_take, n), **how,
+                link, may_take=partial(self._may_take, n), recorder=None if recorder is None else recorder(n), **how,
             )
             for n in range(partitions)
         ]  # fmt: skip

@@ -248,7 +248,7 @@ class Intake:
         """Into the schedule; events that may start are made ready."""
         engine = self._engine
         if engine.recorder is not None:
-            engine.recorder.admit(entry.position, footprint)
+            engine.recorder.admit(entry.position, footprint, entry.id, entry.kind.type)
         ticket = engine.schedule.admit(footprint, entry)
         count = engine.several.start_unordered(ticket) if entry.kind.unordered else 0
         if engine.recovery is not None:

@@ -123,16 +123,17 @@ def summarize(text: str, schema: Schema, version: str) -> Statement:
     Parsed once for a text: about 1 ms, then a look-up.
     """
     known = _versions(schema.dialect)
-    found = known.get((text, version))
+    plain = prepare(text, schema.dialect).text
+    found = known.get((plain, version))
     if found is None:
         if len(known) >= TEXTS_MAX:
             known.clear()
-        found = known[text, version] = _summarize(text, schema, 0)
+        found = known[plain, version] = _summarize(plain, schema, 0)
     return found
 
 
 def _summarize(text: str, schema: Schema, depth: int) -> Statement:
-    prepared = _REPLACE.sub("INSERT OR REPLACE INTO", prepare(text, schema.dialect).text)
+    prepared = _REPLACE.sub("INSERT OR REPLACE INTO", text)
     if _QUIET_TEXT.match(prepared) and not _MORE.search(prepared):
         return Statement()
     try:
@@ -230,7 +231,7 @@ class _Reader:
     def _read(self, name: str, rows: list[dict[str, tuple[object, ...]]] | None) -> Iterator[Touch]:
         table = self.schema.table(name)
         if table is not None and table.view is not None:
-            inner = _summarize(table.view, self.schema, self.depth + 1)
+            inner = _summarize(prepare(table.view, self.schema.dialect).text, self.schema, self.depth + 1)
             if inner.unknown is not None:
                 raise _TooDeep
             yield from inner.touches
@@ -383,7 +384,7 @@ class _Reader:
     def _trigger(self, body: str) -> Iterator[Touch]:
         # new.x and old.x are values that are not followed: a text makes them opaque to every condition.
         plain = re.sub(r"\b(?:new|old)\s*\.\s*\"?\w+\"?", "abs('row')", body, flags=re.IGNORECASE)
-        inner = _summarize(plain, self.schema, self.depth + 1)
+        inner = _summarize(prepare(plain, self.schema.dialect).text, self.schema, self.depth + 1)
         if inner.unknown is not None:
             raise _TooDeep
         yield from inner.touches

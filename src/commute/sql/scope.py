@@ -14,7 +14,7 @@ from sqlglot import exp
 from commute.sql.ddl import fold, kind_of, name_of
 from commute.sql.schema import Column, Schema
 from commute.sql.statement import Const, Many, Opaque, Operand, Param
-from commute.sql.text import PREFIX
+from commute.sql.text import place_of
 
 ALTERNATIVES_MAX = 16  # of rows of one touch; more of them are any row
 
@@ -116,8 +116,8 @@ def _opaque(node: exp.Expr) -> Operand | None:
 
 
 def _param(node: exp.Expr) -> Param:
-    name = node.name
-    return Param(int(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else name)
+    place = place_of(node.name)
+    return Param(node.name if place is None else place)
 
 
 def _number(text: str) -> int | float | str:

@@ -1,21 +1,26 @@
 """A statement's text with its parameters numbered by place, and lists of parameters as one: what is parsed and cached.
 
 Numbers come from the text, since a syntax tree walks LIMIT before WHERE. A list of any length becomes one parameter, so
-that ``IN (?, ?)`` and ``IN (?, ?, ?)`` are one text.
+that ``IN (?, ?)`` and ``IN (?, ?, ?)`` are one text; so does one of names, and one whose members are cast alike.
 
-    UPDATE t SET a = ? WHERE b IN (?, ?, ?)   ->   UPDATE t SET a = :p_0 WHERE b IN (:p_1)    layout ((0,), (1, 2, 3))
+    UPDATE t SET a = ? WHERE b IN (?, ?, ?)       UPDATE t SET a = :…0 WHERE b IN (:…1)    layout ((0,), (1, 2, 3))
+    SELECT a FROM t WHERE b IN (:b_1, :b_2)       SELECT a FROM t WHERE b IN (:b_1)        lists {"b_1": ("b_1", "b_2")}
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 TEXTS_MAX = 4_096  # different ones that are remembered
 
+_SKIP = r"""(?P<skip>'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|::)"""
 _PIECE = re.compile(
-    r"""(?P<skip>'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|::)
+    _SKIP
+    + r"""
     |%\((?P<percent>\w+)\)s
     |(?P<place>%s|\?(?!\d|[|&?]))
     |\?(?P<numbered>\d+)
@@ -23,16 +28,25 @@ _PIECE = re.compile(
     |(?<![:\w])[:@](?P<named>[A-Za-z_]\w*)""",
     re.DOTALL | re.VERBOSE,
 )
-_LIST = re.compile(r"\(\s*:p_(\d+)(?:\s*,\s*:p_\d+)+\s*\)")
-_IN = re.compile(r"\bIN\s*$", re.IGNORECASE)
-PREFIX = "p_"
+PREFIX = "commute_place_"  # no parameter of an application's is called so
+_ONE = r":(\w+)((?:::[\w .]+(?:\([\d, ]+\))?(?:\[\])*)?)"
+_MEMBER = re.compile(_ONE)
+_LIST = re.compile(
+    rf"{_SKIP}|(?P<in>\bIN\s*)\(\s*(?P<members>{_ONE}(?:\s*,\s*{_ONE})+)\s*\)", re.DOTALL | re.IGNORECASE
+)
 
 
 class Prepared(NamedTuple):
-    """`text` with parameters ``:p_N`` and named ones; `layout[N]` are the places that N stands for in the statement."""
+    """`text` with parameters ``:commute_place_N`` and named ones; `layout[N]` are the places that N stands for in the
+    statement, `lists[NAME]` the names that NAME stands for where it is a list."""
 
     text: str
     layout: tuple[tuple[int, ...], ...]
+    lists: Mapping[str, tuple[str, ...]]
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Those that a parameter given by name stands for."""
+        return self.lists.get(name, (name,))
 
 
 @lru_cache(TEXTS_MAX)
@@ -61,20 +75,36 @@ def prepare(text: str, dialect: str) -> Prepared:
 
 def _shortened(text: str, places: int) -> Prepared:
     """Lists behind IN as one parameter each. Numbers that follow move up, and the layout says where they were."""
-    if not any(_IN.search(text, 0, found.start()) for found in _LIST.finditer(text)):
-        return Prepared(text, tuple((at,) for at in range(places)))
     joined: dict[int, tuple[int, ...]] = {}
+    lists: dict[str, tuple[str, ...]] = {}
+
+    counts = Counter(re.findall(r":(\w+)", text))
 
     def one(found: re.Match[str]) -> str:
-        if not _IN.search(text, 0, found.start()):
+        if found["skip"] is not None:
             return found[0]
-        numbers = [int(number) for number in re.findall(rf":{PREFIX}(\d+)", found[0])]
-        joined[numbers[0]] = tuple(numbers)
-        return f"(:{PREFIX}{numbers[0]})"
+        names, casts = zip(*(each.groups() for each in _MEMBER.finditer(found["members"])), strict=True)
+        numbers = [number for number in map(place_of, names) if number is not None]
+        if len({*casts}) > 1 or any(counts[name] > 1 for name in names):
+            return found[0]  # one of them stands for one value too
+        if not numbers:
+            lists[names[0]] = names
+        elif len(numbers) == len(names):
+            joined[numbers[0]] = tuple(numbers)
+        else:
+            return found[0]
+        return f"{found['in']}(:{names[0]}{casts[0]})"
 
     short = _LIST.sub(one, text)
     inside = {number for numbers in joined.values() for number in numbers[1:]}
     left = [at for at in range(places) if at not in inside]
     renamed = {at: number for number, at in enumerate(left)}
-    short = re.sub(rf":{PREFIX}(\d+)", lambda found: f":{PREFIX}{renamed[int(found[1])]}", short)
-    return Prepared(short, tuple(joined.get(at, (at,)) for at in left))
+    if joined:
+        short = re.sub(rf":{PREFIX}(\d+)", lambda found: f":{PREFIX}{renamed[int(found[1])]}", short)
+    return Prepared(short, tuple(joined.get(at, (at,)) for at in left), lists)
+
+
+def place_of(name: str) -> int | None:
+    """The number of a parameter that is given by its place, None for one that is given by name."""
+    number = name.removeprefix(PREFIX)
+    return int(number) if number != name else None
