@@ -19,10 +19,18 @@ DDL = (
     "CREATE TABLE audit(id INTEGER PRIMARY KEY, word TEXT)",
     "CREATE TABLE parcel(id INTEGER PRIMARY KEY, orders_id INTEGER REFERENCES orders(id), "
     "stock INTEGER REFERENCES goods(stock))",
+    "CREATE TABLE guest(id INTEGER PRIMARY KEY, email TEXT UNIQUE, room INTEGER, bed TEXT, UNIQUE (room, bed))",
 )
 ROUTES = {
     table: Route(table, (column,), table)
-    for table, column in (("orders", "id"), ("goods", "sku"), ("customer", "email"), ("audit", "id"), ("parcel", "id"))
+    for table, column in (
+        ("orders", "id"),
+        ("goods", "sku"),
+        ("customer", "email"),
+        ("audit", "id"),
+        ("parcel", "id"),
+        ("guest", "id"),
+    )
 }
 
 
@@ -44,6 +52,11 @@ def spelling(text: str) -> Spelling:
         ("SELECT email FROM customer WHERE email = ?", ("ANN@x",), False),
         ("SELECT status FROM orders WHERE status = ?", ("paid",), True),
         ("INSERT INTO audit(word) VALUES(?)", ("x",), True),
+        ("INSERT INTO guest(email, room, bed) VALUES(?, 7, ?)", ("a@x", "b"), False),
+        ("INSERT INTO guest(email, room, bed) VALUES(?, ?, ?)", ("a@x", 7, "b"), True),
+        ("INSERT INTO guest(email, room, bed) VALUES(?, ?, ?)", ("a@x", 7, None), False),
+        ("INSERT INTO guest(email) VALUES(:email)", {"email": "a@x"}, True),
+        ("INSERT INTO guest(email) VALUES(:email)", {"email": None}, False),
         ("SELECT status FROM orders WHERE id IN (?, ?)", (1, 2), False),
     ],
 )

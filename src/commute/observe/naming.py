@@ -17,7 +17,7 @@ from commute.errors import RejectedError
 from commute.footprints.segment import text_segment
 from commute.sql.compare import normal
 from commute.sql.schema import Column, Schema
-from commute.sql.statement import Const, Many, Operand, Param, Statement, Touch
+from commute.sql.statement import Const, Many, Opaque, Operand, Param, Statement, Touch
 from commute.sql.text import Prepared
 
 Row = Mapping[str, Sequence[object]]
@@ -45,6 +45,13 @@ class _Quick(NamedTuple):
     kind: Any  # int or str
 
 
+class _Unless(NamedTuple):
+    """A part whose access is the same for all values, unless one of these parameters is NULL."""
+
+    access: Access
+    places: tuple[int | str, ...]
+
+
 class Spelling:
     """A statement's accesses with its parameters still open: made once for a text, and asked for each execution."""
 
@@ -55,7 +62,8 @@ class Spelling:
         self._prepared = prepared
         self._schema = schema
         self._parts: list[Part] | None = None
-        self._quick: list[Access | _Quick] | None = None  # one for each part, where all of them are told quickly
+        # One for each part, where all of them are told quickly.
+        self._quick: list[Access | _Quick | _Unless] | None = None
         if statement.unknown is None:
             self._parts = [
                 part
@@ -88,6 +96,11 @@ class Spelling:
                 elif value.bit_length() >= 64:
                     return None
                 found.append(Access(f"{prefix}/{value}", mode))
+            elif type(one) is _Unless:
+                for at in one.places:
+                    if (type(given) is dict) is not (type(at) is str) or given[at] is None:
+                        return None
+                found.append(one.access)
             else:
                 found.append(one)  # type: ignore[arg-type]
         return found
@@ -129,32 +142,39 @@ def _parts(touch: Touch, alternative: Alternative, route: Route, schema: Schema)
 
 def _quick(
     touch: Touch, alternative: Alternative, route: Route, prepared: Prepared, schema: Schema
-) -> Access | _Quick | None:
+) -> Access | _Quick | _Unless | None:
     """Most parts: the access that is the same for all values, or the one parameter that is the key, of an INTEGER or a
     text that compares as it is. None for others."""
     table = schema.table(touch.table)
     if route.parent is not None:
         return None
     if not route.columns or route.columns[0] not in alternative:
-        if alternative and _may_be_none(touch, schema):
-            return None  # whether there is one the values say
         always = _keys(touch, alternative, {}, route, schema)
+        if alternative and _may_be_none(touch, schema):  # whether there is one the values say
+            params = [one for operands in alternative.values() for one in operands if not isinstance(one, Opaque)]
+            places = [_place(one, prepared) for one in params]
+            told = tuple(place for place in places if place is not None)
+            return _Unless(always[0], told) if len(told) == len(places) and len(always) == 1 else None
         return always[0] if len(always) == 1 else None
     if len(route.columns) != 1 or table is None or touch.kind == "insert":
         return None
     column = route.column(route.columns[0], table)
     operands = alternative[route.columns[0]]
     kind = {("int", "binary"): int, ("text", "binary"): str}.get((column.kind, column.collation)) if column else None
-    if kind is None or len(operands) != 1 or len(alternative) != 1 or not isinstance(operands[0], Param):
+    place = _place(operands[0], prepared) if len(operands) == 1 else None
+    if kind is None or place is None or len(alternative) != 1:
         return None
-    name = operands[0].name
-    if isinstance(name, int):
-        if len(prepared.layout[name]) != 1:
-            return None
-        name = prepared.layout[name][0]
-    elif name in prepared.lists:
+    return _Quick(path(route.name), touch.mode, place, kind)
+
+
+def _place(operand: Operand, prepared: Prepared) -> int | str | None:
+    """Where the one value of a parameter stands; None where it is no single one."""
+    if not isinstance(operand, Param):
         return None
-    return _Quick(path(route.name), touch.mode, name, kind)
+    if isinstance(operand.name, str):
+        return None if operand.name in prepared.lists else operand.name
+    places = prepared.layout[operand.name]
+    return places[0] if len(places) == 1 else None
 
 
 def _values(operands: Sequence[Operand], prepared: Prepared, given: Any) -> list[object] | None:
