@@ -121,6 +121,10 @@ CASES: list[Case] = [
     ),
     ("view", "SELECT id FROM seen_open WHERE id = %s", (1,), {("read", "order")}),
     ("partition", "SELECT id FROM seen_part_one WHERE id = %s", (1,), {("read", "part")}),
+    ("lock", "SELECT pg_try_advisory_xact_lock(%s)", (7,), {("write", "lock")}),
+    ("numbers", "SELECT nextval('seen_audit_id_seq')", (), {("write", "seen_audit_id_seq")}),
+    ("message", "NOTIFY seen_news, 'x'", (), {("write", "notify")}),
+    ("emptied", "TRUNCATE seen_orders CASCADE", (), {("write", "order"), ("write", "line")}),
     ("change of a partition", "DELETE FROM seen_part_one WHERE id = %s", (1,), {("write", "")}),
 ]  # fmt: skip
 

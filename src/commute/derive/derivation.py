@@ -126,7 +126,7 @@ def key_of(found: TableKey) -> Key:
     why = remedy = ""
     if not found.narrow and route.unique:
         why = "the value that it makes free is not known" if touch.kind == FREED else "the value is not known before"
-    elif not found.narrow:
+    elif not found.narrow and touch.kind != "resource":
         by = ", ".join(sorted({column for row in touch.rows or () for column in row})) or "no column"
         by_what = ", ".join(found.route.columns) or "nothing"
         why = f"{touch.kind} of {touch.table} by {by}, whose rows are told apart by {by_what}"

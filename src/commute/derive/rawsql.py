@@ -155,6 +155,9 @@ def _filled(run: Run, parameters: Items, count: int) -> Items:
     return Items(parameters.kind, [*head[:before], *middle, *last[len(last) - count + before :]])
 
 
+_MEETS = re.compile(r"\b(?:CONFLICT|DUPLICATE|REPLACE)\b", re.IGNORECASE)  # an INSERT that may change a row
+
+
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 80 else f"{line[:79]}…"
@@ -185,7 +188,7 @@ def _touch(run: Run, connection: Handle, summary: Statement, text: str, paramete
             )
         access = run.add(TableAccess(touch, rows, schema, where))
         accesses.append(access)
-        if touch.kind in ("update", "merge") or (touch.kind == "insert" and "CONFLICT" in text.upper()):
+        if touch.kind in ("update", "merge") or (touch.kind == "insert" and _MEETS.search(text)):
             set_in(connection, touch.table, touch.columns)
         if touch.mode == "add":
             connection.about["adds"].append(access)

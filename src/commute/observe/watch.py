@@ -183,14 +183,14 @@ class Watch:
         if catalogue.stale:
             self._reread(catalogue, ask)
         found = summarize(text, catalogue.schema, catalogue.version)
-        if any(catalogue.schema.table(touch.table) is None for touch in found.touches) and self._reread(catalogue, ask):
+        if found.unknown_tables(catalogue.schema) and self._reread(catalogue, ask):
             known = self._spellings.get(catalogue.version, {}).get(text)
             if known is not None:
                 return known
             found = summarize(text, catalogue.schema, catalogue.version)
         schema = catalogue.schema
         made = Spelling(found, prepare(text, schema.dialect), self._names.routes(found, schema), schema)
-        if all(schema.table(touch.table) is not None for touch in found.touches):
+        if not found.unknown_tables(schema):
             if len(self._spellings) >= VERSIONS_MAX:
                 self._spellings.clear()
             texts = self._spellings.setdefault(catalogue.version, {})

@@ -9,6 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from commute.sql.ddl import fold, name_of
+from commute.sql.functions import numbers_a_row
 from commute.sql.schema import Schema, Table
 from commute.sql.scope import Scope, operand
 from commute.sql.statement import Const, Opaque, Operand, Touch
@@ -56,6 +57,9 @@ def _changed(
     names = {column for one in assigned for column, _ in one or ()} if None not in assigned else set(table.columns)
     columns = frozenset(names)
     for met in [target] if target else table.uniques:
+        made = [one for one in met if table.columns[one].generated] if set(met) <= table.columns.keys() else []
+        if rows is not None and made and all(one not in row for row in rows for one in made):
+            continue  # of the numbers that the database makes up no row has one
         found = None if rows is None else [{column: row[column] for column in met if column in row} for row in rows]
         whole = found is not None and all(len(one) == len(met) for one in found)
         yield Touch(table.name, "write", "update", _frozen(found) if whole else None, columns)
@@ -71,6 +75,8 @@ def _changed(
 
 
 def _is_excluded(value: exp.Expr | None, column: str, schema: Schema) -> bool:
+    if isinstance(value, exp.Anonymous) and value.name.upper() == "VALUES" and value.expressions:
+        return fold(value.expressions[0].name, schema.dialect) == column  # as MySQL spells it
     plain = isinstance(value, exp.Column) and value.table.lower() == "excluded"
     return plain and isinstance(value, exp.Column) and name_of(value, schema.dialect) == column
 
@@ -125,6 +131,8 @@ def inserted(node: exp.Insert, table: Table | None, schema: Schema) -> list[Valu
         values: Values = {}
         for name, item in zip(names, row, strict=False):
             column = None if table is None else table.columns.get(name)
+            if numbers_a_row(item, schema):
+                continue
             values[name] = (operand(item, column) or Opaque(item.sql()),)
         found.append(values)
     return found
@@ -221,6 +229,44 @@ def _adds(target: exp.Column, value: exp.Expr, schema: Schema) -> bool:
     if isinstance(own, exp.Column):
         return name_of(own, schema.dialect) == name_of(target, schema.dialect)
     return _adds(target, own, schema)
+
+
+def merged(node: exp.Merge, name: str, schema: Schema) -> Iterator[Touch]:
+    """What a MERGE does to its target: any of its rows, their parents, and their children as far as they are met."""
+    yield Touch(name, "write", "merge", None)
+    table = schema.table(name)
+    if table is None:
+        return
+    steps = [when.args.get("then") for when in node.find_all(exp.When)]
+    if any(isinstance(step, exp.Var) and step.name.upper() == "DELETE" for step in steps):
+        yield from _children(name, schema, None, {name})
+    for step in steps:
+        if isinstance(step, exp.Update):
+            assigned = [_assigned(each, schema) for each in step.expressions]
+            names = {column for one in assigned for column, _ in one or ()}
+            yield from _children_of_changed(table, frozenset(table.columns if None in assigned else names), schema)
+    if any(isinstance(step, exp.Insert | exp.Update) for step in steps):
+        for key in table.foreign_keys:
+            yield Touch(key.table, "read", "parent", None)
+
+
+def emptied(name: str, schema: Schema, seen: set[str], *, cascade: bool) -> Iterator[Touch]:
+    """What TRUNCATE deletes: with CASCADE all that refers to it too, whatever its foreign keys say."""
+    yield from delete(name, schema, None)
+    for child, _ in schema.children(name) if cascade else ():
+        if child.name not in seen:
+            yield from emptied(child.name, schema, {*seen, child.name}, cascade=True)
+
+
+def also_set(node: exp.Update, scope: Scope, alias: str) -> Iterator[Touch]:
+    """What an UPDATE of several tables, as MySQL has it, sets in the others: any columns of any rows."""
+    others = {name for name in scope.sources if name != alias and scope.sources[name]}
+    if scope.schema.dialect != "mysql" or not others:
+        return
+    targets = {fold(column.table, "mysql") for each in node.expressions for column in each.this.find_all(exp.Column)}
+    for other in sorted(others & targets if "" not in targets else others):
+        table = scope.sources[other]
+        yield from _anything_changed(table, scope.schema.table(table), scope.schema, None)
 
 
 def delete(name: str, schema: Schema, rows: Rows) -> Iterator[Touch]:

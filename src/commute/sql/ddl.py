@@ -197,6 +197,9 @@ def _table(node: exp.Schema, dialect: str) -> Table:
                     uniques.append((column.name,))
                 elif isinstance(kind, exp.Reference):
                     keys.append(_foreign((column.name,), kind, dialect))
+        elif isinstance(part, exp.Identifier):  # a column of SQLite's without a type
+            column = _column(exp.ColumnDef(this=part.copy()), dialect)
+            columns[column.name] = column
         else:
             for inner in (part, *part.find_all(exp.PrimaryKey, exp.UniqueColumnConstraint, exp.ForeignKey)):
                 if isinstance(inner, exp.PrimaryKey):

@@ -14,102 +14,21 @@ from functools import lru_cache
 from sqlglot import exp, parse
 from sqlglot.errors import SqlglotError
 
-from commute.sql.change import delete, insert, update
+from commute.sql.change import also_set, delete, insert, merged, update
+from commute.sql.commands import command, touched
 from commute.sql.ddl import fold, name_of
+from commute.sql.functions import refused, resources
 from commute.sql.schema import Column, Schema, Table
-from commute.sql.scope import Restriction, Scope, Slot, equalities, restrictions, spread
+from commute.sql.scope import Restriction, Scope, Slot, equalities, restrictions, spread, written
 from commute.sql.statement import Statement, Touch
 from commute.sql.text import TEXTS_MAX, prepare
 
 DEPTH_MAX = 4  # of views in views, and of triggers that set off triggers
 
-# Functions that sqlglot has no class for, and that compute from their arguments or tell of this connection alone.
-PURE = frozenset(
-    [
-        *("datetime", "date", "time", "strftime", "timediff", "iif", "sign", "sqlite_version", "likelihood", "unhex"),
-        *("octet_length", "ltrim", "rtrim", "soundex", "json_extract", "json_set", "json_insert", "json_replace"),
-        *("json_remove", "json_patch", "json_type", "json_array_length", "json_group_array", "json_group_object"),
-        *(
-            "json_each",
-            "json_tree",
-            "jsonb",
-            "jsonb_array",
-            "jsonb_set",
-            "jsonb_agg",
-            "json_agg",
-            "to_json",
-            "to_jsonb",
-        ),
-        *("total", "group_concat", "string_agg", "concat", "concat_ws", "nullif", "greatest", "least"),
-        *("left", "right", "md5", "sha256", "encode", "decode", "regexp_replace", "split_part", "to_timestamp"),
-        *("date_trunc", "date_part", "age", "make_interval", "array_length", "cardinality", "unnest", "utc_timestamp"),
-        *(
-            "unix_timestamp",
-            "from_unixtime",
-            "date_format",
-            "uuid",
-            "uuidv4",
-            "uuidv7",
-            "floor",
-            "ceil",
-            "power",
-            "mod",
-        ),
-        "last_insert_rowid",
-        "changes",
-        "total_changes",
-        "hex",
-        "instr",
-        "printf",
-        "format",
-        "typeof",
-        "unixepoch",
-        "julianday",
-        "random",
-        "randomblob",
-        "zeroblob",
-        "quote",
-        "unicode",
-        "char",
-        "glob",
-        "likely",
-        "unlikely",
-        "gen_random_uuid",
-        "uuid_generate_v4",
-        "clock_timestamp",
-        "statement_timestamp",
-        "transaction_timestamp",
-        "now",
-        "timezone",
-        "to_char",
-        "json",
-        "json_array",
-        "json_object",
-        "json_valid",
-        "jsonb_build_object",
-        "lastval",
-        "row_count",
-        "last_insert_id",
-        "date_part",
-        "btrim",
-        "strpos",
-        "md5",
-        "sha256",
-        "encode",
-        "decode",
-        "lpad",
-        "rpad",
-        "array_length",
-        "cardinality",
-    ]
-)
 _QUIET = (exp.Commit, exp.Rollback, exp.Transaction)
 _REPLACE = re.compile(r"^\s*REPLACE\s+INTO\b", re.IGNORECASE)  # the tokenizer knows only its long form
-_QUIET_TEXT = re.compile(
-    r"\s*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|START\s+TRANSACTION|PRAGMA(?!\s+(?:\w+\.)?(?:user_|appl)))\b",
-    re.IGNORECASE,
-)
-_MORE = re.compile(r";\s*\S")  # another statement behind the first one
+_UPDATE_OR = re.compile(r"^(\s*UPDATE)\s+OR\s+(?:ROLLBACK|ABORT|FAIL|IGNORE)\b", re.IGNORECASE)
+_INDEXED = re.compile(r"\bINDEXED\s+BY\s+\w+", re.IGNORECASE)
 
 
 @lru_cache(64)
@@ -133,9 +52,12 @@ def summarize(text: str, schema: Schema, version: str) -> Statement:
 
 
 def _summarize(text: str, schema: Schema, depth: int) -> Statement:
-    prepared = _REPLACE.sub("INSERT OR REPLACE INTO", text)
-    if _QUIET_TEXT.match(prepared) and not _MORE.search(prepared):
-        return Statement()
+    told = command(text, schema.dialect)
+    if told is not None:
+        return Statement(told)
+    prepared = _UPDATE_OR.sub(r"\1", _REPLACE.sub("INSERT OR REPLACE INTO", text))
+    if schema.dialect == "sqlite":
+        prepared = _INDEXED.sub("", prepared)
     try:
         trees = [tree for tree in _parsed(prepared, schema.dialect) if tree is not None]
     except (SqlglotError, RecursionError) as error:
@@ -166,15 +88,15 @@ def _parsed(text: str, dialect: str) -> list[exp.Expr | None]:
 def _unknown(tree: exp.Expr, dialect: str) -> str | None:
     """Why nothing can be said of a statement, None if something can."""
     plain = exp.Select | exp.SetOperation | exp.Insert | exp.Update | exp.Delete | exp.Subquery | exp.Merge | exp.Values
-    if not isinstance(tree, plain):
+    if not isinstance(tree, plain | exp.TruncateTable | exp.Copy):
         if isinstance(tree, exp.Create) and str(tree.args.get("kind")).upper() == "TABLE" and tree.args.get("exists"):
             return None
         return f"{type(tree).__name__.upper()} may touch anything"
     if tree.find(exp.Into) is not None:
         return "SELECT INTO makes a table"
-    for function in tree.find_all(exp.Anonymous):
-        if function.name.lower() not in PURE:
-            return f"the function {function.name} may touch anything"
+    function = refused(tree)
+    if function is not None:
+        return f"the function {function} may touch anything"
     return "a statement that is not understood" if tree.find(exp.Command) is not None else None
 
 
@@ -217,7 +139,8 @@ class _Reader:
             if target is not None:
                 name = name_of(target, self.schema.dialect)
                 found.append(Touch(name, "read" if self.schema.table(name) else "write", "define", None))
-        return self._dragged(found)
+        found += touched(tree, self.schema)
+        return [*self._dragged(found), *resources(tree, self.schema)]
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -249,6 +172,7 @@ class _Reader:
             name = name_of(source, self.schema.dialect) if isinstance(source, exp.Table) else ""
             known = name and (name not in hidden or self.schema.table(name) is not None)
             scope.sources[alias] = name if known else ""
+            scope.written |= written(source, self.schema.dialect)
             for output, (_, column) in self._outputs(source, hidden).items():
                 scope.outputs[alias, output] = column
         return scope
@@ -335,7 +259,7 @@ class _Reader:
 
     def _loose(self, node: exp.Expr, hidden: set[str]) -> Iterator[Touch]:
         """Tables that are no plain source, in joins inside of parentheses say: any row of them is read."""
-        plain = {id(source) for source in (*_sources(node), _target(node))}
+        plain = {id(source) for source in (*_sources(node), _target(node), *(node.args.get("tables") or ()))}
         for table in node.find_all(exp.Table):
             inside = table.find_ancestor(exp.Select, exp.Insert, exp.Update, exp.Delete, exp.Merge) is node
             name = name_of(table, self.schema.dialect)
@@ -353,21 +277,29 @@ class _Reader:
         yield from self._loose(node, hidden)
         name = name_of(target, self.schema.dialect)
         alias = fold(target.alias_or_name, self.schema.dialect)
+        named = [fold(each.name, self.schema.dialect) for each in node.args.get("tables") or ()]  # MySQL: DELETE a FROM
+        changed = named or [alias]
         for other, table in scope.sources.items():
-            if other != alias and table:
+            if other not in changed and table:
                 yield from self._read(table, self.rows(node, scope, other, hidden))
         if isinstance(node, exp.Insert):
             yield from insert(node, name, self.schema)
         elif isinstance(node, exp.Update):
             yield from update(node, name, alias, scope, self.rows(node, scope, alias, hidden))
+            yield from also_set(node, scope, alias)
         elif isinstance(node, exp.Delete):
-            yield from delete(name, self.schema, self.rows(node, scope, alias, hidden))
+            for each in changed:
+                if not scope.sources.get(each):
+                    raise _TooDeep
+                yield from delete(scope.sources[each], self.schema, self.rows(node, scope, each, hidden))
 
     def _merge(self, node: exp.Merge) -> Iterator[Touch]:
         for table in node.find_all(exp.Table):
             name = name_of(table, self.schema.dialect)
-            mode = "write" if table is node.this else "read"
-            yield Touch(name, mode, "merge", None)  # type: ignore[arg-type]
+            if table is not node.this:
+                yield Touch(name, "read", "merge", None)
+                continue
+            yield from merged(node, name, self.schema)
 
     # -- what a change drags along ------------------------------------------------------------------------------
 
@@ -406,6 +338,7 @@ def _sources(node: exp.Expr) -> Iterator[exp.Expr]:
     """The tables and subqueries that a query or a change names as its sources."""
     if isinstance(node, exp.Update | exp.Delete) and isinstance(node.this, exp.Table):
         yield node.this
+        yield from (join.this for join in node.this.args.get("joins") or ())
         yield from node.args.get("using") or ()
     origin = node.args.get("from_") or node.args.get("from")
     if origin is not None:

@@ -30,6 +30,7 @@ class Scope:
     sources: dict[str, str] = field(default_factory=dict)  # alias -> table, "" for what is no table
     outer: Scope | None = None
     outputs: dict[Slot, Column] = field(default_factory=dict)  # columns of queries that stand in the place of tables
+    written: dict[Slot, tuple[exp.Expr, ...]] = field(default_factory=dict)  # and of VALUES and unnest: what is in them
 
     def slot(self, node: exp.Column) -> Slot | None:
         """The alias and column that a reference means, in this scope alone; None where that is not certain."""
@@ -69,7 +70,7 @@ def restrictions(condition: exp.Expr | None, scope: Scope) -> list[Restriction]:
         return _few(restrictions(condition.left, scope) + restrictions(condition.right, scope))
     if isinstance(condition, exp.EQ | exp.NullSafeEQ):
         return [_equal(condition.left, condition.right, scope)]
-    if isinstance(condition, exp.In) and condition.args.get("query") is None:
+    if isinstance(condition, exp.In):
         return [_among(condition, scope)]
     return [{}]
 
@@ -136,25 +137,70 @@ def _equal(left: exp.Expr, right: exp.Expr, scope: Scope) -> Restriction:
         for a, b in zip(left.expressions, right.expressions, strict=False):
             found = _both(found, _equal(a, b, scope))
         return found
-    if not isinstance(left, exp.Column):
+    if not isinstance(left, exp.Column) or _written(left, scope):
         left, right = right, left
-    if not isinstance(left, exp.Column) or isinstance(right, exp.Column):
+    values = _written(right, scope) or (right,)
+    if not isinstance(left, exp.Column) or isinstance(values[0], exp.Column):
         return {}
-    slot = scope.slot(left)
+    return _one_of(scope.slot(left), values, scope)
+
+
+def _written(node: exp.Expr, scope: Scope) -> tuple[exp.Expr, ...]:
+    """What a column of VALUES or of an unnested list may be; nothing for any other column."""
+    slot = scope.slot(node) if isinstance(node, exp.Column) and scope.written else None
+    return scope.written.get(slot, ()) if slot is not None else ()
+
+
+def _one_of(slot: Slot | None, nodes: Sequence[exp.Expr], scope: Scope) -> Restriction:
     if slot is None:
         return {}
-    value = operand(right, scope.column(slot))
-    return {} if value is None or isinstance(value, Opaque) else {slot: (value,)}
+    values = [operand(node, scope.column(slot)) for node in nodes]
+    if not values or any(value is None or isinstance(value, Opaque) for value in values):
+        return {}
+    return {slot: tuple(value for value in values if value is not None)}
+
+
+def written(source: exp.Expr, dialect: str) -> dict[Slot, tuple[exp.Expr, ...]]:
+    """The columns of a source that is written into the statement, ``(VALUES …) AS v(a, b)`` or ``unnest(…) AS d(a)``,
+    or ``WITH v(a, b) AS (VALUES …)``, each with what it may be."""
+    alias = fold(source.alias_or_name, dialect)
+    named = source.args.get("alias")
+    if isinstance(source, exp.Table) and not source.db:
+        name = fold(source.name, dialect)
+        same = [each for each in source.root().find_all(exp.CTE) if fold(each.alias, dialect) == name]
+        if len(same) != 1:
+            return {}
+        named, query = same[0].args.get("alias"), same[0].this
+        origin = query.args.get("from_") if isinstance(query, exp.Select) else None
+        plain = {name for name, value in query.args.items() if value} == {"expressions", "from_"}
+        if origin is None or not plain or not isinstance(query.expressions[0], exp.Star):
+            return {}
+        source = origin.this  # VALUES alone is read as SELECT * FROM (VALUES …)
+    columns = [fold(column.name, dialect) for column in named.columns] if isinstance(named, exp.TableAlias) else []
+    rows: list[list[exp.Expr]] = []
+    if isinstance(source, exp.Values):
+        rows = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in source.expressions]
+    elif isinstance(source, exp.Unnest) and not source.args.get("offset"):
+        rows = [[exp.Any(this=each) for each in source.expressions]]
+    if not columns or any(len(row) != len(columns) for row in rows):
+        return {}
+    return {(alias, name): tuple(row[at] for row in rows) for at, name in enumerate(columns) if rows}
 
 
 def _among(node: exp.In, scope: Scope) -> Restriction:
     slot = scope.slot(node.this) if isinstance(node.this, exp.Column) else None
-    if slot is None or node.args.get("unnest") is not None:
+    if node.args.get("unnest") is not None:
         return {}
-    values = [operand(item, scope.column(slot)) for item in node.expressions]
-    if not values or any(value is None or isinstance(value, Opaque) for value in values):
-        return {}
-    return {slot: tuple(value for value in values if value is not None)}
+    return _one_of(slot, _unnested(node.args.get("query")) or node.expressions, scope)
+
+
+def _unnested(query: exp.Expr | None) -> tuple[exp.Expr, ...]:
+    """The list of ``SELECT unnest(…)``; nothing for any other query."""
+    select = query.unnest() if isinstance(query, exp.Subquery) else query
+    if not isinstance(select, exp.Select) or {name for name, value in select.args.items() if value} != {"expressions"}:
+        return ()
+    each, *more = select.expressions
+    return (exp.Any(this=each.this),) if isinstance(each, exp.Explode) and not more else ()
 
 
 def _both(a: Restriction, b: Restriction) -> Restriction:

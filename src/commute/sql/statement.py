@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from commute.sql.schema import Schema
 
 TouchMode = Literal["read", "write", "add"]
 
@@ -53,7 +56,7 @@ class Touch:
 
     table: str
     mode: TouchMode
-    kind: str  # select, insert, update, delete, lock, parent, child
+    kind: str  # select, insert, update, delete, merge, unique, parent, child, define, lock; resource: no table
     rows: tuple[Where, ...] | None
     columns: frozenset[str] | None = None
     guarded: bool = False  # an addition that depends on what it adds to
@@ -68,3 +71,7 @@ class Statement:
     unknown: str | None = None
     returns: Mapping[str, tuple[str, str]] | None = None  # name -> (table, column)
     names: tuple[str | None, ...] = ()  # of the result's columns in sequence, None for an expression
+
+    def unknown_tables(self, schema: Schema) -> bool:
+        """Whether it touches a table that the schema does not have."""
+        return any(schema.table(touch.table) is None for touch in self.touches if touch.kind != "resource")

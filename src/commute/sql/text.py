@@ -25,6 +25,7 @@ _PIECE = re.compile(
     |(?P<place>%s|\?(?!\d|[|&?]))
     |\?(?P<numbered>\d+)
     |\$(?P<dollar>\d+)
+    |\$(?P<called>[A-Za-z_]\w*)
     |(?<![:\w])[:@](?P<named>[A-Za-z_]\w*)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -67,7 +68,9 @@ def prepare(text: str, dialect: str) -> Prepared:
         if number is not None:
             places = max(places, int(number))
             return f":{PREFIX}{int(number) - 1}"
-        return f":{found['percent'] or found['named']}"
+        if found["called"] is not None and dialect != "sqlite":
+            return found[0]
+        return f":{found['percent'] or found['named'] or found['called']}"
 
     plain = _PIECE.sub(numbered, text.replace("%%", "%") if "%(" in text or "%s" in text else text)
     return _shortened(plain, places)
