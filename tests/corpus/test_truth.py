@@ -10,6 +10,7 @@ from commute.verify.trial import Numbered, Scene
 from tests.corpus import (
     styles_orm,
     styles_sql,
+    styles_unique,
     traps_loading,
     traps_mapped,
     traps_orm,
@@ -25,6 +26,7 @@ from tests.corpus.case import ALL, Case, Pair
 MODULES = (
     styles_sql,
     styles_orm,
+    styles_unique,
     traps_sql,
     traps_orm,
     traps_python,

@@ -40,16 +40,16 @@ def many_filters(event: Asked) -> None:
     sql = "SELECT hall.id, count(*) FROM parlour hall"
     given: list[Any] = []
     if event.kind or event.low:
-        sql += " JOIN seat place ON place.parlour = hall.id"
+        sql += " JOIN seat chair ON chair.parlour = hall.id"
     sql += " WHERE 1 = 1"
     if event.city:
         sql += " AND hall.city = ?"
         given.append(event.city)
     if event.kind:
-        sql += " AND place.kind = ?"
+        sql += " AND chair.kind = ?"
         given.append(event.kind)
     if event.low:
-        sql += " AND place.price >= ?"
+        sql += " AND chair.price >= ?"
         given.append(event.low)
     if event.name:
         sql += " AND hall.name = ?"

@@ -213,6 +213,48 @@ PLANTED = [
         'reads="customer"',
         {"reads": "customer/{customer_id}"},
     ),
+    Row(
+        "a unique value that a new row takes",
+        [("INSERT INTO orders(ref, status) VALUES(?, ?)", ("other", "sku"))],
+        {"adds": "order/+new", "writes": "order/+ref/{ref}"},
+        'writes="order/+ref/{other}"',
+        {"adds": "order/+new", "writes": "order/+ref/{other}"},
+    ),
+    Row(
+        "a new row beside its unique value",
+        [("INSERT INTO orders(ref, status) VALUES(?, ?)", ("other", "sku"))],
+        {"reads": ORDER, "writes": "order/+ref/{other}"},
+        'adds="order"',
+        {"adds": "order", "writes": "order/+ref/{other}"},
+    ),
+    Row(
+        "a unique value that a row had",
+        [("UPDATE orders SET ref = ? WHERE id = ?", ("other", "order_id"))],
+        {"writes": [ORDER, "order/+ref/{other}"]},
+        'reads="order/+ref"',
+        {"writes": [ORDER, "order/+ref/{other}"], "reads": "order/+ref"},
+    ),
+    Row(
+        "a unique value that a row gets",
+        [("UPDATE orders SET ref = ? WHERE id = ?", ("other", "order_id"))],
+        {"writes": ORDER, "reads": "order/+ref"},
+        'writes="order/+ref/{other}"',
+        {"writes": [ORDER, "order/+ref"]},
+    ),
+    Row(
+        "a unique value of a row that goes",
+        [("DELETE FROM customer WHERE id = ?", ("customer_id",))],
+        {"writes": ["customer/{customer_id}", "customer/+email/{email}"]},
+        'reads="customer/+email"',
+        {"writes": "customer/{customer_id}", "reads": "customer/+email"},
+    ),
+    Row(
+        "a unique value that compares without case",
+        [("INSERT INTO customer(email) VALUES(?)", ("sku",))],
+        {"adds": "customer/+new", "reads": "customer/+email"},
+        'writes="customer/+email/{sku}"',
+        {"adds": "customer/+new", "writes": "customer/+email/{sku}"},
+    ),
 ]
 
 

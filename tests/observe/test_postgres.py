@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -19,7 +20,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.schema import ForeignKey
 
-from commute import App, Retry
+from commute import App, Event, Retry
+from commute.core.footprint import conflicts
+from commute.observe.postgres_catalogue import read
 from commute.observe.watch import watching
 from commute.testing import sanitizing
 from commute.verify.trial import Numbered, Scene, trial
@@ -249,3 +252,134 @@ def test_the_sanitizer_names_what_is_lacking(url: str) -> None:
         sanitizing(app),
     ):
         trial(app, [Numbered("e", Changed())], Scene())
+
+
+GUESTS = """
+DROP TABLE IF EXISTS seen_guest, seen_host CASCADE;
+CREATE TABLE seen_guest(id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text UNIQUE, name text);
+CREATE TABLE seen_host(id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text UNIQUE, name text);
+INSERT INTO seen_guest(email, name) VALUES ('a@x', ''), ('b@x', '');
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "strict"),
+    [
+        ("SELECT 1", True),
+        ("CREATE UNIQUE INDEX ON seen_host(name)", True),
+        ("CREATE INDEX ON seen_host(lower(name)) WHERE id > 7", True),
+        ("CREATE UNIQUE INDEX ON seen_host(lower(name))", False),
+        ("CREATE UNIQUE INDEX ON seen_host(name) WHERE id > 7", False),
+        ("CREATE UNIQUE INDEX ON seen_host(name) NULLS NOT DISTINCT", False),
+        ("ALTER TABLE seen_host ADD CONSTRAINT one UNIQUE NULLS NOT DISTINCT (name)", False),
+        ("ALTER TABLE seen_host ADD CONSTRAINT one EXCLUDE (name WITH =)", False),
+        ("ALTER TABLE seen_host ADD COLUMN mark text GENERATED ALWAYS AS (lower(name)) STORED UNIQUE", False),
+        (
+            "CREATE COLLATION IF NOT EXISTS seen_any (provider = icu, locale = 'und-u-ks-level2', "
+            "deterministic = false); CREATE UNIQUE INDEX ON seen_host(name COLLATE seen_any)",
+            False,
+        ),
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON seen_host FOR EACH ROW "
+            "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            False,
+        ),
+    ],
+)
+def test_the_catalogue_tells_what_makes_rows_collide(url: str, change: str, strict: bool) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(GUESTS.encode())
+        connection.execute(change.encode())
+
+        def ask(question: str, given: Sequence[object]) -> list[tuple[Any, ...]]:
+            return connection.execute(question.replace("%", "%%").encode() if given else question.encode()).fetchall()
+
+        assert read(ask).is_strict("seen_host") is strict
+
+
+class Joined(Event):
+    email: str
+
+
+class Renamed(Event):
+    id: int
+
+
+class Moved(Event):
+    id: int
+    email: str
+
+
+class Left(Event):
+    id: int
+
+
+def guests(url: str, options: Options) -> App[Any]:
+    """Who takes a unique value, changes one, and makes one free, each in a transaction of its own."""
+    app: App[Any] = App("guests", "memory://", tables={"seen_guest": "guest"})
+
+    @app.on(Joined, **options)
+    def join(event: Joined) -> None:
+        with suppress(psycopg.errors.UniqueViolation), psycopg.connect(url) as connection:
+            connection.execute("INSERT INTO seen_guest(email) VALUES (%s)", (event.email,))
+
+    @app.on(Renamed, **options)
+    def rename(event: Renamed) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute("UPDATE seen_guest SET name = 'new' WHERE id = %s", (event.id,))
+
+    @app.on(Moved, **options)
+    def move(event: Moved) -> None:
+        with suppress(psycopg.errors.UniqueViolation), psycopg.connect(url) as connection:
+            connection.execute("UPDATE seen_guest SET email = %s WHERE id = %s", (event.email, event.id))
+
+    @app.on(Left, **options)
+    def leave(event: Left) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute("DELETE FROM seen_guest WHERE id = %s", (event.id,))
+
+    return app
+
+
+PAIRS: list[tuple[object, object, bool]] = [
+    (Joined(email="n@x"), Joined(email="n@x"), False),
+    (Joined(email="n@x"), Moved(id=1, email="n@x"), True),
+    (Joined(email="a@x"), Moved(id=1, email="n@x"), True),
+    (Joined(email="a@x"), Left(id=1), True),
+    (Moved(id=1, email="n@x"), Moved(id=2, email="a@x"), True),
+    (Joined(email="m@x"), Joined(email="n@x"), False),
+    (Joined(email="n@x"), Renamed(id=1), False),
+    (Renamed(id=2), Moved(id=1, email="n@x"), False),
+    (Left(id=2), Left(id=1), False),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "differ"), PAIRS)
+def test_unique_values_beside_the_rows(url: str, a: object, b: object, *, differ: bool) -> None:
+    """What is derived meets where a run in both orders differs, and what is observed lies inside of it."""
+    app = guests(url, {"derive": True})
+    app.definitions = lambda: []  # type: ignore[method-assign]
+
+    def clear() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(GUESTS.encode())
+
+    def look() -> object:
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT email, name FROM seen_guest ORDER BY email").fetchall()
+
+    clear()
+    ends = []
+    with watching(app) as watch:
+        for pair in ((a, b), (b, a)):
+            clear()
+            trial(
+                app, [Numbered(str(number), event) for number, event in enumerate(pair)], Scene(clear=clear, look=look)
+            )
+            ends.append(look())
+    assert not watch.undeclared
+    assert (ends[0] != ends[1]) is differ
+    declared = {event.codec.cls: event.declared for handler in app.handlers for event in handler.events}
+    assert not any(one.derivation.everything for one in declared.values())
+    met = conflicts(declared[type(a)].footprint(a), declared[type(b)].footprint(b))
+    assert met is (differ or a == b)

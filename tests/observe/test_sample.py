@@ -89,6 +89,26 @@ def attempt(event: Event, *seen: tuple[str, str]) -> Running:
             [(Ordered(order_id=1, customer_id=5), [("order/1", "read"), ("order/1", "add")])],
             [("write", "order/{order_id}")],
         ),
+        (  # unique values beside rows that get their numbers from the database
+            [
+                (
+                    Ordered(order_id=1, customer_id=5),
+                    [("users/+new", "insert"), ("users/+ref/1", "write"), ("users/+mark/5", "write")],
+                ),
+                (
+                    Ordered(order_id=2, customer_id=7),
+                    [("users/+new", "insert"), ("users/+ref/2", "write"), ("users/+mark/7", "write")],
+                ),
+                (Ordered(order_id=3, customer_id=7), [("users/3", "write"), ("users/+ref", "read")]),
+            ],
+            [
+                ("write", "users/+mark/{customer_id}"),
+                ("write", "users/+ref/{order_id}"),
+                ("write", "users/{order_id}"),
+                ("add", "users/+new"),
+                ("read", "users/+ref"),
+            ],
+        ),
         (  # keys of several parts, as Redis' are; 5 is a constant by its looks, and a field by the other event
             [
                 (Ordered(order_id=1, customer_id=5), [("redis/of:5", "add"), ("redis/c:5:1/last", "write")]),

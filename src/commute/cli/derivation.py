@@ -143,7 +143,7 @@ def provenance_lines(app: App[Any]) -> Iterator[str]:
     routes = app.derived().routes.values()
     if routes:
         yield "rows are told apart by"
-        named = [[route.table, _spelled_route(route)] for route in routes]
+        named = [[route.table, _spelled_route(one)] for route in routes for one in (route, *route.apart)]
         yield from table(["TABLE", "KEY"], named)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from commute.derive.by_hand import left_out
 from commute.derive.definitions import written_schema
 from commute.derive.derivation import Derivation, Key, footprint, key_of, key_of_state, lead_of
 from commute.derive.interpreter import make_run, run_handler
@@ -114,6 +115,7 @@ def derive(
     names = names_of_tables({one.touch.table for one in accesses}, declared_first, tables or {})
     routes = choose(accesses, names, {table for table, name in names.items() if name in declared_first})
     routes |= one_route(accesses, routes)
+    routes |= {table: replace(routes[table], apart=()) for table in left_out(handlers, effects, routes, chosen)}
     _refuse_unnamed(handlers, effects, routes, chosen)
     code = "".join(f"{handler.name}{handler.function.__code__.co_code!r}" for handler in handlers)
     stamp = hashlib.blake2b(f"{code}{knowledge.schema.version}".encode(), digest_size=8).hexdigest()

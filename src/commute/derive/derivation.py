@@ -15,7 +15,7 @@ from uuid import UUID
 from commute.core.footprint import Access
 from commute.derive import redis_keys
 from commute.derive.evaluation import NoValueError, evaluate
-from commute.derive.routing import TableKey
+from commute.derive.routing import FREED, TableKey
 from commute.derive.run import Everything, KeyAccess, TableAccess
 from commute.derive.texts import lead
 from commute.derive.values import (
@@ -46,7 +46,7 @@ class Part:
     """One segment of a key after the first: a value, and the column whose values it tells apart (None: no table).
 
     `families`: of a key of Redis, which may be several segments; `family` is the one before it, which it begins with.
-    `begins`: of all that begin so.
+    `begins`: of all that begin so. `unique`: of a value that one row alone may have; no value is nobody's.
     """
 
     value: Value
@@ -55,6 +55,7 @@ class Part:
     families: tuple[str, ...] | None = None
     family: bool = False
     begins: bool = False
+    unique: bool = False
 
     def text(self, value: object) -> str | None:
         """The segment of one value, None where none is known."""
@@ -93,6 +94,10 @@ class Derivation:
     everything: tuple[Everything, ...] = ()
     fingerprint: str = ""
 
+    def accesses(self, event: object) -> list[Access]:
+        """The accesses of all keys for one event, each key ending where a value is not known or too long."""
+        return [access for key in self.keys for access in spelled(key, event)]
+
 
 def _plain(value: Value) -> str:
     return str(value.value) if isinstance(value, Const) else shown(value)
@@ -115,10 +120,12 @@ def key_of(found: TableKey) -> Key:
     parts = []
     certain = found.values[: together(found.values)]
     for column, value in zip(found.route.columns, certain, strict=False):
-        parts.append(Part(_folded(value), route.column(column, table)))
+        parts.append(Part(_folded(value), route.column(column, table), unique=route.unique))
     touch = found.access.touch
     why = remedy = ""
-    if not found.narrow and touch.kind != "resource":
+    if not found.narrow and route.unique:
+        why = "the value that it makes free is not known" if touch.kind == FREED else "the value is not known before"
+    elif not found.narrow and touch.kind != "resource":
         by = ", ".join(sorted({column for row in touch.rows or () for column in row})) or "no column"
         by_what = ", ".join(found.route.columns) or "nothing"
         why = f"{touch.kind} of {touch.table} by {by}, whose rows are told apart by {by_what}"
@@ -268,6 +275,8 @@ def spelled(key: Key, event: object) -> list[Access]:
     try:
         for values in evaluate(whole, event):
             texts = list(key.name)
+            if any(part.unique and value is None for part, value in zip(key.parts, values, strict=True)):
+                continue
             for part, value in zip(key.parts, values, strict=True):
                 text = part.text(value)
                 if text is None:

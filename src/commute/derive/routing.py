@@ -7,22 +7,36 @@ table.
     line by (order_id, sku)      line/7/tea   the row        line/7   all lines of an order        line   any other
     access
 
-Invariant: two accesses that can meet in a row have keys of which one is a prefix of the other.
+What tells the rows apart besides, a unique e-mail address of users that go by their number, is a resource of its own
+beside the rows, for those alone who take such a value or make one free:
+
+    users by (id)    INSERT   users/+new, writes users/+email/a@x    UPDATE … SET email = 'b@x' WHERE id = 7
+                     DELETE WHERE id = 7   users/7, reads users/+email      users/7, reads users/+email, writes
+                     SELECT WHERE email = …   reads users                   users/+email/b@x
+
+A row that is removed, or gets another value, makes one free that is not known, hence the read: two of them go together,
+and with nobody who takes a value. Who finds rows by the value looks at the rows, so at all of the table.
+
+Invariant: two accesses that can meet in a row, or in a value that one row alone may have, have keys of which one is a
+prefix of the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from commute.derive.run import TableAccess
 from commute.derive.values import Const, Handle, Own, Value, is_known, options
 from commute.sql.schema import Column, Kind, Table
+from commute.sql.statement import Touch
 
 COLUMNS_MAX = 3
 KEYS_MAX = 64  # of one access; more are the table
-NEW = "+new"  # a row whose key the database makes up: nobody else can mean it
+APART = "+"  # begins what stands beside the rows of a table
+NEW = f"{APART}new"  # a row whose key the database makes up: nobody else can mean it
+FREED = "freed"  # the kind of touch of who makes unique values free
 
 Row = dict[str, tuple[Value, ...]]
 
@@ -34,6 +48,8 @@ class Route:
     With `parent` the rows live under the row that they belong to, by the foreign key `link`: ``batches/{ref}/lines``.
     Then `columns` are those of the parent's route. `compared` says of each column how its values are told apart for
     all who look at the table, since one may know it from its model and another one from the database.
+
+    `apart` are the routes of unique values beside the rows, `unique` says of one of them that it is such a route.
     """
 
     table: str
@@ -42,6 +58,8 @@ class Route:
     parent: Route | None = None
     link: tuple[str, str] = ("", "")  # column of the child, column of the parent
     compared: tuple[Column | None, ...] = ()
+    apart: tuple[Route, ...] = ()
+    unique: bool = False
 
     def column(self, name: str, table: Table | None) -> Column | None:
         """How the values of a column are told apart, None where nothing is known; `table` as one of them knows it."""
@@ -130,7 +148,34 @@ def choose(accesses: Iterable[TableAccess], names: dict[str, str], pinned: Colle
     for table, given in by_table.items():
         if table not in pinned and not _all_narrow(given, routes[table]):
             routes[table] = _under_parent(table, given, routes) or routes[table]
+    for table, given in by_table.items():
+        routes[table] = _with_unique(routes[table], given)
     return routes
+
+
+def _with_unique(route: Route, accesses: Sequence[TableAccess]) -> Route:
+    """The route with those of the unique values that somebody takes, where all who touch the table know the same."""
+    known = [access.schema.table(route.table) for access in accesses if access.schema.is_strict(route.table)]
+    uniques = [table.uniques for table in known if table is not None]
+    same = len({frozenset(map(frozenset, one)) for one in uniques}) == 1
+    if len(known) != len(accesses) or not same or route.parent is not None:
+        return route
+    taken = {frozenset(row) for access in accesses if access.touch.kind == "unique" for row in access.rows or ()}
+    several = [unique for unique in uniques[0] if frozenset(unique) in taken]
+    return with_unique(route, several, lambda column: _compared(route.table, column, accesses))
+
+
+def with_unique(route: Route, uniques: Iterable[tuple[str, ...]], compared: Callable[[str], Column | None]) -> Route:
+    """The route with those of `uniques` beside its rows whose values its keys do not begin with: ``users/+email``."""
+    apart = {
+        frozenset(columns): Route(
+            route.table, columns, "/".join((route.name, f"{APART}{'.'.join(columns)}")), unique=True,
+            compared=tuple(map(compared, columns)),
+        )
+        for columns in uniques
+        if route.columns and route.columns[0] not in columns and len(columns) <= COLUMNS_MAX
+    }  # fmt: skip
+    return replace(route, apart=tuple(apart.values()))
 
 
 def one_route(accesses: Iterable[TableAccess], routes: Mapping[str, Route]) -> dict[str, Route]:
@@ -266,18 +311,42 @@ def _columns(name: str, accesses: Sequence[TableAccess], *, pinned: bool) -> tup
     return tuple(sorted(best, key=lambda column: (-alone(column), best.index(column))))
 
 
+def taken_by(touch: Touch, columns: Collection[str], route: Route) -> Route:
+    """The route of what has values in these columns: of the unique values, where it takes such."""
+    if touch.kind != "unique":
+        return route
+    return next((one for one in route.apart if set(one.columns) == set(columns)), route)
+
+
+def freed_by(touch: Touch, route: Route) -> list[tuple[Touch, Route]]:
+    """The unique values that a change of rows may make free, each as a read of them."""
+    if touch.mode == "read" or touch.kind in ("insert", "unique"):
+        return []
+    freed = replace(touch, mode="read", kind=FREED)
+    return [(freed, one) for one in route.apart if touch.columns is None or touch.columns & set(one.columns)]
+
+
 def keys(access: TableAccess, route: Route) -> list[TableKey]:
     """The keys of an access, as values."""
     if route.parent is not None:
         return _by_parent(access, route)
+    columns = {column for row in access.rows or () for column in row}
+    found = _keys(access, taken_by(access.touch, columns, route))
+    if not mode_only_table(found) and any(key.mode != "insert" for key in found):
+        for touch, one in freed_by(access.touch, route):
+            found += _keys(replace(access, touch=touch), one)
+    return found
+
+
+def _keys(access: TableAccess, route: Route) -> list[TableKey]:
     touch = access.touch
     rows = resolved(access)
     table = access.schema.table(touch.table)
     found: list[TableKey] = []
     for row in [{}] if rows is None else rows:
-        if touch.kind in ("parent", "unique") and any(map(_is_null, row.values())):
+        if _may_be_none(access, route) and any(map(_is_null, row.values())):
             continue  # NULL has no parent, and equals no other one
-        if _finds_own(access, [row]):
+        if not route.unique and _finds_own(access, [row]):
             found.append(TableKey("insert", route, (Const(NEW),), access, narrow=True))
             continue  # what nobody else has finds the row that this event has added, or none
         mode: str = touch.mode
@@ -317,6 +386,15 @@ def _own(values: Sequence[Value]) -> bool:
     """Whether the row is this event's own: no other event has the value, so only whoever looks at more rows meets
     it."""
     return bool(values) and all(isinstance(value, Own) for value in values)
+
+
+def _may_be_none(access: TableAccess, route: Route) -> bool:
+    touch = access.touch
+    return (
+        bool(route.unique)
+        or touch.kind == "parent"
+        or (touch.kind == "unique" and access.schema.is_strict(touch.table))
+    )
 
 
 def _is_null(values: Sequence[Value]) -> bool:

@@ -239,8 +239,8 @@ def changed(run: Run, handle: Handle, table: Any, rows: list[Row] | None, column
     known: Table | None = handle.about["schema"].table(name)
     for unique in known.uniques if known is not None else ():
         if columns & set(unique):
-            taken: list[Row] | None = [{unique[0]: (new,)}] if len(unique) == 1 and new is not None else None
-            touch(run, handle, name, "write", "unique", taken, where)
+            told = {one: new if new is not None and one in columns else Data(one) for one in unique}
+            touch(run, handle, name, "write", "unique", [{one: (value,) for one, value in told.items()}], where)
     for key in known.foreign_keys if known is not None else ():
         if columns & set(key.columns):
             met: list[Row] | None = [{key.parents[0]: (new,)}] if len(key.parents) == 1 and new is not None else None

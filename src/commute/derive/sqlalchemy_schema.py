@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import CITEXT
+from sqlalchemy.dialects.postgresql import CITEXT, ExcludeConstraint
 
 from commute.derive.sqlalchemy_types import is_plain
 from commute.sql.ddl import DEFAULT_SCHEMAS, collation_of, folded_by, word_in
@@ -52,7 +53,24 @@ def _table(table: sa.Table, dialect: str) -> Table:
         keys.append(ForeignKey(own, target, parents, _on(constraint.ondelete), _on(constraint.onupdate)))
     checks = [str(one.sqltext) for one in table.constraints if isinstance(one, sa.CheckConstraint)]
     checked = frozenset(column for column in columns if any(word_in(column, text) for text in checks))
-    return Table(name(table), columns, tuple(dict.fromkeys(uniques)), tuple(keys), checked=checked)
+    unique = tuple(dict.fromkeys(uniques))
+    return Table(name(table), columns, unique, tuple(keys), checked=checked, loose=_is_loose(table, unique))
+
+
+def _is_loose(table: sa.Table, uniques: Sequence[tuple[str, ...]]) -> bool:
+    """Whether rows may collide by more than equal values of `uniques`, or take the place of others."""
+    keys = [one for one in table.constraints if isinstance(one, sa.UniqueConstraint | sa.PrimaryKeyConstraint)]
+    indexes = [one for one in table.indexes if one.unique]
+    given: list[Any] = [*keys, *indexes, *table.columns]  # a dialect's own ways to compare, or to take another's place
+    asked = {name for unique in uniques for name in unique}
+    columns = [one for one in table.columns if one.name.lower() in asked]
+    return (
+        any(value is not None and value is not False for one in given for value in one.dialect_kwargs.values())
+        or not all(isinstance(part, sa.Column) for index in indexes for part in index.expressions)
+        or any(isinstance(one, ExcludeConstraint) for one in table.constraints)
+        or any(one.computed is not None or one.onupdate is not None for one in columns)
+        or any(one.server_onupdate is not None for one in columns)
+    )
 
 
 def _index(index: sa.Index, columns: dict[str, Column], dialect: str) -> list[tuple[str, ...]]:

@@ -283,7 +283,27 @@ def _compiled(declared: Declared, accesses_max: int) -> Declared:
     if not declared.computed and len(declared.templates) <= accesses_max:
         parts = [(*access, places) for access, places in zip(declared.templates, declared.places, strict=True)]
         fast = compile_fast(parts, plain, joined_accesses, accesses_max)
-    return replace(declared, footprint=fast or plain)
+    found = fast or plain
+    if declared.derivation is not None:
+        found = _or_coarser(declared, found, accesses_max)
+    return replace(declared, footprint=found)
+
+
+def _or_coarser(declared: Declared, evaluate: Evaluate, accesses_max: int) -> Evaluate:
+    """A derived footprint: nobody has chosen its keys, so one that would be too long ends before what makes it so."""
+
+    def footprint(event: object) -> Footprint:
+        try:
+            return evaluate(event)
+        except RejectedError as error:
+            if error.slug != "key-too-long":
+                raise
+        joined = joined_accesses(declared.derivation.accesses(event))
+        if len(joined) > accesses_max:
+            raise _from(declared.handler, too_many(accesses_max))
+        return joined
+
+    return footprint
 
 
 def _plain(declared: Declared, accesses_max: int) -> Evaluate:

@@ -7,27 +7,33 @@ or not how its column compares, the key ends before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 from commute.core.footprint import EVERYTHING, Access
-from commute.derive.routing import KEYS_MAX, NEW, Route
+from commute.derive.routing import KEYS_MAX, NEW, Route, freed_by, taken_by
 from commute.errors import RejectedError
 from commute.footprints.segment import text_segment
 from commute.sql.compare import normal
 from commute.sql.schema import Column, Schema
-from commute.sql.statement import Const, Many, Operand, Param, Statement, Touch
+from commute.sql.statement import Const, Many, Opaque, Operand, Param, Statement, Touch
 from commute.sql.text import Prepared
 
 Row = Mapping[str, Sequence[object]]
 Alternative = Mapping[str, Sequence[Operand]]
 
 
-_OF_A_VALUE = ("parent", "unique")
-
-
 class Unknown(Exception):
     """The value of an operand cannot be told."""
+
+
+class Part(NamedTuple):
+    """One alternative of a touch, and the route by which its keys are spelled."""
+
+    touch: Touch
+    alternative: Alternative
+    route: Route
 
 
 class _Quick(NamedTuple):
@@ -39,6 +45,13 @@ class _Quick(NamedTuple):
     kind: Any  # int or str
 
 
+class _Unless(NamedTuple):
+    """A part whose access is the same for all values, unless one of these parameters is NULL."""
+
+    access: Access
+    places: tuple[int | str, ...]
+
+
 class Spelling:
     """A statement's accesses with its parameters still open: made once for a text, and asked for each execution."""
 
@@ -48,11 +61,15 @@ class Spelling:
         self.place: Any = None  # the line of the application that runs it, once that was looked for
         self._prepared = prepared
         self._schema = schema
-        self._parts: list[tuple[Touch, Alternative, Route]] | None = None
-        self._quick: list[Access | _Quick] | None = None  # one for each part, where all of them are told quickly
+        self._parts: list[Part] | None = None
+        # One for each part, where all of them are told quickly.
+        self._quick: list[Access | _Quick | _Unless] | None = None
         if statement.unknown is None:
             self._parts = [
-                (touch, one, routes[touch.table]) for touch in statement.touches for one in touch.rows or ({},)
+                part
+                for touch in statement.touches
+                for one in touch.rows or ({},)
+                for part in _parts(touch, one, routes[touch.table], schema)
             ]
             quick = [_quick(*part, prepared, schema) for part in self._parts]
             self._quick = [one for one in quick if one is not None] if None not in quick else None
@@ -79,55 +96,85 @@ class Spelling:
                 elif value.bit_length() >= 64:
                     return None
                 found.append(Access(f"{prefix}/{value}", mode))
+            elif type(one) is _Unless:
+                for at in one.places:
+                    if (type(given) is dict) is not (type(at) is str) or given[at] is None:
+                        return None
+                found.append(one.access)
             else:
                 found.append(one)  # type: ignore[arg-type]
         return found
 
-    def accesses(self, given: Any) -> Iterator[tuple[Access, Touch | None, Row]]:
+    def accesses(self, given: Any) -> Iterator[tuple[Access, Part | None, Row]]:
         """What one execution touches: each access, and where it comes from. An unknown statement is EVERYTHING."""
         if self._parts is None:
             yield EVERYTHING[0], None, {}
             return
-        for touch, alternative, route in self._parts:
+        for part in self._parts:
+            touch, alternative, route = part
             row = {
                 column: values
                 for column, operands in alternative.items()
                 if (values := _values(operands, self._prepared, given)) is not None
             }
-            if touch.kind in _OF_A_VALUE and any(value == [None] for value in row.values()):
-                continue  # NULL has no parent, and equals no other one
+            if _may_be_none(touch, self._schema) and any(value == [None] for value in row.values()):
+                continue
             for access in _keys(touch, alternative, row, route, self._schema):
-                yield access, touch, row
+                yield access, part, row
+
+
+def _may_be_none(touch: Touch, schema: Schema) -> bool:
+    """Whether nothing is touched where a value is NULL: such a foreign key has no parent, and a unique value that is
+    none collides with nobody's."""
+    return touch.kind == "parent" or (touch.kind == "unique" and schema.is_strict(touch.table))
+
+
+def _parts(touch: Touch, alternative: Alternative, route: Route, schema: Schema) -> Iterator[Part]:
+    """A touch by its route, and the unique values beside the rows that it makes free. In a table that is not as it was
+    thought to be, whoever takes one may meet any row."""
+    if route.apart and not schema.is_strict(touch.table):
+        route = replace(route, apart=())
+    yield Part(touch, alternative, taken_by(touch, alternative, route))
+    if route.columns and route.columns[0] in alternative:  # else it is the whole table
+        for freed, one in freed_by(touch, route):
+            yield Part(freed, alternative, one)
 
 
 def _quick(
     touch: Touch, alternative: Alternative, route: Route, prepared: Prepared, schema: Schema
-) -> Access | _Quick | None:
+) -> Access | _Quick | _Unless | None:
     """Most parts: the access that is the same for all values, or the one parameter that is the key, of an INTEGER or a
     text that compares as it is. None for others."""
     table = schema.table(touch.table)
     if route.parent is not None:
         return None
     if not route.columns or route.columns[0] not in alternative:
-        if touch.kind in _OF_A_VALUE and alternative:
-            return None  # whether there is one the values say
         always = _keys(touch, alternative, {}, route, schema)
+        if alternative and _may_be_none(touch, schema):  # whether there is one the values say
+            params = [one for operands in alternative.values() for one in operands if not isinstance(one, Opaque)]
+            places = [_place(one, prepared) for one in params]
+            told = tuple(place for place in places if place is not None)
+            return _Unless(always[0], told) if len(told) == len(places) and len(always) == 1 else None
         return always[0] if len(always) == 1 else None
     if len(route.columns) != 1 or table is None or touch.kind == "insert":
         return None
     column = route.column(route.columns[0], table)
     operands = alternative[route.columns[0]]
     kind = {("int", "binary"): int, ("text", "binary"): str}.get((column.kind, column.collation)) if column else None
-    if kind is None or len(operands) != 1 or len(alternative) != 1 or not isinstance(operands[0], Param):
+    place = _place(operands[0], prepared) if len(operands) == 1 else None
+    if kind is None or place is None or len(alternative) != 1:
         return None
-    name = operands[0].name
-    if isinstance(name, int):
-        if len(prepared.layout[name]) != 1:
-            return None
-        name = prepared.layout[name][0]
-    elif name in prepared.lists:
+    return _Quick(path(route.name), touch.mode, place, kind)
+
+
+def _place(operand: Operand, prepared: Prepared) -> int | str | None:
+    """Where the one value of a parameter stands; None where it is no single one."""
+    if not isinstance(operand, Param):
         return None
-    return _Quick(path(route.name), touch.mode, name, kind)
+    if isinstance(operand.name, str):
+        return None if operand.name in prepared.lists else operand.name
+    places = prepared.layout[operand.name]
+    return places[0] if len(places) == 1 else None
 
 
 def _values(operands: Sequence[Operand], prepared: Prepared, given: Any) -> list[object] | None:

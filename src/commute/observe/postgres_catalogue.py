@@ -27,7 +27,8 @@ _RELATIONS = """SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkin
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'"""
 _COLUMNS = """SELECT a.attrelid::bigint, a.attname::text, format_type(a.atttypid, NULL),
-  coalesce(l.collisdeterministic, true), a.attidentity::text <> '', pg_get_expr(d.adbin, d.adrelid)
+  coalesce(l.collisdeterministic, true), a.attidentity::text <> '', pg_get_expr(d.adbin, d.adrelid),
+  a.attgenerated::text <> ''
 FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped
@@ -39,8 +40,10 @@ _CONSTRAINTS = f"""SELECT o.conrelid::bigint, o.contype::text, {_NAMES.format(ke
   o.confrelid::bigint, {_NAMES.format(keys="o.confkey", table="o.confrelid")}, o.confdeltype::text, o.confupdtype::text
 FROM pg_constraint o WHERE o.conrelid <> 0 AND o.contype IN ('p', 'u', 'f', 'c') ORDER BY o.contype = 'p' DESC, o.oid"""
 _INDEXES = f"""SELECT i.indrelid::bigint, {_NAMES.format(keys="i.indkey::int2[]", table="i.indrelid")},
-  coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), coalesce(pg_get_expr(i.indpred, i.indrelid), '')
-FROM pg_index i WHERE i.indisunique AND NOT i.indisprimary ORDER BY i.indexrelid"""
+  coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), coalesce(pg_get_expr(i.indpred, i.indrelid), ''), i.indisunique,
+  i.indisexclusion OR coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) OR EXISTS (
+    SELECT 1 FROM unnest(i.indcollation::oid[]) own JOIN pg_collation l ON l.oid = own WHERE NOT l.collisdeterministic)
+FROM pg_index i WHERE (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary ORDER BY i.indexrelid"""
 _TRIGGERS = """SELECT t.tgrelid::bigint, p.prosrc, l.lanname::text FROM pg_trigger t
   JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang WHERE NOT t.tgisinternal ORDER BY t.oid"""
 
@@ -125,16 +128,20 @@ def read(ask: Ask) -> Schema:
         oid: name if shown or space == "public" else f"{space}.{name}" for oid, space, name, _, shown, *_ in relations
     }
     columns: dict[int, dict[str, Column]] = {}
-    for oid, name, type_, certain, identity, default in ask(_COLUMNS, ()):
+    loose: set[int] = set()
+    for oid, name, type_, certain, identity, default, computed in ask(_COLUMNS, ()):
         generated = identity or any(
             word in (default or "") for word in ("nextval(", "gen_random_uuid(", "uuid_generate")
         )
         collation: Collation = "binary" if certain else "unknown"
         known = Column(name, kind_of(type_, "postgres"), collation, generated, default is not None)
         columns.setdefault(oid, {})[name] = known
+        loose |= {oid} if computed else set()
     uniques, foreign, checked = _constraints(ask, names)
-    for oid, plain, expression, condition in ask(_INDEXES, ()):
-        uniques.setdefault(oid, []).extend(_index(columns.get(oid, {}), plain, expression, condition))
+    for oid, plain, expression, condition, unique, more in ask(_INDEXES, ()):
+        if unique:
+            uniques.setdefault(oid, []).extend(_index(columns.get(oid, {}), plain, expression, condition))
+        loose |= {oid} if expression or condition or more else set()
     triggers: dict[int, list[str]] = {}
     for oid, source, language in ask(_TRIGGERS, ()):
         triggers.setdefault(oid, []).append(statements(source) if language == "plpgsql" else NOT_FOLLOWED)
@@ -146,6 +153,7 @@ def read(ask: Ask) -> Schema:
         tables[own] = Table(
             own, columns.get(oid, {}), tuple(dict.fromkeys(uniques.get(oid, ()))), tuple(foreign.get(oid, ())),
             tuple(map(Trigger, (*triggers.get(oid, ()), *rules))), stands_for, frozenset(checked.get(oid, ())),
+            oid in loose,
         )  # fmt: skip
         if shown and space != "public":
             tables[f"{space}.{name}"] = Table(f"{space}.{name}", {}, view=_whole(own))

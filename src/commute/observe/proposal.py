@@ -14,7 +14,7 @@ from itertools import islice, product
 from typing import Protocol
 
 from commute.core.footprint import ADD, READ, WRITE, Access
-from commute.derive.routing import NEW
+from commute.derive.routing import APART, NEW
 from commute.derive.state import STATE
 from commute.errors import CommuteError
 from commute.footprints.template import Site, Template, check, keys, parse
@@ -41,9 +41,10 @@ class Attempt(Protocol):
 
 
 def place_of(key: str) -> tuple[str, ...]:
-    """The table of a key; a container of the program is a family by itself."""
-    segments = tuple(key.split("/"))
-    return segments[: 2 if segments[0] == STATE else 1]
+    """The table of a key; a container of the program is a family by itself, and so are unique values of a table."""
+    first, second = tuple([*key.split("/"), ""][:2])
+    alone = first == STATE or (second.startswith(APART) and second != NEW)
+    return (first, second) if alone else (first,)
 
 
 def proposed(attempts: Sequence[Attempt], cls: type | None) -> list[Proposal] | None:
@@ -53,12 +54,14 @@ def proposed(attempts: Sequence[Attempt], cls: type | None) -> list[Proposal] | 
     O(accesses * fields that fit).
     """
     groups: dict[tuple[str, tuple[str, ...], int], list[Seen]] = {}
+    places = {place_of(access.key) for attempt in attempts for access in attempt.seen}
+    apart = {place[0] for place in places if len(place) > 1}  # whose new rows need not meet every row
     for number, attempt in enumerate(attempts):
         for access in attempt.seen:
             segments = tuple(access.key.split("/"))
             if not access.key:
                 return None
-            segments = segments[:-1] if segments[-1] == NEW else segments
+            segments = segments[:-1] if segments[-1] == NEW and segments[0] not in apart else segments
             mode = ADD if access.mode == "insert" else access.mode
             groups.setdefault((mode, place_of(access.key), len(segments)), []).append((number, segments))
     fields = [_by_text(attempt.event) for attempt in attempts]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from commute.derive.application import declared_names, names_of_tables
-from commute.derive.routing import Route
+from commute.derive.routing import APART, NEW, Route, with_unique
 from commute.footprints.template import Field, Template
 from commute.footprints.vocabulary import family
 from commute.inference import wants
@@ -154,9 +154,17 @@ class Names:
             called = self._called(name)
             found = None if table is None else self._under_parent(table, called, schema)
             found = found or Route(name, () if table is None else self._columns(table, called), called)
+            if table is not None and schema.is_strict(name) and any(self._names_unique(called)):
+                found = with_unique(found, table.uniques, table.columns.get)
             if table is not None:
                 self._routes[name] = found
         return found
+
+    def _names_unique(self, called: str) -> Iterator[bool]:
+        """Of each declared key of a table, whether it names unique values beside its rows: ``users/+email/{email}``."""
+        for template in self._templates:
+            first, second = [*(part[0] if len(part) == 1 else None for part in template.segments[:2]), None, None][:2]
+            yield first == called and isinstance(second, str) and second.startswith(APART) and second != NEW
 
     def _called(self, name: str) -> str:
         return names_of_tables([name], self._first, self._given)[name]

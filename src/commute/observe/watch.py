@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commute.core.footprint import EVERYTHING, Access
-from commute.derive.routing import NEW
+from commute.derive.routing import FREED, NEW
 from commute.errors import UndeclaredAccessError
 from commute.observe import (
     aiosqlite_connections,
@@ -30,7 +30,7 @@ from commute.observe import (
 )
 from commute.observe.cover import covers
 from commute.observe.declaration import declaration, leaves
-from commute.observe.naming import Spelling, normal_or_none, path
+from commute.observe.naming import Part, Spelling, normal_or_none, path
 from commute.observe.running import Attempts, Place, Running, here
 from commute.observe.state import State
 from commute.observe.tables import Ask, Catalogue, Names
@@ -155,11 +155,11 @@ class Watch:
                 if self._keep:
                     self._keeps(quickly, now, spelling)
                 return
-        for access, touch, row in spelling.accesses(given):
+        for access, part, row in spelling.accesses(given):
             if access.mode == "insert":
                 self._made(access, now)
             inside = covers(modes, *access)
-            own = None if inside else self._own(access, touch, row, now, catalogue, ask)
+            own = None if inside else self._own(access, part, row, now, catalogue, ask)
             if self._keep:
                 self._keeps(own or (access,), now, spelling)
             if not inside and own is None:
@@ -236,13 +236,15 @@ class Watch:
             self._count += 1
 
     def _own(
-        self, access: Access, touch: Touch | None, row: Mapping[str, Any], now: Running, catalogue: Catalogue, ask: Ask
+        self, access: Access, part: Part | None, row: Mapping[str, Any], now: Running, catalogue: Catalogue, ask: Ask
     ) -> list[Access] | None:
         """Where the rows are in the footprint under another name: what that is called, empty for the event's own rows.
         None where they are not."""
-        if touch is None:
+        if part is None:
             return None
-        route = self._names.route(touch.table, catalogue.schema)
+        touch, _, route = part
+        if touch.kind == FREED:  # it makes free what its row had: of the event's own rows that is said where it took it
+            route = self._names.route(touch.table, catalogue.schema)
         first = route.columns[0] if route.columns else None
         theirs = {str(value) for _, value in leaves(now.event)}
         new = f"{path(route.name)}/{NEW}"
@@ -258,6 +260,8 @@ class Watch:
                 return []  # the number of a row may be one of the event's all the same
         if touch.kind == "unique" and self._below_own(touch, row, now, catalogue, theirs):
             return []
+        if part.route.unique:
+            return None
         with watches.asking():
             keys = catalogue.found_by(touch, row, route, normal_or_none, ask)
         found = [Access(key, access.mode) for key in keys]

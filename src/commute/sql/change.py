@@ -33,10 +33,12 @@ def insert(node: exp.Insert, name: str, schema: Schema) -> Iterator[Touch]:
     if table is None:
         yield Touch(name, "write", "unique", None)  # nobody knows what tells its rows apart
         return
-    if str(node.args.get("alternative") or "").upper() == "REPLACE":
+    replaces = str(node.args.get("alternative") or "").upper() == "REPLACE"
+    if replaces:
         yield from _children(name, schema, rows if len(table.uniques) == 1 else None, {name})
     for row in rows or [{}]:
-        yield from _unique(table, row, known=rows is not None)
+        # Who has the same values is refused, or makes place.
+        yield from _unique(table, row, "delete" if replaces else "unique", known=rows is not None)
         for key in table.foreign_keys:
             given = [row.get(column, (Opaque("?"),)) for column in key.columns]
             absent = [one for one in key.columns if one not in row and one in table.columns]
@@ -136,11 +138,11 @@ def inserted(node: exp.Insert, table: Table | None, schema: Schema) -> list[Valu
     return found
 
 
-def _unique(table: Table, row: Values, *, known: bool) -> Iterator[Touch]:
+def _unique(table: Table, row: Values, kind: str, *, known: bool) -> Iterator[Touch]:
     """Whoever has the same values in columns that tell rows apart: the insertion fails, or goes another way."""
     for unique in table.uniques:
         if not known:
-            yield Touch(table.name, "write", "unique", None)
+            yield Touch(table.name, "write", kind, None)
             continue
         columns = [table.columns.get(column) for column in unique]
         if any(column is not None and column.generated and column.name not in row for column in columns):
@@ -151,7 +153,7 @@ def _unique(table: Table, row: Values, *, known: bool) -> Iterator[Touch]:
         }
         if any(value == (Const(None),) for value in values.values()):
             continue  # without a value it equals none
-        yield Touch(table.name, "write", "unique", (values,))
+        yield Touch(table.name, "write", kind, (values,))
 
 
 def _parent(name: str, parents: Sequence[str], schema: Schema, given: Sequence[tuple[Operand, ...]] | None) -> Touch:
@@ -193,8 +195,7 @@ def update(node: exp.Update, name: str, alias: str, scope: Scope, rows: Rows) ->
         return
     for unique in table.uniques:
         if columns & set(unique):
-            moved = {column: values[column] for column in unique if column in values}
-            yield Touch(name, "write", "unique", (moved,) if len(moved) == len(unique) else None)
+            yield Touch(name, "write", "unique", ({one: values.get(one, (Opaque("?"),)) for one in unique},))
     for key in table.foreign_keys:
         if columns & set(key.columns):
             given = [values.get(column, (Opaque("?"),)) for column in key.columns]

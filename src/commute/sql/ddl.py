@@ -21,6 +21,10 @@ _TRIGGER = re.compile(
 )
 _IS_TRIGGER = re.compile(r"\s*CREATE\s+(?:TEMP(?:ORARY)?\s+)?TRIGGER\b", re.IGNORECASE)
 _OPTIONS = re.compile(r"\)\s*(?:(?:STRICT|WITHOUT\s+ROWID)\s*,?\s*)+;?\s*$", re.IGNORECASE)  # not known to the parser
+_UNTOLD = re.compile(  # definitions by which rows may collide, whether the parser knows them or not
+    r"\s*(?:CREATE\s+UNIQUE\s+INDEX\b.*?\bON|ALTER\s+TABLE(?=.*\b(?:UNIQUE|EXCLUDE)\b))\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?([^\s(;]+)",
+    re.IGNORECASE | re.DOTALL,
+)
 _COMMENT = re.compile(r"^\s*--[^\n]*$", re.MULTILINE)
 _AFFINITY: tuple[tuple[str, Kind], ...] = (  # of SQLite, in this sequence
     ("INT", "int"), ("CHAR", "text"), ("CLOB", "text"), ("TEXT", "text"), ("BLOB", "bytes"),
@@ -44,24 +48,42 @@ def schema_of(statements: Iterable[str], dialect: str = "sqlite") -> Schema:
     """The schema that these definitions make; others among them are passed over. O(text), about 1 ms each."""
     tables: dict[str, Table] = {}
     triggers: list[tuple[str, Trigger]] = []
+    indexes: list[exp.Create] = []
+    loose: list[str] = []
     for text in (piece for given in statements for piece in pieces(given)):
         found = _TRIGGER.search(text)
         if found is not None:
             named = {word.lower() for word in re.findall(r"\w+", found[1])} & CHANGES
             triggers.append((fold(found[2], dialect), Trigger(found[3].strip(), frozenset(named) or CHANGES)))
             continue
-        if not re.match(r"\s*CREATE\b", text, re.IGNORECASE) or _IS_TRIGGER.match(text):
-            continue
-        try:
-            tree = parse_one(_OPTIONS.sub(")", text), dialect=dialect)
-        except SqlglotError:
-            continue
-        if isinstance(tree, exp.Create):
+        tree = _parsed(text, dialect)
+        untold = _UNTOLD.match(text)
+        if untold is not None and tree is None:
+            loose.append(fold(untold[1].strip('`"[]').rpartition(".")[2].strip('`"[]'), dialect))
+        if tree is not None and str(tree.args.get("kind")).upper() == "INDEX":
+            indexes.append(tree)
+        elif tree is not None:
             _created(tree, tables, dialect)
+    for tree in indexes:  # wherever they stand, they are of tables that are known by now
+        _index(tree, tables, dialect)
+    for name, table in tables.items():
+        if name.rpartition(".")[2] in loose:
+            tables[name] = replace(table, loose=True)
     for name, trigger in triggers:
         if name in tables:
             tables[name] = replace(tables[name], triggers=(*tables[name].triggers, trigger))
     return Schema(tables, dialect)
+
+
+def _parsed(text: str, dialect: str) -> exp.Create | None:
+    """A definition; None for what is none, or is not understood."""
+    if not re.match(r"\s*CREATE\b", text, re.IGNORECASE) or _IS_TRIGGER.match(text):
+        return None
+    try:
+        tree = parse_one(_OPTIONS.sub(")", text), dialect=dialect)
+    except SqlglotError:
+        return None
+    return tree if isinstance(tree, exp.Create) else None
 
 
 def pieces(text: str) -> list[str]:
@@ -98,8 +120,6 @@ def _created(tree: exp.Create, tables: dict[str, Table], dialect: str) -> None:
         if table is not None and query is not None:
             name = name_of(table, dialect)
             tables[name] = Table(name, {}, view=query.sql(dialect=dialect))
-    elif kind == "INDEX":
-        _index(tree, tables, dialect)
     elif kind == "TABLE" and isinstance(tree.this, exp.Schema):
         made = _table(tree.this, dialect)
         tables[made.name] = _merged(tables[made.name], made) if made.name in tables else made
@@ -116,7 +136,7 @@ def _merged(one: Table, other: Table) -> Table:
     return Table(
         one.name, columns, tuple(dict.fromkeys((*one.uniques, *other.uniques))),
         tuple(dict.fromkeys((*one.foreign_keys, *other.foreign_keys))), (*one.triggers, *other.triggers), one.view,
-        one.checked | other.checked,
+        one.checked | other.checked, one.loose or other.loose,
     )  # fmt: skip
 
 
@@ -128,7 +148,11 @@ def _index(tree: exp.Create, tables: dict[str, Table], dialect: str) -> None:
     parameters = tree.this.args.get("params")
     parts = () if parameters is None else parameters.args.get("columns") or ()
     columns = tuple(name_of(column, dialect) for part in parts for column in part.find_all(exp.Column))
-    if name in tables and columns:
+    if name not in tables:
+        return
+    if not all(isinstance(part.this, exp.Column) for part in parts) or parameters.args.get("where") is not None:
+        tables[name] = replace(tables[name], loose=True)
+    if columns:
         folded = dict(tables[name].columns)
         for part in parts:
             for column in part.find_all(exp.Column):
@@ -192,7 +216,31 @@ def _table(node: exp.Schema, dialect: str) -> Table:
     all_uniques = ([primary] if primary else []) + [unique for unique in dict.fromkeys(uniques) if unique != primary]
     checks = [one.sql().lower() for one in node.find_all(exp.CheckColumnConstraint, exp.Check)]
     checked = frozenset(column for column in columns if any(word_in(column, text) for text in checks))
-    return Table(name_of(node.this, dialect), columns, tuple(all_uniques), tuple(dict.fromkeys(keys)), checked=checked)
+    return Table(
+        name_of(node.this, dialect), columns, tuple(all_uniques), tuple(dict.fromkeys(keys)), checked=checked,
+        loose=not all(map(_is_told, node.expressions)),
+    )  # fmt: skip
+
+
+_TOLD = (
+    exp.PrimaryKeyColumnConstraint, exp.UniqueColumnConstraint, exp.NotNullColumnConstraint,
+    exp.DefaultColumnConstraint, exp.CheckColumnConstraint, exp.CollateColumnConstraint, exp.Reference,
+    exp.GeneratedAsIdentityColumnConstraint, exp.AutoIncrementColumnConstraint, exp.CommentColumnConstraint,
+    exp.PrimaryKey, exp.ForeignKey, exp.Check, exp.IndexColumnConstraint,
+)  # fmt: skip
+
+
+def _is_told(part: exp.Expr) -> bool:
+    """Whether a part of a table's definition says no more of which rows collide than `Table.uniques` tells."""
+    if isinstance(part, exp.ColumnDef | exp.Constraint):
+        inner = part.expressions if isinstance(part, exp.Constraint) else part.args.get("constraints") or ()
+        return all(_is_told(one.kind if isinstance(one, exp.ColumnConstraint) else one) for one in inner)
+    if not isinstance(part, _TOLD) or part.find(exp.OnConflict) is not None:
+        return False
+    if isinstance(part, exp.UniqueColumnConstraint | exp.PrimaryKey):
+        named = part.expressions if isinstance(part, exp.PrimaryKey) else part.this.expressions if part.this else ()
+        return not part.args.get("nulls") and all(isinstance(one, exp.Identifier | exp.Column) for one in named)
+    return True
 
 
 def word_in(name: str, text: str) -> bool:
@@ -216,7 +264,7 @@ def _column(node: exp.ColumnDef, dialect: str) -> Column:
     default = False
     for constraint in node.args.get("constraints") or ():
         inner = constraint.kind
-        default = default or isinstance(inner, exp.DefaultColumnConstraint)
+        default = default or isinstance(inner, exp.DefaultColumnConstraint | exp.ComputedColumnConstraint)
         if isinstance(inner, exp.CollateColumnConstraint):
             collation = collation_of(inner.this.name, dialect)
         elif isinstance(inner, exp.GeneratedAsIdentityColumnConstraint | exp.AutoIncrementColumnConstraint):

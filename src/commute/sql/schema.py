@@ -53,7 +53,8 @@ class Table:
     """One table. `uniques` are sets of columns that tell rows apart, the primary key first if there is one.
 
     `view` is the query that it stands for, None for a real table; `checked` are the columns that a CHECK looks at:
-    adding to one may be refused.
+    adding to one may be refused. `loose`: two rows may collide by more than equal values of `uniques`, or without a
+    refusal: a condition, an expression, a computed column, NULLs that equal each other, ``ON CONFLICT REPLACE``.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Table:
     triggers: tuple[Trigger, ...] = ()
     view: str | None = None
     checked: frozenset[str] = frozenset()
+    loose: bool = False
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -78,6 +80,14 @@ class Schema:
 
     def table(self, name: str) -> Table | None:
         return self.tables.get(name)
+
+    def is_strict(self, name: str) -> bool:
+        """Whether a row of a table is refused for nothing but a row with equal values of its `uniques`, and takes the
+        values that the statement gives: triggers may change them, but for SQLite's."""
+        table = self.tables.get(name)
+        if table is None or table.view is not None or table.loose:
+            return False
+        return not table.triggers or self.dialect == "sqlite"
 
     def children(self, name: str) -> list[tuple[Table, ForeignKey]]:
         """The tables with a foreign key to this one. O(tables)."""
