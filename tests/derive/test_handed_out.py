@@ -13,7 +13,7 @@ from sqlalchemy import Engine, StaticPool, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from commute import App, Event
-from commute.derive.writers import is_application
+from commute.derive.python.writers import is_application
 from commute.testing import sanitizing
 from commute.verify.trial import Numbered, Scene, trial
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from commute import App, Event
-from commute.derive import writers
 from commute.derive.application import derive
+from commute.derive.python import writers
 
 STORAGE = """
 from sqlalchemy import create_engine, text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from commute import App, Event
-from commute.derive.private import class_around
+from commute.derive.python.private import class_around
 from commute.testing import sanitizing
 from commute.verify.trial import Numbered, Scene, trial
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from commute import App, Event
 from commute.core.footprint import conflicts
 from commute.derive.application import derive
-from commute.derive.redis_keys import families, spelled
+from commute.derive.redis.keys import families, spelled
 
 texts = redis.Redis(decode_responses=True)
 raw = redis.Redis()

@@ -10,8 +10,8 @@ import redis
 
 from commute import App, Event
 from commute.derive.application import derive
-from commute.derive.redis_plugin import mode_of
-from commute.derive.redis_scripts import keys_of_script
+from commute.derive.redis.plugin import mode_of
+from commute.derive.redis.scripts import keys_of_script
 
 client = redis.Redis(decode_responses=True)
 

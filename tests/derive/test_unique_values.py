@@ -15,7 +15,7 @@ from sqlalchemy import Integer as SaInteger
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from commute import App, Context, Event
-from commute.derive.sqlalchemy_schema import schema_of_metadata
+from commute.derive.sqlalchemy.schema import schema_of_metadata
 from commute.errors import UndeclaredAccessError
 from commute.sql.ddl import schema_of
 from commute.testing import run

@@ -17,20 +17,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from commute.derive.by_hand import left_out
 from commute.derive.definitions import written_schema
 from commute.derive.derivation import Derivation, Key, footprint, key_of, key_of_state, lead_of
 from commute.derive.interpreter import make_run, run_handler
-from commute.derive.items import enter
-from commute.derive.kept import outlives
 from commute.derive.knowledge import Declaration, Knowledge
-from commute.derive.rawsql import DDL
-from commute.derive.redis_keys import families
+from commute.derive.plugins.rawsql import DDL
+from commute.derive.python.by_hand import left_out
+from commute.derive.python.items import enter
+from commute.derive.python.kept import outlives
+from commute.derive.python.state import is_container
+from commute.derive.python.writers import is_application
+from commute.derive.redis.keys import families
 from commute.derive.routing import Route, choose, keys, one_route
 from commute.derive.run import Effect, Everything, KeyAccess, Plugin, Run, TableAccess
-from commute.derive.state import is_container
 from commute.derive.values import Const, Handle, Items, Live, Value
-from commute.derive.writers import is_application
 from commute.footprints.vocabulary import family
 from commute.handler import Handler, HandlerEvent
 from commute.sql.ddl import schema_of

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from commute.derive.writers import application_modules
+from commute.derive.python.writers import application_modules
 from commute.sql.ddl import schema_of
 from commute.sql.schema import Schema
 

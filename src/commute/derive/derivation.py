@@ -13,8 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from commute.core.footprint import Access
-from commute.derive import redis_keys
 from commute.derive.evaluation import NoValueError, evaluate
+from commute.derive.redis import keys as redis_keys
 from commute.derive.routing import FREED, TableKey
 from commute.derive.run import Everything, KeyAccess, TableAccess
 from commute.derive.texts import lead

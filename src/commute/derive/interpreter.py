@@ -6,15 +6,15 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from commute.derive import attributes, calls, expressions, statements
-from commute.derive.builtin_calls import Library
-from commute.derive.context import Commute, context
 from commute.derive.knowledge import Knowledge
-from commute.derive.rawsql import RawSql
+from commute.derive.plugins.context import Commute, context
+from commute.derive.plugins.rawsql import RawSql
+from commute.derive.plugins.services import Services
+from commute.derive.python import attributes, calls, expressions, statements
+from commute.derive.python.builtin_calls import Library
+from commute.derive.python.variables import Variables
 from commute.derive.run import Plugin, Run
-from commute.derive.services import Services
 from commute.derive.values import Field, Live, Value
-from commute.derive.variables import Variables
 
 BUILT_IN: tuple[type[Plugin], ...] = (Library, Commute, RawSql, Services, Variables)
 
@@ -35,28 +35,28 @@ def _known() -> list[type[Plugin]]:
 
     found = list(BUILT_IN)
     if "sqlalchemy" in sys.modules:
-        from commute.derive.sqlalchemy_inspector import Inspectors
-        from commute.derive.sqlalchemy_plugin import SqlAlchemy
+        from commute.derive.sqlalchemy.inspector import Inspectors
+        from commute.derive.sqlalchemy.plugin import SqlAlchemy
 
         found[:0] = Inspectors, SqlAlchemy
     if "sqlmodel" in sys.modules:
-        from commute.derive.sqlmodels import SqlModels
+        from commute.derive.sqlalchemy.sqlmodels import SqlModels
 
         found.insert(0, SqlModels)
     if "dependency_injector" in sys.modules:
-        from commute.derive.containers import Containers
+        from commute.derive.plugins.dependency_injector import Containers
 
         found.insert(0, Containers)
     if "databases" in sys.modules:
-        from commute.derive.databases_plugin import Databases
+        from commute.derive.plugins.databases import Databases
 
         found.insert(0, Databases)
     if "redis" in sys.modules:
-        from commute.derive.redis_plugin import Redis
+        from commute.derive.redis.plugin import Redis
 
         found.insert(0, Redis)
     if "aiosql" in sys.modules:
-        from commute.derive.aiosql_plugin import AioSql
+        from commute.derive.plugins.aiosql import AioSql
 
         found.insert(0, AioSql)
     return found

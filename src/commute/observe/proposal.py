@@ -14,8 +14,8 @@ from itertools import islice, product
 from typing import Protocol
 
 from commute.core.footprint import ADD, READ, WRITE, Access
+from commute.derive.python.state import STATE
 from commute.derive.routing import APART, NEW
-from commute.derive.state import STATE
 from commute.errors import CommuteError
 from commute.footprints.template import Site, Template, check, keys, parse
 from commute.footprints.vocabulary import family

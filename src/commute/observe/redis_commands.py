@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from commute.core.footprint import Access
-from commute.derive.redis_keys import spelled
-from commute.derive.redis_plugin import ALL_KEYS, mode_of
-from commute.derive.redis_scripts import keys_of_script
+from commute.derive.redis.keys import spelled
+from commute.derive.redis.plugin import ALL_KEYS, mode_of
+from commute.derive.redis.scripts import keys_of_script
 from commute.derive.texts import up_to
 from commute.footprints.segment import segment
 from commute.observe import watches

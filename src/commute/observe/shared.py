@@ -23,7 +23,7 @@ from functools import cache, partial, wraps
 from typing import Any
 
 from commute.derive.application import Container
-from commute.derive.state import STATE, Watched
+from commute.derive.python.state import STATE, Watched
 from commute.footprints.segment import segment
 from commute.observe import watches
 from commute.observe.watches import Undo

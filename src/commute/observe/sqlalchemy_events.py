@@ -93,7 +93,7 @@ def _catalogue(connection: Any) -> Catalogue:
     engine = connection.engine
 
     def read(_ask: Ask) -> Schema:
-        from commute.derive.sqlalchemy_schema import schema_of_metadata
+        from commute.derive.sqlalchemy.schema import schema_of_metadata
 
         metadata = sys.modules["sqlalchemy"].MetaData()
         with engine.connect() as own:

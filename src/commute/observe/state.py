@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from commute.core.footprint import Access
-from commute.derive.state import STATE
+from commute.derive.python.state import STATE
 from commute.errors import RejectedError
 from commute.footprints.segment import segment
 from commute.observe import shared

@@ -1,0 +1,1 @@
+"""Redis, as inference sees it: commands, families of keys, scripts."""

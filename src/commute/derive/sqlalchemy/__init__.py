@@ -1,0 +1,1 @@
+"""SQLAlchemy, as inference sees it: metadata, sessions, mapped objects and their queries."""
