@@ -16,7 +16,7 @@ from commute.testing import sanitizing
 from commute.verify.trial import Numbered, Scene, trial
 
 TABLES = """
-CREATE TABLE IF NOT EXISTS parlour (id INTEGER PRIMARY KEY, city TEXT, name TEXT);
+CREATE TABLE IF NOT EXISTS parlour (id INTEGER PRIMARY KEY, city TEXT, calling TEXT);
 CREATE TABLE IF NOT EXISTS seat (id INTEGER PRIMARY KEY, parlour INTEGER REFERENCES parlour(id) ON DELETE CASCADE,
     kind TEXT, price INTEGER);
 """
@@ -52,7 +52,7 @@ def many_filters(event: Asked) -> None:
         sql += " AND chair.price >= ?"
         given.append(event.low)
     if event.name:
-        sql += " AND hall.name = ?"
+        sql += " AND hall.calling = ?"
         given.append(event.name)
     sql += f" GROUP BY hall.id ORDER BY {'hall.city' if event.city else 'hall.id'} LIMIT {10 if event.high else 20}"
     connection.execute(sql, given)
