@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import commute
 from commute import App, Event
 from commute.derive.application import derive
 from commute.derive.python import writers
@@ -81,3 +82,10 @@ def test_what_is_none_at_import_is_what_a_startup_makes_of_it(installed: Any, wh
     declared = found.declared(app.handlers[0], app.handlers[0].events[0]).declared
     assert any(access.key in ("*", "shelf", "shelf/7") and access.mode == "write"
                for access in declared.footprint(Counted(number=7)))  # fmt: skip
+
+
+def test_what_is_installed_is_not_the_applications_and_this_library_is_not() -> None:
+    assert not writers.is_application(pytest.__file__)
+    assert not writers.is_application(writers.__file__)
+    assert not writers.is_application(commute.__file__)
+    assert writers.is_application(__file__)

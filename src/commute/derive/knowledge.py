@@ -34,7 +34,7 @@ class Knowledge:
     written: Callable[[str], Schema] = lambda dialect: Schema({}, dialect)  # what the code itself defines
     later: dict[tuple[str, int, str], Value | None] = field(default_factory=dict)  # what `writers` found
     state: Value | None = None  # what the lifespan yields
-    stored: frozenset[str] | None = None  # the attributes that any function of the application sets
+    stored: dict[str, bool] = field(default_factory=dict)  # whether any function of the application sets an attribute
     put: dict[int, Value] = field(default_factory=dict)  # into live containers, by handlers (`kept`)
     unfilled: set[int] = field(default_factory=set)  # empty containers that only their function has: its defaults
     variables: dict[int, Value] = field(default_factory=dict)  # put into variables of contexts, as `put`

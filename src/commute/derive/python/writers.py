@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import re
 import site
 import sys
 import sysconfig
@@ -64,7 +65,7 @@ def _from_outside(run: Run, names: Mapping[str, Any], name: str) -> list[Value |
     return [
         _put(run, filename, others, node, None, (id(names), name))
         for filename, others in _modules_around(str(names.get("__name__", "")))
-        if name in _attribute_names(filename)
+        if _sets_attribute(filename, name)
         for node in stores_of(filename).attributes[name]
         if any(_may_be_module(part.value, node, others, names) for part in _sets(node, name))
     ]
@@ -107,10 +108,10 @@ def attribute_later(run: Run, thing: object, name: str) -> Value | None:
 
 def replaced(run: Run, cls: type, name: str) -> bool:
     """Whether some function puts something in the place of what a class has under a name."""
-    if run.knowledge.stored is None:
-        found = (_attribute_names(filename) for filename, _ in application_modules())
-        run.knowledge.stored = frozenset().union(*found)
-    if name not in run.knowledge.stored:
+    stored = run.knowledge.stored
+    if name not in stored:
+        stored[name] = any(_sets_attribute(filename, name) for filename, _ in application_modules())
+    if not stored[name]:
         return False
     key = ("class", id(cls), name)
     if key not in run.knowledge.later:
@@ -138,10 +139,10 @@ def _attribute_stores(run: Run, holder: Any, name: str, cls: type | None) -> Val
     found: list[Value | None] = []
     bases = () if cls is None else tuple(base.__name__ for base in cls.__mro__)
     module = "" if cls is None else cls.__module__
-    if not _library_of(module) and run.knowledge.stored is not None and name not in run.knowledge.stored:
+    if not _library_of(module) and run.knowledge.stored.get(name) is False:
         return None
     for filename, names in _modules_around(module):
-        if name not in _attribute_names(filename):
+        if not _sets_attribute(filename, name):
             continue
         stores = stores_of(filename)
         for node in stores.attributes[name]:
@@ -400,47 +401,72 @@ def is_application(filename: str) -> bool:
 @lru_cache(1)
 def _installed() -> tuple[Path, ...]:
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    paths |= {*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parent.parent)}
+    paths |= {*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[2])}
     return tuple(Path(path).resolve() for path in paths if path)
 
 
+def _sets_attribute(filename: str, name: str) -> bool:
+    """Whether a function of the file sets an attribute of that name. A private one may be spelled otherwise in it."""
+    there = name in _names_behind_dots(filename) or "__" in name
+    return there and name in stores_of(filename).attributes
+
+
 @lru_cache(4_096)
-def _attribute_names(filename: str) -> frozenset[str]:
-    return frozenset(stores_of(filename).attributes)
+def _names_behind_dots(filename: str) -> frozenset[str]:
+    """All that may be attributes in a file, told without parsing it."""
+    return frozenset(re.findall(r"\.[\s\\]*([^\W\d]\w*)", "".join(linecache.getlines(filename))))
 
 
 @lru_cache(4_096)
 def stores_of(filename: str) -> Stores:
     """What the functions of a file set. Cost: parsing it, once."""
-    found = Stores({}, {}, {}, frozenset())
+    found = _Found()
     try:
         tree = ast.parse("".join(linecache.getlines(filename)))
     except SyntaxError:
-        return found
+        return Stores({}, {}, {}, frozenset())
     spell(tree)
-    inner: set[Node] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            found.owners.update(
-                {one: node.name for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
-            )
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        for part in ast.walk(node):
-            if part is not node and isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
-                inner.add(part)
-            if isinstance(part, ast.Global):
-                for name in part.names:
-                    _note(found.globals, name, node)
-            elif isinstance(part, ast.Attribute) and not isinstance(part.ctx, ast.Load):
-                _note_attribute(found, node, part)
-    every = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    functions = tuple(node for node in every if node not in inner)
-    return Stores(found.globals, found.attributes, found.owners, frozenset(inner), functions)
+    _look(tree, (), found)
+    functions = tuple(node for node in found.every if node not in found.inner)
+    return Stores(found.globals, found.attributes, found.owners, frozenset(found.inner), functions)
 
 
-def _note_attribute(found: Stores, node: Node, part: ast.Attribute) -> None:
+class _Found:
+    """What is gathered for `Stores`."""
+
+    def __init__(self) -> None:
+        self.globals: dict[str, list[Node]] = {}
+        self.attributes: dict[str, list[Node]] = {}
+        self.owners: dict[Node, str] = {}
+        self.inner: set[Node] = set()
+        self.every: list[Node] = []
+
+
+def _look(node: ast.AST, around: tuple[Node, ...], found: _Found) -> None:
+    """One pass through the tree; `around` are the functions that the node stands in."""
+    kind = type(node)
+    if kind is ast.Attribute:
+        if type(node.ctx) is not ast.Load:  # type: ignore[attr-defined]
+            for function in around:
+                _note_attribute(found, function, node)  # type: ignore[arg-type]
+    elif kind is ast.Global:
+        for name in node.names:  # type: ignore[attr-defined]
+            for function in around:
+                _note(found.globals, name, function)
+    elif isinstance(node, ast.ClassDef):
+        for one in node.body:
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.owners[one] = node.name
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if around:
+            found.inner.add(node)
+        found.every.append(node)
+        around = (*around, node)
+    for child in ast.iter_child_nodes(node):
+        _look(child, around, found)
+
+
+def _note_attribute(found: _Found, node: Node, part: ast.Attribute) -> None:
     if not (node.name in _MAKING and isinstance(part.value, ast.Name)):
         _note(found.attributes, part.attr, node)
 
