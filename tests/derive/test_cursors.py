@@ -133,11 +133,66 @@ def added_by_hand(event: Moved) -> None:
 
 
 BOTH = {("write", "ledge/1"), ("write", "ledge/2")}
+
+
+class Racks:
+    """Its cursor is set by a function of its own, as it was when the handlers were read."""
+
+    def __init__(self) -> None:
+        self.cursor: Any = None
+
+    def connect(self) -> None:
+        self.cursor = connection.cursor()
+
+
+racks = Racks()
+racks.connect()
+
+
+def through_a_cursor_that_stands_there(event: Moved) -> None:
+    racks.cursor.execute("SELECT id FROM ledge WHERE id = ?", (event.one,))
+    if event.back:
+        row = racks.cursor.fetchone()
+    else:
+        racks.cursor.execute("SELECT id FROM ledge WHERE id = ?", (event.one,))
+        rows = racks.cursor.fetchall()
+        row = rows[int((len(rows) - 1) / 2)]
+    racks.cursor.execute("UPDATE ledge SET load = 1 WHERE id = ?", (row[0],))
+
+
+class Ledge:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Ledges:
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self.cursor = cursor
+
+    def get(self, number: int) -> Ledge:
+        row = self.cursor.execute("SELECT id FROM ledge WHERE id = ?", (number,)).fetchone()
+        return Ledge(row[0])
+
+    def save(self, ledge: Ledge) -> None:
+        self.cursor.execute("UPDATE ledge SET load = 2 WHERE id = ?", (ledge.number,))
+
+
+def tried_again(event: Moved) -> None:
+    for _ in range(3):
+        try:
+            ledges = Ledges(connection.cursor())
+            ledges.save(ledges.get(event.one))
+            return
+        except sqlite3.OperationalError:
+            continue
+
+
 EXPECTED: list[tuple[Callable[[Moved], None], set[tuple[str, str]]]] = [
     (one_or_the_other, BOTH), (perhaps_another, BOTH), (asked_by_another_function, BOTH),
     (under_two_names, {("read", "ledge/1"), ("write", "ledge/2")}),
     (in_sequence, {("write", "ledge/1"), ("read", "ledge/2")}),
     (added, {("insert", "ledge/+new")}), (added_by_hand, {("write", "ledge/1")}),
+    (through_a_cursor_that_stands_there, {("write", "ledge/1")}), (tried_again, {("write", "ledge/1")}),
 ]  # fmt: skip
 ONLY_RUN = [perhaps_added, added_or_changed]
 EVENTS = [Moved(one=1, other=2), Moved(one=1, other=2, back=True), Moved(one=1, other=2, label="old")]

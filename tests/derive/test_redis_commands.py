@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -50,6 +51,32 @@ def under_a_lock(event: Viewed) -> None:
 
 def key_by_a_pattern(event: Viewed) -> None:
     client.incr(VIEWS.format(page=event.page))
+
+
+@functools.lru_cache(maxsize=1)
+def remembered_client() -> Any:
+    return redis.Redis(decode_responses=True)
+
+
+@functools.lru_cache
+def remembered_views() -> Views:
+    return Views(remembered_client())
+
+
+class Views:
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def count(self, page: str) -> None:
+        self.of.incr(f"n:{page}")
+
+
+def by_a_client_that_is_remembered(event: Viewed) -> None:
+    remembered_client().incr(f"n:{event.page}")
+
+
+def by_a_service_that_is_remembered(event: Viewed) -> None:
+    remembered_views().count(event.page)
 
 
 def published(event: Viewed) -> None:
@@ -107,6 +134,8 @@ EXPECTED: list[tuple[Callable[[Viewed], None], set[tuple[str, str]]]] = [
     (under_a_lock, {("redis/lock:p", "write"), ("redis/s:p", "write")}),
     (key_by_a_pattern, {("redis/views:p", "add")}),
     (published, {("redis/c:p", "write")}),
+    (by_a_client_that_is_remembered, {("redis/n:p", "add")}),
+    (by_a_service_that_is_remembered, {("redis/n:p", "add")}),
     (all_keys, {("redis/views:", "read")}),
     (asked_with_in, {("redis/p", "read"), ("redis/found", "write")}),
     (field_in_bytes, {("redis/p/x", "write")}),

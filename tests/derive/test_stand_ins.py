@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import logging
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,9 @@ TABLE = "CREATE TABLE kite (id TEXT PRIMARY KEY, height INTEGER)"
 connection = sqlite3.connect(":memory:", check_same_thread=False)
 pool = ThreadPoolExecutor(2)
 place: ContextVar[str] = ContextVar("place", default="park")
+
+
+LOGGER = logging.getLogger("kites")
 
 
 class Flown(Event):
@@ -127,9 +131,33 @@ def entered_by_hand(event: Flown) -> None:
     context.__exit__(None, None, None)
 
 
+@contextlib.contextmanager
+def logged() -> Iterator[Any]:
+    """A session as services make it: what comes is logged, undone and raised again."""
+    own = sqlite3.connect(":memory:")
+    try:
+        yield own
+        if not own.in_transaction:
+            own.commit()
+    except sqlite3.Error:
+        LOGGER.exception("undone: %s", own)
+        own.rollback()
+        raise
+    finally:
+        own.close()
+
+
+def entered_by_hand_and_logged(event: Flown) -> None:
+    context = logged()
+    own = context.__enter__()
+    own.execute("DELETE FROM kite WHERE id = ?", (event.kite,))
+    context.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
+        (entered_by_hand_and_logged, {"x"}),
         (mapped, {"a", "b"}),
         (handed_in, {"a", "b"}),
         (a_result, {"y"}),

@@ -5,9 +5,11 @@ That the pairs of `tests.corpus.styles_unique` end as these keys say is held to 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Column as SaColumn
 from sqlalchemy import Computed, Index, MetaData, String, Table, UniqueConstraint, func, text
@@ -106,6 +108,22 @@ def test_a_value_that_is_too_long_is_any_value() -> None:
     assert keys(app, Joined(email="e" * 300)) == computed
     by_template = {"write users", "write users/+email", "write users/+login"}  # all that the handler touches
     assert keys(app, Signed(email="e" * 300, login="n")) == by_template
+
+
+class Stocked(Event):
+    sku: str = "tea"
+
+
+def stock(event: Stocked) -> None:
+    with psycopg.connect("postgresql://nowhere") as connection:
+        connection.execute("INSERT INTO goods(id, sku) VALUES (%s, %s)", (uuid.uuid4(), event.sku))
+
+
+def test_a_value_by_chance_is_the_events_own_however_its_column_compares() -> None:
+    app: App[Any] = App("goods", "memory://")
+    app.on(Stocked, derive=True)(stock)
+    ddl = ["CREATE TABLE goods(sku TEXT PRIMARY KEY, id UUID UNIQUE)"]
+    assert keys(app, Stocked(), ddl) == {"write goods/tea", "insert goods/+id/+new"}
 
 
 LOOSE = [

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from commute.derive.by_hand import left_out
 from commute.derive.definitions import written_schema
 from commute.derive.derivation import Derivation, Key, footprint, key_of, key_of_state, lead_of
 from commute.derive.interpreter import make_run, run_handler
 from commute.derive.knowledge import Declaration, Knowledge
 from commute.derive.plugins.rawsql import DDL
-from commute.derive.python.by_hand import left_out
 from commute.derive.python.items import enter
 from commute.derive.python.kept import outlives
 from commute.derive.python.state import is_container

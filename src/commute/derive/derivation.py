@@ -15,7 +15,7 @@ from uuid import UUID
 from commute.core.footprint import Access
 from commute.derive.evaluation import NoValueError, evaluate
 from commute.derive.redis import keys as redis_keys
-from commute.derive.routing import FREED, TableKey
+from commute.derive.routing import FREED, NEW, TableKey
 from commute.derive.run import Everything, KeyAccess, TableAccess
 from commute.derive.texts import lead
 from commute.derive.values import (
@@ -60,7 +60,7 @@ class Part:
     def text(self, value: object) -> str | None:
         """The segment of one value, None where none is known."""
         if self.of_table:
-            return normal(value, self.column)
+            return NEW if value == NEW else normal(value, self.column)  # however its column compares
         try:
             value = value.decode() if isinstance(value, bytes) else value  # the same key for Redis
             if self.families is not None and isinstance(value, str):

@@ -228,6 +228,7 @@ class Run:
         self.effects: dict[str, Effect] = {}  # by signature
         self.touching: set[types.CodeType] = set()  # functions in which something was touched
         self.active: list[types.CodeType | ast.AST] = []
+        self.sites: list[str] = []  # where each of these was called
         self.recursed: dict[Any, tuple[list[Value], Value | None]] = {}  # of functions inside themselves: given, gives
         self.given: dict[Any, list[Value]] = {}  # to the innermost activation of each function
         self.varies: set[Any] = set()  # functions inside themselves that were given something else each time

@@ -162,7 +162,25 @@ def only_closes(node: FunctionNode, *, session: bool) -> bool:
         return False
     behind = [one for one in ast.walk(node) if isinstance(one, ast.stmt) and one.lineno > places[0]]
     names = (*_CLOSES, "commit", "flush") if session else _CLOSES
-    return all(isinstance(one, ast.Raise | ast.Pass | ast.Try) or _closes(one, names) for one in behind)
+    plain = (ast.Raise, ast.Pass, ast.Try)
+    return all(isinstance(one, plain) or _asks(one) or _closes(one, names) or _logs(one) for one in behind)
+
+
+def _asks(node: ast.stmt) -> bool:
+    """An ``if`` that calls nothing to decide; what stands in it is looked at by itself."""
+    return isinstance(node, ast.If) and not any(
+        isinstance(one, ast.Call | ast.NamedExpr) for one in ast.walk(node.test)
+    )
+
+
+def _logs(node: ast.stmt) -> bool:
+    """A line for a log, of what is there already."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Attribute):
+        return False
+    base = value.func.value
+    quiet = not any(isinstance(one, ast.Call) for given in value.args for one in ast.walk(given))
+    return quiet and isinstance(base, ast.Name) and "log" in base.id.lower()
 
 
 def _closes(node: ast.stmt, names: Sequence[str]) -> bool:

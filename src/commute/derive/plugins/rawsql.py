@@ -297,7 +297,9 @@ class RawSql:
             name = str(getattr(thing, "__name__", ""))
             if module in DRIVERS and (opens(thing) if isinstance(thing, type) else name.lower() in CONNECTS):
                 file = arguments[0] if arguments else named.get("database", named.get("filename"))
-                return opened(run, None, module, file)
+                key = ("opened", where, tuple(run.sites), module)
+                found: Handle = run.kept.get(key) or run.kept.setdefault(key, opened(run, None, module, file))
+                return found
             dotted = names_of(thing)[0]
             if dotted in FUNCTIONS:
                 many = partial(self._execute_many, run, where)
@@ -360,7 +362,7 @@ class RawSql:
                     return found
                 if value.kind == "cursor" and connection.about["schema"].dialect == "mysql":
                     return _status(run, connection)
-                return value if value.kind == "cursor" else _cursor(run, connection, found)
+                return value if value.kind == "cursor" else _cursor(run, connection, found, where)
             if name == "executescript":
                 if not arguments or not isinstance(arguments[0], Const):
                     return run.widen("a script of SQL is not known before the event", where)
@@ -368,7 +370,7 @@ class RawSql:
                     statement(run, connection, Const(piece), None, where)
                 return Const(None)
             if name == "cursor":
-                return _cursor(run, connection, None)
+                return _cursor(run, connection, None, where)
             if name in _OUT_OF_POOL and value.kind == "connection":
                 return value
             if name in ("transaction", "__enter__", "__aenter__"):
@@ -449,8 +451,10 @@ def _status(run: Run, connection: Handle) -> Value:
     return Data("the status of a statement")
 
 
-def _cursor(run: Run, connection: Handle, rows: Value | None) -> Handle:
-    cursor = Handle("cursor", {"connection": connection})
+def _cursor(run: Run, connection: Handle, rows: Value | None, where: str) -> Handle:
+    """One for each place and way to it: a loop that comes by again has the same."""
+    key = ("cursor", where, tuple(run.sites), id(connection))
+    cursor: Handle = run.kept.setdefault(key, Handle("cursor", {"connection": connection}))
     if rows is not None:
         last_run.note(run, cursor, rows)
     return cursor

@@ -328,6 +328,7 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
     run.regions += [Later()] if later else [object()] if generator and frame.on_yield is None else []
     run.regions.append(frame.activation)
     run.active.append(identity)
+    run.sites.append(again[-1] if again is not None else "")
     frame.late = run.late is None
     for name, value in frame.names.items():
         frame.ever.setdefault(name, []).append(value)
@@ -338,6 +339,7 @@ def entered(run: Run, frame: Frame, identity: Any, again: Any) -> Value:
             ended = run.execute(frame, node.body)
     finally:
         run.active.pop()
+        run.sites.pop()
         del run.regions[around:]
     if frame.closed:
         frame.names = joined([*frame.closed, *([frame.names] if ended else [])])

@@ -199,7 +199,7 @@ def _is_clean(value: Value, seen: set[int]) -> bool:
     if isinstance(value, Const | Live | Data):
         return True
     if isinstance(value, Handle):
-        return value.kind in _CLEAN
+        return value.kind in _CLEAN or is_resource(value)
     if isinstance(value, Made):
         inside: list[Value] = list(value.attributes.values())
     elif isinstance(value, Items):

@@ -26,6 +26,7 @@ from commute.derive.values import (
     Const,
     Data,
     Either,
+    Handle,
     Items,
     Live,
     Unknown,
@@ -95,9 +96,21 @@ def with_later(run: Run, thing: object, later: Value) -> Value:
 
     now = [wrap(run, thing)] if thing is None or not isinstance(thing, _PLAIN) else [Was("it changes", now=thing)]
     known = [Data("it changes") if is_plain(option) else option for option in options(later)]
+    if all(_leads_to_the_same(now[0], option) for option in known):
+        return now[0]
     if any(isinstance(option, Closure) for option in known):
         return Unknown("a function that is put there while the program runs")
     return either([*now, *known]) or Data()
+
+
+def _leads_to_the_same(now: Value | None, later: Value) -> bool:
+    """Whether a connection, or a cursor of one, is as good as the one that is there: to the same tables, as far as they
+    are known. What was asked of one is asked of the other then, since it is one at a time that stands there."""
+    found = [one.about.get("connection", one) for one in (now, later) if isinstance(one, Handle)]
+    if len(found) < 2 or any(one.kind != "connection" for one in found):
+        return False
+    one, other = (each.about["schema"] for each in found)
+    return bool(one.dialect == other.dialect and (not other.tables or one.version == other.version))
 
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
