@@ -172,7 +172,8 @@ class _Reader:
             name = name_of(source, self.schema.dialect) if isinstance(source, exp.Table) else ""
             known = name and (name not in hidden or self.schema.table(name) is not None)
             scope.sources[alias] = name if known else ""
-            scope.written |= written(source, self.schema.dialect)
+            if not known:  # a table that is known was written nowhere in the statement
+                scope.written |= written(source, self.schema.dialect)
             for output, (_, column) in self._outputs(source, hidden).items():
                 scope.outputs[alias, output] = column
         return scope

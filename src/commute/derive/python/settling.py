@@ -17,26 +17,16 @@ def alike(one: Value, other: Value) -> bool:
 _SETTLES = (Handle, Items, Entries, Const, Made, Live)  # there are only so many of them, one for each place in the code
 
 
-def widen_changing(run: Run, frame: Frame, before: dict[str, Value], where: str) -> set[str]:
-    """What differs from pass to pass for ever is plain data, or not known at all. Gives the names of plain data."""
-    plain: set[str] = set()
+def widen_changing(run: Run, frame: Frame, before: dict[str, Value], where: str) -> None:
+    """What differs from pass to pass for ever is plain data, or not known at all: also where a pass was left early."""
     for name, value in frame.names.items():
         if name in before and before[name] != value:
             if is_plain(value):
                 frame.assign(name, Data("it changes in a loop"))
-                plain.add(name)
             elif not all(isinstance(option, _SETTLES) for option in options(value)):
                 frame.assign(name, run.widen(f"{name} changes in a loop", where))
             for names in frame.left[-1] if frame.names[name] is not value else ():
-                names[name] = frame.names[name]  # where it was left before, too
-    return plain
-
-
-def still_changing(frame: Frame, names: set[str]) -> None:
-    """What was found to change goes on to: a ``continue`` of an earlier pass brings back what it was then."""
-    for name in names:
-        if is_plain(frame.names.get(name, Data())):
-            frame.names[name] = Data("it changes in a loop")
+                names[name] = frame.names[name]
 
 
 def widen_held(held: dict[Made, dict[str, Value]]) -> None:

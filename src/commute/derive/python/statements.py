@@ -11,7 +11,7 @@ from commute.derive.python.importing import bring_in
 from commute.derive.python.items import settled
 from commute.derive.python.patterns import capture
 from commute.derive.python.setting import set_attribute
-from commute.derive.python.settling import alike, made_again, still_changing, widen_changing, widen_held
+from commute.derive.python.settling import alike, made_again, widen_changing, widen_held
 from commute.derive.python.shape import shape
 from commute.derive.python.state import set_global
 from commute.derive.python.writers import is_own
@@ -229,7 +229,6 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
         if expressions.element(run, source, where) is None:
             return execute(run, frame, node.orelse) if node.orelse else True
     frame.left.append([])
-    changing: set[str] = set()
     for number in range(PASSES_MAX):
         before, seen = dict(frame.names), shape(run, frame)
         held = {made: dict(made.attributes) for made in run.made.values()}
@@ -244,11 +243,10 @@ def _loop(run: Run, frame: Frame, node: ast.For | ast.AsyncFor | ast.While) -> b
             went_on = execute(run, frame, node.body)
         run.regions.pop()
         frame.names = joined([before, *frame.left[-1], *([frame.names] if went_on else [])])
-        still_changing(frame, changing)
         if shape(run, frame) == seen or run.stop():
             break
         if number == PASSES - 2 or number >= 2 * PASSES:
-            changing |= widen_changing(run, frame, before, where)
+            widen_changing(run, frame, before, where)
             widen_held(held)
     else:
         run.widen("a loop leaves something else after each pass", where)
